@@ -1,0 +1,1 @@
+export { isVmtapeError, VmtapeError } from "./base/errors.js";
