@@ -43,13 +43,13 @@ export type ErrorClass = (typeof errorClasses)[ErrorCode];
 
 /** Facts that go with an error: file, offset, expected, got, position, mend (a command that mends it) … */
 export interface ErrorFacts {
-  readonly file?: string;
-  readonly offset?: number | bigint;
-  readonly expected?: string;
-  readonly got?: string;
-  readonly icount?: bigint;
+  readonly file?: string | undefined;
+  readonly offset?: number | bigint | undefined;
+  readonly expected?: string | undefined;
+  readonly got?: string | undefined;
+  readonly icount?: bigint | undefined;
   /** A shell command that mends the cause, where one is known. */
-  readonly mend?: string;
+  readonly mend?: string | undefined;
   readonly [name: string]: unknown;
 }
 

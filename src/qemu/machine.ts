@@ -1,0 +1,112 @@
+/**
+ * The machine of a tape, and the QEMU command line that makes it. Everything the guest can see is decided here
+ * from {@link Machine} alone, so record and replay cannot differ; what differs (log mode, where disks and
+ * streams go) is the {@link RunPlan}.
+ */
+
+/** What the guest sees. Paths are absolute and belong to the tape. */
+export interface Machine {
+  readonly memoryMB: number;
+  /** A QEMU CPU model name without options, e.g. `qemu64` or `max`. */
+  readonly cpu: string;
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly append: string;
+  /** In the order of their virtio-blk devices (`/dev/vda`, `/dev/vdb` …). */
+  readonly disks: readonly MachineDisk[];
+  readonly network: "none" | "user";
+  /** Directory with the firmware images. */
+  readonly firmware: string;
+}
+
+export interface MachineDisk {
+  /** The file that holds the disk's bytes. */
+  readonly file: string;
+  readonly format: "raw" | "qcow2";
+}
+
+/** What is done with the machine this time. */
+export interface RunPlan {
+  readonly mode: "record" | "replay";
+  readonly log: string;
+  /** Do writes go to the disk files themselves (a recording's overlays), or to a temporary file? */
+  readonly disks: "written" | "untouched";
+  /** Host ports to forward into the guest, as checked by {@link parseHostForward}; recording only. */
+  readonly hostForwards?: readonly string[];
+  /** Where the serial console goes: a QEMU character device without its id, e.g. `socket,fd=4` or `stdio`. */
+  readonly console: string;
+  /** QMP monitors: character devices without their ids. */
+  readonly monitors?: readonly string[];
+  /** GDB stub, a QEMU device such as `unix:PATH,server=on,wait=off`. */
+  readonly gdb?: string;
+  /** Wait for `cont` before the first instruction. */
+  readonly paused?: boolean;
+  /** Further options that the guest cannot see (plugins, logging). */
+  readonly extra?: readonly string[];
+}
+
+/** The RAM's memory backend; {@link ramOf} finds it under /proc by this name. */
+export const ramBackend = "memory-backend-memfd";
+
+/**
+ * The argument list (without the program) for one run of `machine`.
+ *
+ * `apic.vapic=off`: with the vapic device on, loading a snapshot deadlocks x86 replays of 7.2.
+ * `romfile=`: the network card's boot ROM would only cost instructions.
+ * `-no-reboot`: a reboot ends the tape; replaying across a reset is not reliable in all supported versions.
+ */
+export function machineArguments(machine: Machine, plan: RunPlan): string[] {
+  const { mode, log } = plan;
+  const args = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
+  args.push("-L", machine.firmware);
+  args.push("-machine", "pc,memory-backend=ram", "-accel", "tcg", "-cpu", machine.cpu, "-smp", "1");
+  args.push("-m", `${machine.memoryMB}M`);
+  args.push("-object", `${ramBackend},id=ram,size=${machine.memoryMB}M,share=on`);
+  args.push("-icount", `shift=auto,rr=${mode},rrfile=${quote(log)}`);
+  args.push("-global", "apic.vapic=off");
+  args.push("-kernel", machine.kernel);
+  if (machine.initrd !== undefined) args.push("-initrd", machine.initrd);
+  if (machine.append !== "") args.push("-append", machine.append);
+  machine.disks.forEach((disk, i) => {
+    args.push(...diskArguments(disk, i, plan));
+  });
+  args.push(...networkArguments(machine, plan));
+  args.push("-chardev", `${plan.console},id=console`, "-serial", "chardev:console");
+  plan.monitors?.forEach((monitor, i) => {
+    args.push("-chardev", `${monitor},id=monitor${i}`, "-mon", `chardev=monitor${i},mode=control`);
+  });
+  if (plan.gdb !== undefined) args.push("-gdb", plan.gdb);
+  if (plan.paused) args.push("-S");
+  args.push(...(plan.extra ?? []));
+  return args;
+}
+
+function diskArguments(disk: MachineDisk, index: number, plan: RunPlan): string[] {
+  const temporary = plan.disks === "untouched" ? ",snapshot=on" : "";
+  return [
+    "-drive",
+    `file=${quote(disk.file)},format=${disk.format},if=none,id=image${index}${temporary}`,
+    "-drive",
+    `driver=blkreplay,if=none,image=image${index},id=disk${index}`,
+    "-device",
+    `virtio-blk-pci,drive=disk${index}`,
+  ];
+}
+
+function networkArguments(machine: Machine, plan: RunPlan): string[] {
+  if (machine.network === "none") return ["-nic", "none"];
+  const forwards = (plan.hostForwards ?? []).map((rule) => `,hostfwd=${rule}`).join("");
+  return [
+    "-netdev",
+    `user,id=net0${plan.mode === "replay" ? ",restrict=on" : forwards}`,
+    "-device",
+    "virtio-net-pci,netdev=net0,romfile=",
+    "-object",
+    "filter-replay,id=netreplay,netdev=net0",
+  ];
+}
+
+/** A value inside a QEMU option list: a comma is written twice. */
+export function quote(value: string): string {
+  return value.replaceAll(",", ",,");
+}

@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Socket } from "node:net";
+import { VmtapeError } from "../base/errors.js";
+import { type DebugSink, silent } from "../base/log.js";
+import { findProgram } from "../base/tool.js";
+
+/** How a process ended. Exactly one of the two is set. */
+export interface ProcessEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** The file descriptors a QEMU inherits from us: connected socket pairs, so nothing is left in a file system. */
+export const monitorFd = 3;
+export const consoleFd = 4;
+
+const keptErrorBytes = 16 << 10;
+
+/**
+ * One running QEMU and its streams. It is ended by its id only; if we die first, the kernel sends it
+ * `deathSignal` (util-linux `setpriv --pdeathsig`), so even `kill -9` of vmtape leaves no QEMU behind.
+ */
+export class QemuProcess implements AsyncDisposable {
+  /** Our end of QEMU's first monitor. */
+  readonly monitor: Socket;
+  /** Our end of the serial console. */
+  readonly console: Socket;
+  /** Resolves when the process has ended; never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+  private errors = "";
+  private end: ProcessEnd | undefined;
+  private readonly child: ChildProcess;
+
+  private constructor(child: ChildProcess, debug: DebugSink, onError: (line: string) => void) {
+    this.child = child;
+    this.monitor = child.stdio[monitorFd] as Socket;
+    this.console = child.stdio[consoleFd] as Socket;
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.errors = (this.errors + text).slice(-keptErrorBytes);
+      for (const line of text.split("\n").filter(Boolean)) {
+        debug(`qemu: ${line}`);
+        onError(line);
+      }
+    });
+    this.ended = new Promise((resolve) => {
+      child.once("close", (code, signal) => {
+        this.end = { code, signal };
+        resolve(this.end);
+      });
+    });
+  }
+
+  /**
+   * Starts `program`. The death signal is `SIGTERM` for a recording (QEMU then closes its log) and `SIGKILL`
+   * for a replay, which has nothing to lose.
+   *
+   * @param options.onError called with each line of QEMU's error output
+   * @throws `missing-tool`, or `qemu-failed` when the process cannot be made
+   */
+  static async start(
+    program: string,
+    args: readonly string[],
+    options: {
+      readonly deathSignal: "TERM" | "KILL";
+      readonly cwd?: string;
+      readonly debug?: DebugSink;
+      readonly onError?: (line: string) => void;
+    },
+  ): Promise<QemuProcess> {
+    const { deathSignal, cwd, debug = silent, onError = () => {} } = options;
+    const setpriv = await findProgram("setpriv");
+    const [file, ...rest] = setpriv
+      ? [setpriv, "--pdeathsig", deathSignal, program, ...args]
+      : [program, ...args];
+    debug(`start: ${[file, ...rest].join(" ")}`);
+    // `detached` gives QEMU its own process group: Ctrl-C reaches us alone, and we end it in order.
+    const child = spawn(file!, rest, {
+      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
+      detached: true,
+      ...(cwd !== undefined && { cwd }),
+    });
+    const qemu = new QemuProcess(child, debug, onError);
+    await new Promise<void>((resolve, reject) => {
+      child.once("spawn", resolve);
+      child.once("error", (error) => {
+        reject(new VmtapeError("qemu-failed", `${program} cannot be started: ${error.message}`, { tool: program }, error));
+      });
+    });
+    for (const stream of [qemu.monitor, qemu.console]) {
+      // A peer that goes away is seen through `ended`; without a listener it would end this process.
+      stream.on("error", () => {});
+    }
+    return qemu;
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  get running(): boolean {
+    return this.end === undefined;
+  }
+
+  /** The last line of QEMU's error output without its program-name prefix, or "". */
+  get lastError(): string {
+    const line = this.errors.trim().split("\n").at(-1) ?? "";
+    return line.replace(/^\S*qemu-system-x86_64: /, "");
+  }
+
+  /** All kept error output (the last 16 KiB). */
+  get errorOutput(): string {
+    return this.errors;
+  }
+
+  /** Sends a signal if it still runs. */
+  kill(signal: NodeJS.Signals): void {
+    if (this.running) this.child.kill(signal);
+  }
+
+  /** Ends it now and waits for the end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill("SIGKILL");
+    await this.ended;
+    this.monitor.destroy();
+    this.console.destroy();
+  }
+}
