@@ -1,0 +1,78 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { fileError, VmtapeError } from "./errors.js";
+
+/**
+ * Bytes that can be read at any offset: all a format's reader needs to know of where its input lives. A reader
+ * borrows the source; whoever made it closes it.
+ */
+export interface ByteSource {
+  /** What errors call it: a path, or words. */
+  readonly name: string;
+  /** Length in bytes when the source was made; what is appended later is not seen. */
+  readonly size: number;
+  /**
+   * Fills `into` from `offset` as far as there are bytes.
+   *
+   * @returns how many bytes were put in: fewer than asked only at the end, 0 at or past it
+   */
+  read(offset: number, into: Uint8Array): Promise<number>;
+}
+
+/** A source over bytes in memory (borrowed). */
+export function bytesSource(bytes: Uint8Array, name = "input"): ByteSource {
+  return {
+    name,
+    size: bytes.length,
+    async read(offset, into) {
+      const part = bytes.subarray(offset, offset + into.length);
+      into.set(part);
+      return part.length;
+    },
+  };
+}
+
+/** A regular file as a source; dispose of it to close it. */
+export interface FileSource extends ByteSource, AsyncDisposable {}
+
+/**
+ * Opens a regular file for reading.
+ *
+ * @throws VmtapeError `bad-file` when it does not exist or is no regular file, `not-writable` without permission
+ */
+export async function openFileSource(path: string): Promise<FileSource> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, "r");
+  } catch (error) {
+    throw fileError(error, path, "opening");
+  }
+  try {
+    const facts = await handle.stat();
+    if (facts.isDirectory()) throw new VmtapeError("bad-file", `${path} is a directory`, { file: path });
+    if (!facts.isFile()) throw new VmtapeError("bad-file", `${path} is not a regular file`, { file: path });
+    return fileSource(handle, path, facts.size);
+  } catch (error) {
+    await handle.close();
+    throw fileError(error, path, "opening");
+  }
+}
+
+function fileSource(handle: FileHandle, path: string, size: number): FileSource {
+  return {
+    name: path,
+    size,
+    async read(offset, into) {
+      const wanted = Math.max(0, Math.min(into.length, size - offset));
+      let filled = 0;
+      while (filled < wanted) {
+        const { bytesRead } = await handle
+          .read(into, filled, wanted - filled, offset + filled)
+          .catch((error: unknown) => Promise.reject(fileError(error, path, "reading")));
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return filled;
+    },
+    [Symbol.asyncDispose]: () => handle.close(),
+  };
+}

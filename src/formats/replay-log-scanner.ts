@@ -1,0 +1,384 @@
+import type { ByteSource } from "../base/byte-source.js";
+import { VmtapeError } from "../base/errors.js";
+import { hex } from "../base/units.js";
+import { type ReplayLogDialect, unknownCode } from "./replay-log-dialect.js";
+import {
+  type EventKind,
+  eventKinds,
+  inputLayout,
+  kindCodes,
+  kindLayouts,
+  logHeader,
+  logVersion,
+  longestHead,
+  sampleSize,
+  unfinishedVersion,
+} from "./replay-log-layout.js";
+
+/**
+ * The hot loop over a replay log: where each event lies, its kind, and the icount before it, into typed arrays.
+ * It looks at kind bytes, instruction counts and lengths only; `replay-log-event.ts` decodes payloads.
+ */
+
+/**
+ * Consecutive events in columns. Borrowed: the next call of `ReplayLogScanner.next` overwrites all of it.
+ */
+export interface EventBatch {
+  /** Events in this batch: entries 0 … count - 1 of the columns. */
+  count: number;
+  /** Index in the log of entry 0. */
+  firstIndex: number;
+  /** Code of each event's kind, an index of `eventKinds`. */
+  readonly kinds: Uint8Array;
+  /** Byte offset of each event in the file; entry `count` is the end of the last one. */
+  readonly offsets: Float64Array;
+  /** Instructions executed before each event, below 2^53. */
+  readonly icounts: Float64Array;
+  /** The window of the file the events begin in: event i at `bytes[offsets[i] - base]`. */
+  bytes: Uint8Array;
+  base: number;
+}
+
+/** Where and why a log ended. */
+export interface LogEnding {
+  /**
+   * `ended`: an end event is the last byte. `cut`: the file ends before an end event, perhaps inside an event.
+   * `damaged`: bytes that are no event of this dialect, or bytes after the end event.
+   */
+  readonly state: "ended" | "cut" | "damaged";
+  /** End of the last whole event, in bytes from the start of the file. */
+  readonly offset: number;
+  /** Instructions executed at that point. */
+  readonly icount: number;
+  /** Whole events before that point. */
+  readonly events: number;
+  /** Kind of the last whole event. */
+  readonly lastKind?: EventKind;
+  /** What is wrong, when the state is not `ended`: code `bad-log`. */
+  readonly fault?: VmtapeError;
+}
+
+export interface ScanOptions {
+  /** Accept a log whose version word is still 0 (its QEMU has not exited cleanly). Default: refuse. */
+  readonly unfinished?: boolean;
+  /** Bytes held in memory, at least 64. Default 512 KiB. */
+  readonly bufferSize?: number;
+  /** Events in a batch at most. Default 65536. */
+  readonly batchSize?: number;
+}
+
+/** The header of a log. */
+export interface LogHeader {
+  /** 0xe0200c, or 0 in an unfinished log. */
+  readonly version: number;
+  readonly reserved: bigint;
+}
+
+/**
+ * Reads and checks the header.
+ *
+ * @throws VmtapeError `bad-log`: shorter than a header, another version, or unfinished where that is refused
+ */
+export async function readLogHeader(source: ByteSource, unfinished = false): Promise<LogHeader> {
+  const file = source.name;
+  const bytes = new Uint8Array(logHeader.size);
+  const length = await source.read(0, bytes);
+  if (length < logHeader.size) {
+    throw new VmtapeError(
+      "bad-log",
+      length === 0 ? `${file} is empty` : `${file} is too short for a replay log: ${length} bytes`,
+      { file, offset: 0, expected: `${logHeader.size} bytes of header`, got: `${length} bytes` },
+    );
+  }
+  const view = new DataView(bytes.buffer);
+  const version = view.getUint32(logHeader.versionAt);
+  const header = { version, reserved: view.getBigUint64(logHeader.reservedAt) };
+  if (version === logVersion) return header;
+  const facts = { file, offset: 0, expected: hex(logVersion), got: hex(version) };
+  if (version === unfinishedVersion) {
+    if (unfinished) return header;
+    throw new VmtapeError(
+      "bad-log",
+      `${file} is unfinished: QEMU did not exit cleanly, or still runs`,
+      facts,
+    );
+  }
+  // QEMU's version words have all been 0xe02000 and a small number.
+  const isLog = version >>> 8 === logVersion >>> 8;
+  const age = version > logVersion ? "later than 10.2" : "before 7.1";
+  throw new VmtapeError(
+    "bad-log",
+    isLog
+      ? `${file} is a replay log of version ${hex(version)}, written by a QEMU ${age}; only ${hex(logVersion)} is read`
+      : `${file} is not a QEMU replay log: it begins with ${hex(version)}`,
+    facts,
+  );
+}
+
+/** `measure`: the event's head is not all in the buffer, or its bytes are no event. */
+const needsMore = -1;
+const isNoEvent = -2;
+
+/**
+ * Scans a log from its first event to its end, in constant memory. About 8 ns an event; a payload longer than
+ * the buffer is skipped without being read, so an absurd length costs nothing.
+ */
+export class ReplayLogScanner {
+  /** Borrowed; valid until the next call of `next`. */
+  readonly batch: EventBatch;
+  private readonly buffer: Uint8Array;
+  private readonly view: DataView;
+  private readonly lengths: Uint8Array;
+  private readonly capacity: number;
+  /** End of the bytes in `buffer`, and the place of the next event, both from the buffer's start. */
+  private limit = 0;
+  private at = 0;
+  private base: number = logHeader.size;
+  private icount = 0;
+  private events = 0;
+  private lastCode = -1;
+  private end: LogEnding | undefined;
+
+  private constructor(
+    private readonly source: ByteSource,
+    readonly header: LogHeader,
+    readonly dialect: ReplayLogDialect,
+    options: ScanOptions,
+  ) {
+    this.buffer = new Uint8Array(Math.max(64, longestHead, options.bufferSize ?? 512 * 1024));
+    this.view = new DataView(this.buffer.buffer);
+    this.lengths = fixedLengths(dialect);
+    this.capacity = Math.max(1, options.batchSize ?? 65536);
+    this.batch = {
+      count: 0,
+      firstIndex: 0,
+      kinds: new Uint8Array(this.capacity),
+      offsets: new Float64Array(this.capacity + 1),
+      icounts: new Float64Array(this.capacity),
+      bytes: this.buffer.subarray(0, 0),
+      base: this.base,
+    };
+  }
+
+  /** Checks the header. @throws VmtapeError `bad-log` as `readLogHeader` does */
+  static async open(
+    source: ByteSource,
+    dialect: ReplayLogDialect,
+    options: ScanOptions = {},
+  ): Promise<ReplayLogScanner> {
+    const header = await readLogHeader(source, options.unfinished);
+    return new ReplayLogScanner(source, header, dialect, options);
+  }
+
+  /** How the log ended; undefined until `next` has answered false. */
+  get ending(): LogEnding | undefined {
+    return this.end;
+  }
+
+  /**
+   * Fills `batch` with the next events.
+   *
+   * @returns false when there are none left: `ending` then says why, and nothing is thrown for damage
+   * @throws VmtapeError of the source
+   */
+  async next(): Promise<boolean> {
+    while (!this.end) {
+      if (this.fill() > 0) return true;
+      if (this.end) break;
+      await this.refill();
+    }
+    this.batch.count = 0;
+    return false;
+  }
+
+  /** Moves the window to the next event; at the end of the file says how the log ended. */
+  private async refill(): Promise<void> {
+    const from = this.base + this.at;
+    const moved = this.at > 0 || this.limit === 0;
+    if (!moved || from >= this.source.size) return this.finishCut();
+    this.base = from;
+    this.at = 0;
+    this.limit = await this.source.read(from, this.buffer);
+    if (this.limit === 0) this.finishCut();
+  }
+
+  /** The hot loop. @returns how many events it put into the batch */
+  private fill(): number {
+    const { buffer, lengths, limit, base, capacity } = this;
+    const { kinds, offsets, icounts } = this.batch;
+    const { codes } = this.dialect;
+    let { at, icount } = this;
+    let count = 0;
+    while (count < capacity && at < limit) {
+      const byte = buffer[at]!;
+      const code = codes[byte]!;
+      let length = lengths[byte]!;
+      if (length === 0) {
+        length = this.measure(code, at);
+        if (length === needsMore) break;
+        if (length === isNoEvent || base + at + length > this.source.size) {
+          this.take(at, icount, count);
+          if (count === 0) this.finishAt(byte, length);
+          return count;
+        }
+      } else if (at + length > limit) {
+        break;
+      }
+      kinds[count] = code;
+      offsets[count] = base + at;
+      icounts[count] = icount;
+      if (code === 0) {
+        const run =
+          (buffer[at + 1]! << 24) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 8) | buffer[at + 4]!;
+        if (run <= 0 || icount + run > Number.MAX_SAFE_INTEGER) {
+          this.take(at, icount, count);
+          if (count === 0) this.finishAt(byte, isNoEvent);
+          return count;
+        }
+        icount += run;
+      }
+      count++;
+      at += length;
+      if (code === endCode) {
+        this.take(at, icount, count);
+        this.finishEnded();
+        return count;
+      }
+    }
+    this.take(at, icount, count);
+    return count;
+  }
+
+  /** Stores where the loop stopped and publishes the batch. */
+  private take(at: number, icount: number, count: number): void {
+    const { batch } = this;
+    batch.bytes = this.buffer.subarray(0, this.limit);
+    batch.base = this.base;
+    batch.firstIndex = this.events;
+    batch.count = count;
+    batch.offsets[count] = this.base + at;
+    if (count > 0) this.lastCode = batch.kinds[count - 1]!;
+    this.at = at;
+    this.icount = icount;
+    this.events += count;
+  }
+
+  /** Length of an event that says its own length, or a negative answer. */
+  private measure(code: number, at: number): number {
+    if (code === unknownCode) return isNoEvent;
+    const layout = kindLayouts[eventKinds[code]!];
+    const head = 1 + layout.fixed;
+    if (at + head > this.limit) return needsMore;
+    switch ("rest" in layout && layout.rest) {
+      case "array":
+        return head + this.view.getUint32(at + head - 4);
+      case "samples":
+        return head + sampleSize * (this.view.getUint32(at + 1) * 2 ** 32 + this.view.getUint32(at + 5));
+      case "input":
+        return this.measureInput(at);
+      default:
+        return head;
+    }
+  }
+
+  private measureInput(at: number): number {
+    const head = 1 + 4;
+    const { limit, view } = this;
+    let rest: number;
+    switch (view.getUint32(at + 1)) {
+      case 0: {
+        if (at + head + 4 > limit) return needsMore;
+        const kind = view.getUint32(at + head);
+        if (kind > 1) return isNoEvent;
+        rest = kind === 0 ? inputLayout.keyNumber : inputLayout.keyQcode;
+        break;
+      }
+      case 1:
+        rest = inputLayout.button;
+        break;
+      case 2:
+        rest = inputLayout.relative;
+        break;
+      case 3:
+        rest = inputLayout.absolute;
+        break;
+      case 4:
+        rest = inputLayout.touch;
+        break;
+      default:
+        return isNoEvent;
+    }
+    return at + head + rest > limit ? needsMore : head + rest;
+  }
+
+  private finishEnded(): void {
+    const offset = this.base + this.at;
+    if (offset === this.source.size) {
+      this.end = this.endingAs("ended");
+      return;
+    }
+    const extra = this.source.size - offset;
+    this.end = this.endingAs("damaged", `${extra} bytes follow the end event`, "the end of the file");
+  }
+
+  private finishCut(): void {
+    const left = this.source.size - (this.base + this.at);
+    this.end = this.endingAs(
+      "cut",
+      left > 0 ? `the log ends inside an event, ${left} bytes into it` : "the log ends without an end event",
+      "an end event",
+    );
+  }
+
+  private finishAt(byte: number, length: number): void {
+    const kind = eventKinds[this.dialect.codes[byte]!];
+    if (length !== isNoEvent) {
+      this.end = this.endingAs(
+        "cut",
+        `an event of kind ${kind} claims ${length} bytes`,
+        "the rest of the event",
+      );
+    } else if (kind) {
+      this.end = this.endingAs("damaged", `bytes that no event of kind ${kind} has`, `a ${kind} event`);
+    } else {
+      this.end = this.endingAs("damaged", `no event has the kind byte ${byte}`, "the kind byte of an event");
+    }
+  }
+
+  private endingAs(state: LogEnding["state"], what?: string, expected?: string): LogEnding {
+    const offset = this.base + this.at;
+    const { icount, events } = this;
+    const lastKind = eventKinds[this.lastCode];
+    const place = { offset, icount, events, ...(lastKind && { lastKind }) };
+    if (what === undefined) return { state, ...place };
+    const file = this.source.name;
+    const last =
+      events === 0 ? "there is no whole event" : `the last whole event is ${events - 1}, ${lastKind}`;
+    const fault = new VmtapeError(
+      "bad-log",
+      `${file}: ${what} at byte ${offset}, icount ${icount}; ${last}`,
+      {
+        file,
+        offset,
+        icount: BigInt(icount),
+        ...(expected && { expected }),
+        got: what,
+        lastEvent: events - 1,
+        ...(lastKind && { lastKind }),
+      },
+    );
+    return { state, ...place, fault };
+  }
+}
+
+const endCode = kindCodes.end;
+
+/** Byte → length of the whole event where the kind alone says it; else 0. */
+function fixedLengths(dialect: ReplayLogDialect): Uint8Array {
+  return Uint8Array.from(dialect.codes, (code) => {
+    const kind = eventKinds[code];
+    if (kind === undefined) return 0;
+    const layout = kindLayouts[kind];
+    return "rest" in layout ? 0 : 1 + layout.fixed;
+  });
+}
