@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto";
+import { access, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runTool } from "../../src/base/tool.js";
+
+/** A tiny machine, built from `test/guests/NAME.S`. */
+export interface Guest {
+  readonly name: string;
+  /** Multiboot ELF32 image for QEMU's `-kernel`; it carries its symbols. */
+  readonly kernel: string;
+  /** The same image as ELF64, for tools that want 64-bit symbols. */
+  readonly symbols: string;
+}
+
+const sources = dirname(fileURLToPath(import.meta.url));
+const cache = join(sources, "../../node_modules/.cache/vmtape-guests");
+
+/**
+ * Builds a guest, or finds it built before: the cache key covers every source in this folder.
+ *
+ * @throws VmtapeError `missing-tool` without gcc and binutils, `bad-file` with the assembler's last line
+ */
+export async function buildGuest(name: string): Promise<Guest> {
+  const directory = join(cache, await sourceHash());
+  const kernel = join(directory, `${name}.elf32`);
+  const symbols = join(directory, `${name}.elf64`);
+  try {
+    await access(kernel);
+  } catch {
+    await mkdir(directory, { recursive: true });
+    const part = `${join(directory, name)}.${process.pid}`;
+    await runTool("as", ["--64", "-I", sources, "-o", `${part}.o`, join(sources, `${name}.S`)]);
+    await runTool("ld", [
+      "-n",
+      "--no-warn-rwx-segments",
+      "-T",
+      join(sources, "guest.ld"),
+      "-o",
+      `${part}.elf64`,
+      `${part}.o`,
+    ]);
+    // QEMU's multiboot loader takes 32-bit ELF files only, whatever the code in them.
+    await runTool("objcopy", ["-O", "elf32-i386", `${part}.elf64`, `${part}.elf32`]);
+    await rm(`${part}.o`);
+    await rename(`${part}.elf64`, symbols);
+    await rename(`${part}.elf32`, kernel);
+  }
+  return { name, kernel, symbols };
+}
+
+/** The names of all guests, in order. */
+export async function guestNames(): Promise<string[]> {
+  const names = await readdir(sources);
+  return names
+    .filter((name) => name.endsWith(".S"))
+    .map((name) => name.slice(0, -2))
+    .sort();
+}
+
+async function sourceHash(): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of (await readdir(sources)).sort()) {
+    if (!/\.(S|inc|ld)$/.test(name)) continue;
+    hash
+      .update(name)
+      .update("\0")
+      .update(await readFile(join(sources, name)));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
