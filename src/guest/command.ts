@@ -1,0 +1,117 @@
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { errnoOf, throwIfAborted, VmtapeError } from "../base/errors.js";
+
+/** How a packaging tool ended, and what it printed. */
+export interface CommandResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CommandOptions {
+  readonly cwd?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Longest output kept of a packaging tool: the description of a package has a few kB. */
+const maxOutput = 16 << 20;
+
+/**
+ * The environment packaging tools run with: nothing of the caller's but the search path and the proxies, so
+ * that their words are English and their configuration the system's.
+ */
+export function packagingEnvironment(from: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const kept = ["PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+  const environment: NodeJS.ProcessEnv = { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" };
+  for (const name of kept) if (from[name] !== undefined) environment[name] = from[name];
+  return environment;
+}
+
+/**
+ * Runs a packaging tool (no shell) and waits until it is gone, also when cancelled: whatever it wrote may then
+ * be removed. A non-zero exit is a result, not an error.
+ *
+ * @throws VmtapeError `missing-tool` when the program is not there, `cancelled` on abort
+ */
+export async function runCommand(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const [result] = await runPipeline([[program, args]], options);
+  return result!;
+}
+
+/**
+ * Runs programs with the output of each as the input of the next; the last one's output is kept. Resolves when
+ * all are gone.
+ *
+ * @throws VmtapeError as `runCommand`
+ */
+export async function runPipeline(
+  stages: readonly (readonly [program: string, args: readonly string[]])[],
+  options: CommandOptions = {},
+): Promise<CommandResult[]> {
+  throwIfAborted(options.signal);
+  const common: SpawnOptions = { env: packagingEnvironment(), ...(options.cwd && { cwd: options.cwd }) };
+  const children: ChildProcess[] = [];
+  const ends: Promise<CommandResult>[] = [];
+  for (const [index, [program, args]] of stages.entries()) {
+    const child = spawn(program, args, {
+      ...common,
+      stdio: [index === 0 ? "ignore" : "pipe", "pipe", "pipe"],
+    });
+    const last = index === stages.length - 1;
+    ends.push(finished(child, program, last));
+    const before = children.at(-1);
+    if (before?.stdout && child.stdin) {
+      child.stdin.on("error", () => {}); // the reader went first: its exit code says why
+      before.stdout.pipe(child.stdin);
+    }
+    children.push(child);
+  }
+  const stop = () => {
+    for (const child of children) child.kill("SIGTERM");
+  };
+  options.signal?.addEventListener("abort", stop);
+  try {
+    const results = await Promise.allSettled(ends);
+    throwIfAborted(options.signal);
+    return results.map((result) => {
+      if (result.status === "rejected") throw result.reason;
+      return result.value;
+    });
+  } finally {
+    options.signal?.removeEventListener("abort", stop);
+  }
+}
+
+function finished(child: ChildProcess, program: string, keepOutput: boolean): Promise<CommandResult> {
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  if (keepOutput) collect(child, "stdout", stdout);
+  collect(child, "stderr", stderr);
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => {
+      if (errnoOf(error) !== "ENOENT") return reject(error);
+      const mend = `install ${program}`;
+      reject(new VmtapeError("missing-tool", `${program} is not installed`, { tool: program, mend }, error));
+    });
+    child.once("close", (code) => {
+      resolve({ code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() });
+    });
+  });
+}
+
+function collect(child: ChildProcess, stream: "stdout" | "stderr", into: Buffer[]): void {
+  let length = 0;
+  child[stream]?.on("data", (chunk: Buffer) => {
+    length += chunk.length;
+    if (length <= maxOutput) into.push(chunk);
+  });
+}
+
+/** The last line a tool printed to stderr: the one that says why. */
+export function lastLine(result: CommandResult): string {
+  return result.stderr.trim().split("\n").at(-1) || `exit code ${result.code}`;
+}

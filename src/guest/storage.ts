@@ -1,0 +1,74 @@
+/** Files and directories that appear whole or not at all, whoever else is writing them. */
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { errnoOf, fileError, throwIfAborted } from "../base/errors.js";
+
+const unfinishedPrefix = ".unfinished-";
+const unfinishedAfterMs = 24 * 3600 * 1000;
+
+/**
+ * Runs `work` with a temporary directory below `parent`, which is removed afterwards in every case. What a killed
+ * process left there is removed a day later.
+ *
+ * @throws VmtapeError `disk-full`, `not-writable`, and what `work` throws
+ */
+export async function withTemporary<T>(parent: string, work: (directory: string) => Promise<T>): Promise<T> {
+  const directory = join(parent, unfinishedPrefix + randomBytes(8).toString("hex"));
+  try {
+    await mkdir(parent, { recursive: true });
+    await removeAbandoned(parent);
+    await mkdir(directory);
+    return await work(directory);
+  } catch (error) {
+    throw fileError(error, parent, "writing");
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Makes `directory` by filling a temporary one beside it and renaming that: it is there whole or not at all. When
+ * somebody else was first, theirs stays.
+ *
+ * @throws VmtapeError `disk-full`, `not-writable`, `cancelled`, and what `fill` throws
+ */
+export async function makeDirectory(
+  directory: string,
+  fill: (unfinished: string) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  await withTemporary(dirname(directory), async (unfinished) => {
+    await fill(unfinished);
+    throwIfAborted(signal);
+    await rename(unfinished, directory).catch((error) => {
+      if (errnoOf(error) !== "ENOTEMPTY" && errnoOf(error) !== "EEXIST") throw error;
+    });
+  });
+}
+
+/**
+ * Writes a file whole: to a temporary name beside it, then renamed over `file`.
+ *
+ * @throws VmtapeError `disk-full`, `not-writable`
+ */
+export async function writeWhole(file: string, contents: Uint8Array | string): Promise<void> {
+  const unfinished = join(dirname(file), unfinishedPrefix + randomBytes(8).toString("hex"));
+  try {
+    await writeFile(unfinished, contents);
+    await rename(unfinished, file);
+  } catch (error) {
+    throw fileError(error, file, "writing");
+  } finally {
+    await rm(unfinished, { force: true });
+  }
+}
+
+async function removeAbandoned(parent: string): Promise<void> {
+  for (const name of await readdir(parent)) {
+    if (!name.startsWith(unfinishedPrefix)) continue;
+    const path = join(parent, name);
+    const made = (await stat(path).catch(() => undefined))?.mtimeMs ?? Number.POSITIVE_INFINITY;
+    if (Date.now() - made > unfinishedAfterMs) await rm(path, { recursive: true, force: true });
+  }
+}
