@@ -75,64 +75,78 @@ export class ReplayLogEncoder {
           });
         }
         this.u8(byte);
-        return this.u32(event.count);
+        this.u32(event.count);
+        break;
       case "async-bh":
       case "async-bh-oneshot":
         this.u8(byte);
-        return this.u64(event.id);
+        this.u64(event.id);
+        break;
       case "async-input":
         this.u8(byte);
-        return this.input(event.input);
+        this.input(event.input);
+        break;
       case "async-char-read":
         this.check(event.data, event.kind);
         this.u8(byte);
         this.u8(event.device);
-        return this.array(event.data);
+        this.array(event.data);
+        break;
       case "async-block":
         this.u8(byte);
-        return this.u64(event.request);
+        this.u64(event.request);
+        break;
       case "async-net":
         this.check(event.data, event.kind);
         this.u8(byte);
         this.u8(event.filter);
         this.u32(event.flags);
-        return this.array(event.data);
+        this.array(event.data);
+        break;
       case "shutdown": {
         const cause = this.dialect.causes.indexOf(event.cause);
         if (cause < 0) {
           throw new VmtapeError("bad-log", `${this.dialect.versions} has no shutdown cause ${event.cause}`);
         }
-        return this.u8(byte + cause);
+        this.u8(byte + cause);
+        break;
       }
       case "char-write":
         this.u8(byte);
         this.u32(event.result);
-        return this.u32(event.written);
+        this.u32(event.written);
+        break;
       case "char-read-all":
         this.check(event.data, event.kind);
         this.u8(byte);
-        return this.array(event.data);
+        this.array(event.data);
+        break;
       case "char-read-all-error":
         this.u8(byte);
-        return this.u32(event.result);
+        this.u32(event.result);
+        break;
       case "audio-out":
         this.u8(byte);
-        return this.u64(event.played);
+        this.u64(event.played);
+        break;
       case "audio-in":
         this.check(event.samples, event.kind, sampleSize);
         this.u8(byte);
         this.u64(BigInt(event.samples.size / sampleSize));
         this.u64(event.position);
-        return this.raw(event.samples.bytes);
+        this.raw(event.samples.bytes);
+        break;
       case "random":
         this.check(event.data, event.kind);
         this.u8(byte);
         this.u32(event.result);
-        return this.array(event.data);
+        this.array(event.data);
+        break;
       case "clock-host":
       case "clock-virtual-rt":
         this.u8(byte);
-        return this.u64(event.ns);
+        this.u64(event.ns);
+        break;
       default:
         if (kindLayouts[event.kind].fixed !== 0)
           throw new VmtapeError("internal", `no encoder for ${event.kind}`);
@@ -148,21 +162,25 @@ export class ReplayLogEncoder {
         this.u32(inputLayout.keyValueKinds.indexOf(byNumber ? "number" : "qcode"));
         if (byNumber) this.u64(input.number);
         else this.u32(input.qcode);
-        return this.u8(input.down);
+        this.u8(input.down);
+        break;
       }
       case "button":
         this.u32(input.button);
-        return this.u8(input.down);
+        this.u8(input.down);
+        break;
       case "relative":
       case "absolute":
         this.u32(input.axis);
-        return this.u64(input.value);
+        this.u64(input.value);
+        break;
       case "touch":
         this.u32(input.touch);
         this.u64(input.slot);
         this.u64(input.trackingId);
         this.u32(input.axis);
-        return this.u64(input.value);
+        this.u64(input.value);
+        break;
     }
   }
 

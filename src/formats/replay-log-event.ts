@@ -1,6 +1,6 @@
 import { VmtapeError } from "../base/errors.js";
 import type { Icount } from "../base/units.js";
-import type { ReplayLogDialect, ShutdownCause } from "./replay-log-dialect.js";
+import { type ReplayLogDialect, type ShutdownCause, unknownCode } from "./replay-log-dialect.js";
 import { type EventKind, eventKinds, inputTypes, kindLayouts, sampleSize } from "./replay-log-layout.js";
 
 /** Bytes an event carries: how many there are, and the first of them (all, unless a reader's limit cut them). */
@@ -73,127 +73,145 @@ export interface EventPlace {
 
 export type ReplayEvent = EventPlace & EventBody;
 
-/** A cursor over one event, big-endian. */
-class Fields {
-  private at = 1;
-  private readonly view: DataView;
+/**
+ * Decodes events the scanner has measured. One decoder for many events: it is its own cursor.
+ *
+ * `payloadLimit` is how many bytes of a payload are kept at most.
+ */
+export class EventDecoder {
+  private view: DataView = new DataView(new ArrayBuffer(0));
+  private at = 0;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor(
+    readonly dialect: ReplayLogDialect,
+    private readonly payloadLimit = 65536,
+  ) {}
+
+  /**
+   * The event whose kind byte is at `at` of `view`. The view may stop inside its payload (then fewer bytes of
+   * it are kept) but not inside its fixed part.
+   *
+   * @throws VmtapeError `bad-log` for a byte that is no kind, or a view that stops in the fixed part
+   */
+  decode(view: DataView, at: number, place: EventPlace): ReplayEvent {
+    const { dialect } = this;
+    const byte = at < view.byteLength ? view.getUint8(at) : unknownCode;
+    const kind = eventKinds[dialect.codes[byte]!];
+    if (kind === undefined || at + 1 + kindLayouts[kind].fixed > view.byteLength) {
+      throw new VmtapeError("bad-log", `there is no whole event at byte ${place.offset}`, {
+        offset: place.offset,
+      });
+    }
+    const { index, offset, length, icount } = place;
+    this.view = view;
+    this.at = at + 1;
+    switch (kind) {
+      case "instruction":
+        return { index, offset, length, icount, kind, count: this.u32() };
+      case "async-bh":
+      case "async-bh-oneshot":
+        return { index, offset, length, icount, kind, id: this.u64() };
+      case "async-input":
+        return { index, offset, length, icount, kind, input: this.input() };
+      case "async-char-read": {
+        const device = this.u8();
+        return { index, offset, length, icount, kind, device, data: this.payload(this.u32()) };
+      }
+      case "async-block":
+        return { index, offset, length, icount, kind, request: this.u64() };
+      case "async-net": {
+        const filter = this.u8();
+        const flags = this.u32();
+        return { index, offset, length, icount, kind, filter, flags, data: this.payload(this.u32()) };
+      }
+      case "shutdown": {
+        const cause = dialect.causes[byte - dialect.bytes.shutdown]!;
+        return { index, offset, length, icount, kind, cause };
+      }
+      case "char-write": {
+        const result = this.i32();
+        return { index, offset, length, icount, kind, result, written: this.u32() };
+      }
+      case "char-read-all":
+        return { index, offset, length, icount, kind, data: this.payload(this.u32()) };
+      case "char-read-all-error":
+        return { index, offset, length, icount, kind, result: this.i32() };
+      case "audio-out":
+        return { index, offset, length, icount, kind, played: this.u64() };
+      case "audio-in": {
+        const size = Number(this.u64()) * sampleSize;
+        const position = this.u64();
+        return { index, offset, length, icount, kind, position, samples: this.payload(size) };
+      }
+      case "random": {
+        const result = this.i32();
+        return { index, offset, length, icount, kind, result, data: this.payload(this.u32()) };
+      }
+      case "clock-host":
+      case "clock-virtual-rt":
+        return { index, offset, length, icount, kind, ns: this.i64() };
+      default:
+        return { index, offset, length, icount, kind };
+    }
   }
 
-  u8(): number {
+  private input(): InputBody {
+    const type = inputTypes[this.u32()];
+    switch (type) {
+      case "key":
+        return this.u32() === 0
+          ? { type, number: this.u64(), down: this.u8() }
+          : { type, qcode: this.u32(), down: this.u8() };
+      case "button":
+        return { type, button: this.u32(), down: this.u8() };
+      case "relative":
+      case "absolute":
+        return { type, axis: this.u32(), value: this.i64() };
+      case "touch":
+        return {
+          type,
+          touch: this.u32(),
+          slot: this.i64(),
+          trackingId: this.i64(),
+          axis: this.u32(),
+          value: this.i64(),
+        };
+      default:
+        throw new VmtapeError("bad-log", "an input event of an unknown type");
+    }
+  }
+
+  private u8(): number {
     return this.view.getUint8(this.move(1));
   }
 
-  u32(): number {
+  private u32(): number {
     return this.view.getUint32(this.move(4));
   }
 
-  i32(): number {
+  private i32(): number {
     return this.view.getInt32(this.move(4));
   }
 
-  u64(): bigint {
+  private u64(): bigint {
     return this.view.getBigUint64(this.move(8));
   }
 
-  i64(): bigint {
+  private i64(): bigint {
     return this.view.getBigInt64(this.move(8));
   }
 
-  /** The next `size` bytes, or as many as are there and allowed. */
-  payload(size: number, limit: number): Payload {
-    return { size, bytes: this.bytes.slice(this.at, this.at + Math.min(size, limit)) };
+  /** A copy of the next `size` bytes, or of as many as are there and allowed. */
+  private payload(size: number): Payload {
+    const { view, at } = this;
+    const kept = Math.min(size, this.payloadLimit, view.byteLength - at);
+    const start = view.byteOffset + at;
+    return { size, bytes: new Uint8Array(view.buffer, start, kept).slice() };
   }
 
   private move(length: number): number {
     const { at } = this;
     this.at += length;
     return at;
-  }
-}
-
-/**
- * Decodes one event the scanner has measured.
- *
- * @param bytes from its kind byte on; may stop inside its payload, but not in its fixed part
- * @param payloadLimit bytes of a payload kept at most
- * @throws VmtapeError `bad-log` when the bytes are fewer than the event's fixed part
- */
-export function decodeEvent(bytes: Uint8Array, dialect: ReplayLogDialect, payloadLimit: number): EventBody {
-  const byte = bytes[0];
-  const kind = eventKinds[dialect.codes[byte ?? 0]!];
-  if (byte === undefined || kind === undefined || bytes.length < 1 + kindLayouts[kind].fixed) {
-    throw new VmtapeError("bad-log", "these bytes are no whole event", { got: `${bytes.length} bytes` });
-  }
-  const fields = new Fields(bytes);
-  switch (kind) {
-    case "instruction":
-      return { kind, count: fields.u32() };
-    case "async-bh":
-    case "async-bh-oneshot":
-      return { kind, id: fields.u64() };
-    case "async-input":
-      return { kind, input: decodeInput(fields) };
-    case "async-char-read":
-      return { kind, device: fields.u8(), data: fields.payload(fields.u32(), payloadLimit) };
-    case "async-block":
-      return { kind, request: fields.u64() };
-    case "async-net": {
-      const filter = fields.u8();
-      const flags = fields.u32();
-      return { kind, filter, flags, data: fields.payload(fields.u32(), payloadLimit) };
-    }
-    case "shutdown":
-      return { kind, cause: dialect.causes[byte - dialect.bytes.shutdown]! };
-    case "char-write":
-      return { kind, result: fields.i32(), written: fields.u32() };
-    case "char-read-all":
-      return { kind, data: fields.payload(fields.u32(), payloadLimit) };
-    case "char-read-all-error":
-      return { kind, result: fields.i32() };
-    case "audio-out":
-      return { kind, played: fields.u64() };
-    case "audio-in": {
-      const count = Number(fields.u64());
-      const position = fields.u64();
-      return { kind, position, samples: fields.payload(count * sampleSize, payloadLimit) };
-    }
-    case "random": {
-      const result = fields.i32();
-      return { kind, result, data: fields.payload(fields.u32(), payloadLimit) };
-    }
-    case "clock-host":
-    case "clock-virtual-rt":
-      return { kind, ns: fields.i64() };
-    default:
-      return { kind };
-  }
-}
-
-function decodeInput(fields: Fields): InputBody {
-  const type = inputTypes[fields.u32()];
-  switch (type) {
-    case "key":
-      return fields.u32() === 0
-        ? { type, number: fields.u64(), down: fields.u8() }
-        : { type, qcode: fields.u32(), down: fields.u8() };
-    case "button":
-      return { type, button: fields.u32(), down: fields.u8() };
-    case "relative":
-    case "absolute":
-      return { type, axis: fields.u32(), value: fields.i64() };
-    case "touch":
-      return {
-        type,
-        touch: fields.u32(),
-        slot: fields.i64(),
-        trackingId: fields.i64(),
-        axis: fields.u32(),
-        value: fields.i64(),
-      };
-    default:
-      throw new VmtapeError("bad-log", "an input event of an unknown type");
   }
 }

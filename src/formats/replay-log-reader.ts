@@ -1,8 +1,8 @@
 import type { ByteSource } from "../base/byte-source.js";
 import { throwIfAborted, VmtapeError } from "../base/errors.js";
-import { type Icount, icount } from "../base/units.js";
+import type { Icount } from "../base/units.js";
 import { dialects, type ReplayLogDialect } from "./replay-log-dialect.js";
-import { decodeEvent, type ReplayEvent } from "./replay-log-event.js";
+import { EventDecoder, type EventPlace, type ReplayEvent } from "./replay-log-event.js";
 import {
   type EventKind,
   eventKinds,
@@ -47,6 +47,7 @@ export async function* readEventLists(
   const { batch } = scanner;
   const wanted = wantedCodes(options.kinds);
   const payloadLimit = Math.max(0, options.payloadLimit ?? 65536);
+  const decoder = new EventDecoder(dialect, payloadLimit);
   const from = Number(options.from ?? 0);
   const to = Number(options.to ?? Number.POSITIVE_INFINITY);
   while (await scanner.next()) {
@@ -59,9 +60,9 @@ export async function* readEventLists(
       const at = icounts[entry]!;
       past = at > to;
       if (past || wanted[kinds[entry]!] === 0 || at < from) continue;
-      const event = whole(batch, entry)
-        ? eventAt(batch, entry, dialect, payloadLimit)
-        : await longEventAt(source, batch, entry, dialect, payloadLimit);
+      const event = isWhole(batch, entry)
+        ? eventAt(batch, entry, decoder)
+        : await longEventAt(source, batch, entry, decoder, payloadLimit);
       list.push(event);
       bytes += Math.min(event.length, payloadLimit);
       if (list.length === listLimit.events || bytes > listLimit.bytes) {
@@ -94,48 +95,36 @@ export async function* readReplayLog(
   }
 }
 
-/**
- * The event of one entry of a batch.
- *
- * @param payloadLimit bytes of its payload kept at most; of an event that reaches past `batch.bytes` no more
- *   than lies in them
- */
-export function eventAt(
-  batch: EventBatch,
-  entry: number,
-  dialect: ReplayLogDialect,
-  payloadLimit = 65536,
-): ReplayEvent {
-  const offset = batch.offsets[entry]!;
-  const bytes = batch.bytes.subarray(offset - batch.base, batch.offsets[entry + 1]! - batch.base);
-  return { ...placeOf(batch, entry), ...decodeEvent(bytes, dialect, payloadLimit) };
+/** The event of one entry of a batch; of a payload that reaches past `batch.view` only what lies in it. */
+export function eventAt(batch: EventBatch, entry: number, decoder: EventDecoder): ReplayEvent {
+  return decoder.decode(batch.view, batch.offsets[entry]! - batch.base, placeOf(batch, entry));
 }
 
 async function longEventAt(
   source: ByteSource,
   batch: EventBatch,
   entry: number,
-  dialect: ReplayLogDialect,
+  decoder: EventDecoder,
   payloadLimit: number,
 ): Promise<ReplayEvent> {
   const place = placeOf(batch, entry);
   const bytes = new Uint8Array(Math.min(place.length, longestHead + payloadLimit));
   const length = await source.read(place.offset, bytes);
-  return { ...place, ...decodeEvent(bytes.subarray(0, length), dialect, payloadLimit) };
+  return decoder.decode(new DataView(bytes.buffer, 0, length), 0, place);
 }
 
-function placeOf(batch: EventBatch, entry: number) {
+function placeOf(batch: EventBatch, entry: number): EventPlace {
   const offset = batch.offsets[entry]!;
   return {
     index: batch.firstIndex + entry,
     offset,
     length: batch.offsets[entry + 1]! - offset,
-    icount: icount(batch.icounts[entry]!),
+    icount: BigInt(batch.icounts[entry]!) as Icount,
   };
 }
 
-function whole(batch: EventBatch, entry: number): boolean {
-  return batch.offsets[entry + 1]! - batch.base <= batch.bytes.length;
+function isWhole(batch: EventBatch, entry: number): boolean {
+  return batch.offsets[entry + 1]! - batch.base <= batch.view.byteLength;
 }
 
 function wantedCodes(kinds: ReadonlySet<EventKind> | undefined): Uint8Array {

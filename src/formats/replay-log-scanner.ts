@@ -34,8 +34,8 @@ export interface EventBatch {
   readonly offsets: Float64Array;
   /** Instructions executed before each event, below 2^53. */
   readonly icounts: Float64Array;
-  /** The window of the file the events begin in: event i at `bytes[offsets[i] - base]`. */
-  bytes: Uint8Array;
+  /** The window of the file the events begin in, from file offset `base`: event i is at `offsets[i] - base`. */
+  view: DataView;
   base: number;
 }
 
@@ -155,7 +155,7 @@ export class ReplayLogScanner {
       kinds: new Uint8Array(this.capacity),
       offsets: new Float64Array(this.capacity + 1),
       icounts: new Float64Array(this.capacity),
-      bytes: this.buffer.subarray(0, 0),
+      view: this.view,
       base: this.base,
     };
   }
@@ -252,8 +252,10 @@ export class ReplayLogScanner {
   /** Stores where the loop stopped and publishes the batch. */
   private take(at: number, icount: number, count: number): void {
     const { batch } = this;
-    batch.bytes = this.buffer.subarray(0, this.limit);
-    batch.base = this.base;
+    if (batch.base !== this.base || batch.view.byteLength !== this.limit) {
+      batch.view = new DataView(this.buffer.buffer, 0, this.limit);
+      batch.base = this.base;
+    }
     batch.firstIndex = this.events;
     batch.count = count;
     batch.offsets[count] = this.base + at;
