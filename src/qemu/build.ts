@@ -34,7 +34,10 @@ const newest = [10, 2] as const;
 export async function inspectQemu(program: string = qemuProgram): Promise<QemuBuild> {
   const found = await findProgram(program);
   if (!found) {
-    throw new VmtapeError("missing-tool", `QEMU (${program}) is not installed`, { tool: program, mend: installQemu });
+    throw new VmtapeError("missing-tool", `QEMU (${program}) is not installed`, {
+      tool: program,
+      mend: installQemu,
+    });
   }
   const path = await realpath(found);
   const [fullVersion, sha256] = await Promise.all([askVersion(path), hashFile(path)]);

@@ -25,7 +25,9 @@ export function parseNetwork(text: string): NetworkChoice {
     });
   }
   if (kind !== "user") {
-    throw new VmtapeError("usage", `network '${text}' is not known: use 'none' or 'user[,hostfwd=…]'`, { got: text });
+    throw new VmtapeError("usage", `network '${text}' is not known: use 'none' or 'user[,hostfwd=…]'`, {
+      got: text,
+    });
   }
   return { network: "user", hostForwards: options.map(parseOption) };
 }
@@ -39,7 +41,9 @@ function parseOption(option: string): string {
     );
   }
   if (!option.startsWith("hostfwd=")) {
-    throw new VmtapeError("usage", `network option '${option}' is not known: only hostfwd= is`, { got: option });
+    throw new VmtapeError("usage", `network option '${option}' is not known: only hostfwd= is`, {
+      got: option,
+    });
   }
   return parseHostForward(option.slice("hostfwd=".length));
 }
@@ -56,10 +60,14 @@ export function parseHostForward(rule: string): string {
   }
   const [, protocol, host, hostPort, guest, guestPort] = match as unknown as string[];
   if (host !== "" && host !== "localhost" && !/^127(\.\d{1,3}){3}$/.test(host!)) {
-    throw new VmtapeError("unsupported", `'${rule}' would listen beyond this host: only 127.0.0.1 is allowed`, {
-      got: host,
-      expected: "127.0.0.1",
-    });
+    throw new VmtapeError(
+      "unsupported",
+      `'${rule}' would listen beyond this host: only 127.0.0.1 is allowed`,
+      {
+        got: host,
+        expected: "127.0.0.1",
+      },
+    );
   }
   for (const port of [hostPort, guestPort]) {
     if (Number(port) < 1 || Number(port) > 65535) {

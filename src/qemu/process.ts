@@ -83,7 +83,14 @@ export class QemuProcess implements AsyncDisposable {
     await new Promise<void>((resolve, reject) => {
       child.once("spawn", resolve);
       child.once("error", (error) => {
-        reject(new VmtapeError("qemu-failed", `${program} cannot be started: ${error.message}`, { tool: program }, error));
+        reject(
+          new VmtapeError(
+            "qemu-failed",
+            `${program} cannot be started: ${error.message}`,
+            { tool: program },
+            error,
+          ),
+        );
       });
     });
     for (const stream of [qemu.monitor, qemu.console]) {

@@ -61,7 +61,9 @@ export class Qmp {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { command, resolve, reject });
-      this.stream.write(`${JSON.stringify({ execute: command, ...(args && { arguments: args }), id }, bigintAsNumber)}\n`);
+      this.stream.write(
+        `${JSON.stringify({ execute: command, ...(args && { arguments: args }), id }, bigintAsNumber)}\n`,
+      );
     });
   }
 
@@ -110,7 +112,11 @@ export class Qmp {
     try {
       message = JSON.parse(line) as Record<string, unknown>;
     } catch {
-      this.fail(new VmtapeError("protocol-error", "QEMU's monitor sent something that is no JSON", { got: line.slice(0, 80) }));
+      this.fail(
+        new VmtapeError("protocol-error", "QEMU's monitor sent something that is no JSON", {
+          got: line.slice(0, 80),
+        }),
+      );
       return;
     }
     if (typeof message.event === "string") {
@@ -123,7 +129,9 @@ export class Qmp {
     this.waiting.delete(message.id as number);
     const error = message.error as { desc?: string } | undefined;
     if (error) {
-      waiting.reject(new VmtapeError("qemu-failed", `QEMU refused ${waiting.command}: ${error.desc}`, { got: error.desc }));
+      waiting.reject(
+        new VmtapeError("qemu-failed", `QEMU refused ${waiting.command}: ${error.desc}`, { got: error.desc }),
+      );
     } else {
       waiting.resolve(message.return);
     }

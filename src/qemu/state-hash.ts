@@ -20,7 +20,9 @@ export interface StateHash {
  */
 export async function hashState(qmp: Qmp, pid: number): Promise<StateHash> {
   const { icount } = await qmp.replayStatus();
-  const registers = createHash("sha256").update(await registersText(qmp)).digest("hex");
+  const registers = createHash("sha256")
+    .update(await registersText(qmp))
+    .digest("hex");
   return { icount: icount as Icount, registers, memory: await hashRam(pid) };
 }
 

@@ -1,0 +1,326 @@
+import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { type DebugSink, silent } from "../base/log.js";
+import type { ProgressSink } from "../base/progress.js";
+import { Scope } from "../base/scope.js";
+import { type Icount, icount } from "../base/units.js";
+import type { QemuBuild } from "../qemu/build.js";
+import { chooseQemu } from "../qemu/choose.js";
+import { machineArguments, type RunPlan } from "../qemu/machine.js";
+import { consoleFd, monitorFd, QemuProcess } from "../qemu/process.js";
+import { Qmp } from "../qemu/qmp.js";
+import { hashState, type StateHash } from "../qemu/state-hash.js";
+import type { Tape } from "../tape/tape.js";
+import { checkTape } from "./check-tape.js";
+
+/**
+ * `initialized`: made, no machine yet. `paused`, `running`: a machine replays. `ended`: it replayed to the tape's
+ * last instruction. `stopped`: its machine was ended; it can start again. `failed`: the machine went wrong.
+ */
+export type SessionState = "initialized" | "paused" | "running" | "ended" | "stopped" | "failed";
+
+export interface SessionOptions {
+  /** QEMU programs to look for the recording build in; default: the distribution's. */
+  readonly qemu?: readonly string[];
+  /** The tape's files were checked a moment ago. */
+  readonly trusted?: boolean;
+  /** More monitors and a GDB stub for others, and options that the guest cannot see. */
+  readonly attach?: Pick<RunPlan, "monitors" | "gdb" | "extra">;
+  /** What the guest prints, as it comes (borrowed). */
+  readonly onConsole?: (bytes: Uint8Array) => void;
+  readonly onProgress?: ProgressSink;
+  readonly debug?: DebugSink;
+  /** A running machine whose icount stands still for so long has parted from its tape. Default 20. */
+  readonly stallSeconds?: number;
+}
+
+/** Where a session stopped, and why. */
+export interface Stop {
+  readonly at: Icount;
+  /** `break`: the wanted icount. `end`: the tape's end. `paused`: somebody paused it. */
+  readonly why: "break" | "end" | "paused";
+}
+
+/** Between two looks at a running machine; see {@link Session.nudge}. */
+const nudgeMs = 2;
+const progressEveryMs = 250;
+
+/**
+ * One replay of a tape: it only ever runs forward. Successor of XenTT's `xentt_replay_*` calls: create, start
+ * (paused, or to run until a position), stop, destroy, and `loc`.
+ */
+export class Session implements AsyncDisposable {
+  readonly tape: Tape;
+  readonly build: QemuBuild;
+  private readonly options: SessionOptions;
+  private machine: { readonly scope: Scope; readonly qemu: QemuProcess; readonly qmp: Qmp } | undefined;
+  private current: SessionState = "initialized";
+  private lastSeen = 0n;
+  private shutdown: string | undefined;
+  private wake: (() => void) | undefined;
+
+  private constructor(tape: Tape, build: QemuBuild, options: SessionOptions) {
+    this.tape = tape;
+    this.build = build;
+    this.options = options;
+  }
+
+  /**
+   * Checks the tape and finds its QEMU. No machine yet.
+   *
+   * @throws everything `checkTape` and `chooseQemu` throw
+   */
+  static async create(tape: Tape, options: SessionOptions = {}, signal?: AbortSignal): Promise<Session> {
+    const build = await chooseQemu(tape.manifest.qemu, options.qemu);
+    if (!options.trusted) await checkTape(tape, signal);
+    return new Session(tape, build, options);
+  }
+
+  get state(): SessionState {
+    return this.current;
+  }
+
+  /** QEMU's reason of the shutdown that ended the replay, e.g. `guest-shutdown`. */
+  get shutdownReason(): string | undefined {
+    return this.shutdown;
+  }
+
+  /** Process id of the replaying QEMU, while there is one. */
+  get pid(): number | undefined {
+    return this.machine?.qemu.pid;
+  }
+
+  /**
+   * Starts the machine from the tape's beginning, paused before the first instruction; with `until`, runs to that
+   * icount first.
+   *
+   * @throws `usage` when a machine is there already; `qemu-failed`; everything `runTo` throws
+   */
+  async start(until?: Icount, signal?: AbortSignal): Promise<void> {
+    if (this.machine) throw new VmtapeError("usage", "this session has been started already");
+    throwIfAborted(signal);
+    const { debug = silent, attach, onConsole } = this.options;
+    await using scope = new Scope();
+    const qemu = scope.own(
+      await QemuProcess.start(this.build.path, this.arguments({ ...attach }), { deathSignal: "KILL", debug }),
+    );
+    qemu.console.on("data", (bytes: Buffer) => onConsole?.(bytes));
+    const monitor = await Qmp.connect(qemu.monitor).catch(async () => {
+      await qemu.ended;
+      throw this.fault("qemu-failed", `QEMU did not start: ${qemu.lastError || "no reason given"}`);
+    });
+    monitor.onEvent(({ event, data }) => {
+      if (event === "SHUTDOWN") this.shutdown ??= String(data.reason);
+      this.wake?.();
+    });
+    void qemu.ended.then(() => this.wake?.());
+    this.machine = { scope: scope.move(), qemu, qmp: monitor };
+    this.current = "paused";
+    this.lastSeen = 0n;
+    this.shutdown = undefined;
+    if (until !== undefined) await this.runTo(until, signal);
+  }
+
+  /** The instruction count now. */
+  async position(): Promise<Icount> {
+    if (this.current === "ended") return this.tape.end.at;
+    const { icount: now } = await this.running().qmp.replayStatus();
+    this.lastSeen = now;
+    return icount(now);
+  }
+
+  /**
+   * Runs to `target` and pauses there, or at the tape's end when that comes first.
+   *
+   * @throws `usage` when `target` lies behind; `diverged` when the machine parts from its tape; `cancelled`
+   *   (the machine is then paused somewhere on the way)
+   */
+  async runTo(target: Icount, signal?: AbortSignal): Promise<Stop> {
+    const { qmp } = this.running();
+    const at = await this.position();
+    if (target < at) {
+      throw new VmtapeError("usage", `icount ${target} lies behind ${at}: a session only runs forward`, {
+        icount: at,
+      });
+    }
+    if (target === at) return { at, why: "break" };
+    if (target >= this.tape.end.at) return this.runToEnd(signal);
+    await qmp.execute("replay-break", { icount: target });
+    return this.run(target, signal);
+  }
+
+  /** Runs to the tape's last instruction. The machine has then ended. */
+  runToEnd(signal?: AbortSignal): Promise<Stop> {
+    return this.run(this.tape.end.at, signal);
+  }
+
+  /** Lets the machine run without waiting for it; `pause` stops it. */
+  async resume(): Promise<void> {
+    await this.running().qmp.execute("cont");
+    this.current = "running";
+  }
+
+  /** Stops the machine where it is. */
+  async pause(): Promise<Icount> {
+    await this.running().qmp.execute("stop");
+    this.current = "paused";
+    return this.position();
+  }
+
+  /** A fingerprint of registers and memory, of a paused machine. */
+  hashState(): Promise<StateHash> {
+    const { qmp, qemu } = this.running();
+    return hashState(qmp, qemu.pid);
+  }
+
+  /** QEMU's monitor, for what this class has no word for. */
+  get qmp(): Qmp {
+    return this.running().qmp;
+  }
+
+  /** Ends the machine; the tape stays, and the session can start again from the beginning. */
+  async stop(): Promise<void> {
+    const { machine } = this;
+    this.machine = undefined;
+    if (this.current !== "ended" && this.current !== "failed") this.current = "stopped";
+    await machine?.scope[Symbol.asyncDispose]();
+  }
+
+  /** Ends the machine and the session. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /** The argument list of this session's QEMU. */
+  private arguments(attach: NonNullable<SessionOptions["attach"]>): string[] {
+    return machineArguments(this.tape.machine, {
+      mode: "replay",
+      log: this.tape.layout.log,
+      disks: "untouched",
+      console: `socket,fd=${consoleFd}`,
+      ...attach,
+      monitors: [`socket,fd=${monitorFd}`, ...(attach.monitors ?? [])],
+      // A paused shutdown keeps the machine's last state readable.
+      extra: ["-no-shutdown", ...(attach.extra ?? [])],
+      paused: true,
+    });
+  }
+
+  /**
+   * Lets the machine run until it stops by itself, and watches it: progress, stalls, death, cancellation.
+   */
+  private async run(target: Icount, signal?: AbortSignal): Promise<Stop> {
+    const { qmp, qemu } = this.running();
+    throwIfAborted(signal);
+    const stopped = watchForStop(qmp);
+    try {
+      await this.resume();
+      let since = performance.now();
+      let reported = 0;
+      while (!stopped.reason() && qemu.running) {
+        if (signal?.aborted) {
+          await this.pause();
+          throwIfAborted(signal);
+        }
+        const before = this.lastSeen;
+        const now = performance.now();
+        const { icount: seen } = await qmp.replayStatus().catch(() => ({ icount: before }));
+        if (seen > before) since = now;
+        this.lastSeen = seen;
+        this.throwIfStalled(now - since);
+        if (now - reported > progressEveryMs) {
+          reported = now;
+          this.options.onProgress?.({
+            doing: "replaying",
+            done: Number(seen),
+            total: Number(target),
+            unit: "instructions",
+          });
+        }
+        await this.nudge();
+      }
+      return await this.settle(stopped.reason());
+    } finally {
+      stopped.dispose();
+    }
+  }
+
+  /**
+   * Waits a moment before QEMU is asked again. The asking is not only for progress: an idle guest's QEMU sleeps
+   * in its main loop for as long as the guest did, though the recorded clock values lie ready. Any monitor
+   * command wakes the loop, which then takes the next ones. A boot that idles half of its time replays in half
+   * the time (bench/record.ts prints both).
+   */
+  private nudge(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, nudgeMs);
+      this.wake = done;
+      const self = this;
+      function done() {
+        clearTimeout(timer);
+        self.wake = undefined;
+        resolve();
+      }
+    });
+  }
+
+  private async settle(reason: "stop" | "shutdown" | undefined): Promise<Stop> {
+    const { qemu } = this.running();
+    if (!qemu.running) {
+      const end = await qemu.ended;
+      const why = qemu.lastError || (end.signal ? `it was ended by ${end.signal}` : `exit code ${end.code}`);
+      const parted = /replay|missing|log/i.test(why);
+      throw this.fault(
+        parted ? "diverged" : "qemu-failed",
+        `QEMU ended at icount ${this.lastSeen}: ${why}`,
+        why,
+      );
+    }
+    if (reason === "shutdown") {
+      this.lastSeen = (await this.qmp.replayStatus()).icount;
+      if (this.lastSeen < this.tape.end.at) {
+        throw this.fault(
+          "diverged",
+          `the machine shut down at icount ${this.lastSeen}, but its tape ends at ${this.tape.end.at}`,
+          `shutdown at ${this.lastSeen}`,
+        );
+      }
+      this.current = "ended";
+      return { at: this.tape.end.at, why: "end" };
+    }
+    this.current = "paused";
+    const state = await this.qmp.runState();
+    const at = await this.position();
+    return { at, why: state === "debug" ? "break" : "paused" };
+  }
+
+  private throwIfStalled(ms: number): void {
+    const seconds = this.options.stallSeconds ?? 20;
+    if (ms < seconds * 1000) return;
+    throw this.fault(
+      "diverged",
+      `the replay stands still at icount ${this.lastSeen}: the machine waits for an event that is not the tape's next one`,
+      `no instruction for ${seconds} s`,
+    );
+  }
+
+  private fault(code: "diverged" | "qemu-failed", message: string, got?: string): VmtapeError {
+    this.current = "failed";
+    return new VmtapeError(code, message, { file: this.tape.directory, icount: this.lastSeen, got });
+  }
+
+  private running() {
+    if (!this.machine) throw new VmtapeError("usage", "this session has no machine: start it first");
+    return this.machine;
+  }
+}
+
+/** Remembers that the machine stopped. A shutdown comes with a stop; it is the better reason. */
+function watchForStop(qmp: Qmp) {
+  let stopped = false;
+  let shutdown = false;
+  const dispose = qmp.onEvent(({ event }) => {
+    if (event === "STOP") stopped = true;
+    if (event === "SHUTDOWN") shutdown = true;
+  });
+  return { dispose, reason: () => (stopped ? (shutdown ? "shutdown" : "stop") : undefined) } as const;
+}

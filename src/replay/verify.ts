@@ -1,0 +1,220 @@
+import { createHash, type Hash } from "node:crypto";
+import { isVmtapeError, type VmtapeError } from "../base/errors.js";
+import type { ProgressSink } from "../base/progress.js";
+import { type Icount, icount } from "../base/units.js";
+import type { StateHash } from "../qemu/state-hash.js";
+import { checkStored, readHead } from "../tape/store.js";
+import type { Tape } from "../tape/tape.js";
+import { checkMachine } from "./check-tape.js";
+import { consoleIcount } from "./console-position.js";
+import { type Divergence, firstDifference, nextEvent } from "./divergence.js";
+import { Session, type SessionOptions } from "./session.js";
+
+/** A state that was compared. `recorded`: the recording itself was hashed at this instant too. */
+export interface VerifiedState extends StateHash {
+  readonly recorded: boolean;
+}
+
+/** What `verify` found. */
+export interface VerifyReport {
+  readonly ok: boolean;
+  /** Instructions both replays executed. */
+  readonly icount: Icount;
+  readonly console: { readonly bytes: number; readonly sha256: string };
+  /** QEMU's shutdown reason, e.g. `guest-shutdown`. */
+  readonly cause: string;
+  /** States that were equal, in order. */
+  readonly states: readonly VerifiedState[];
+  readonly seconds: number;
+  /** Where the machine first parted from its tape; absent when `ok`. */
+  readonly divergence?: Divergence;
+}
+
+export interface VerifyOptions extends Pick<SessionOptions, "qemu" | "debug" | "stallSeconds"> {
+  readonly onProgress?: ProgressSink;
+  readonly signal?: AbortSignal;
+}
+
+/** Instants hashed besides the recording's own and the end. */
+const evenInstants = 3;
+
+/**
+ * Replays a tape to its end, twice, side by side, and compares: registers and memory at several instants and at
+ * the end with each other and with what was hashed while recording; console bytes, final icount and shutdown
+ * cause with the recording.
+ *
+ * @throws what opening the tape throws; a divergence is no exception but the report's answer
+ */
+export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promise<VerifyReport> {
+  tape.requireComplete();
+  const { signal } = options;
+  await checkMachine(tape, signal);
+  const logChange = await checkStored(tape.layout.log, tape.end.log, signal).catch((error) => {
+    if (isVmtapeError(error, "changed")) return error;
+    throw error;
+  });
+  const comparison = new Comparison(tape, options);
+  const report = await comparison.run();
+  if (!logChange || !report.ok) return report;
+  const { expected, got } = logChange.facts;
+  return {
+    ...report,
+    ok: false,
+    divergence: {
+      icount: report.icount,
+      what: `the replay log was changed: ${logChange.message}`,
+      expected,
+      got,
+    },
+  };
+}
+
+/** Two replays in step. */
+class Comparison {
+  private readonly startedAt = performance.now();
+  private readonly states: VerifiedState[] = [];
+  private readonly tape: Tape;
+  private readonly options: VerifyOptions;
+  private readonly consoles: ConsoleCheck[] = [new ConsoleCheck(), new ConsoleCheck()];
+
+  constructor(tape: Tape, options: VerifyOptions) {
+    this.tape = tape;
+    this.options = options;
+  }
+
+  async run(): Promise<VerifyReport> {
+    const { qemu, debug, stallSeconds, onProgress, signal } = this.options;
+    const open = (index: number) =>
+      Session.create(this.tape, {
+        trusted: true,
+        ...(qemu && { qemu }),
+        ...(debug && { debug }),
+        ...(stallSeconds && { stallSeconds }),
+        ...(onProgress &&
+          index === 0 && { onProgress: (report) => onProgress({ ...report, doing: "verifying" }) }),
+        onConsole: (bytes) => this.consoles[index]!.add(bytes),
+      });
+    await using first = await open(0);
+    await using second = await open(1);
+    await Promise.all([first.start(), second.start()]);
+    try {
+      const divergence = (await this.walk(first, second, signal)) ?? (await this.compareEnds(first));
+      return this.report(divergence, first.shutdownReason);
+    } catch (error) {
+      if (!isVmtapeError(error, "diverged") && !isVmtapeError(error, "qemu-failed")) throw error;
+      return this.report(await this.describe(error), first.shutdownReason);
+    }
+  }
+
+  private async walk(first: Session, second: Session, signal?: AbortSignal): Promise<Divergence | undefined> {
+    for (const at of this.instants()) {
+      await Promise.all([first.runTo(at, signal), second.runTo(at, signal)]);
+      const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
+      const difference = this.compare(at, a, b);
+      if (difference) return difference;
+    }
+    return undefined;
+  }
+
+  /** Every instant of the recording's own hashes, some evenly spaced ones, and the end. */
+  private instants(): Icount[] {
+    const end = this.tape.manifest.end!.icount;
+    const recorded = this.tape.manifest.witnesses.map((witness) => witness.icount);
+    const even = Array.from({ length: evenInstants }, (_, i) =>
+      Math.floor((end * (i + 1)) / (evenInstants + 1)),
+    );
+    const all = [...new Set([...recorded, ...even, end])].filter((at) => at > 0 && at <= end);
+    return all.sort((a, b) => a - b).map(icount);
+  }
+
+  private compare(at: Icount, a: StateHash, b: StateHash): Divergence | undefined {
+    const between = `between icount ${this.states.at(-1)?.icount ?? 0n} and ${at}`;
+    const parted = firstDifference(a, b);
+    if (parted)
+      return { icount: at, what: `two replays parted ${between}: ${parted.what}`, ...parted.values };
+    const witness = this.tape.manifest.witnesses.find((one) => BigInt(one.icount) === at);
+    if (witness) {
+      const from = firstDifference({ ...witness, icount: icount(witness.icount) }, a);
+      if (from)
+        return { icount: at, what: `replay and recording parted ${between}: ${from.what}`, ...from.values };
+    }
+    this.states.push({ ...a, recorded: witness !== undefined });
+    return undefined;
+  }
+
+  private async compareEnds(first: Session): Promise<Divergence | undefined> {
+    const { end, name } = this.tape;
+    for (const check of this.consoles) {
+      const { bytes, sha256 } = check.result();
+      if (bytes === end.console.bytes && sha256 === end.console.sha256) continue;
+      const offset = await check.firstDifference(this.tape.layout.console);
+      return {
+        icount: await consoleIcount(this.tape, offset),
+        what: `the console of tape '${name}' differs from byte ${offset} on`,
+        expected: `${end.console.bytes} bytes, SHA-256 ${end.console.sha256}`,
+        got: `${bytes} bytes, SHA-256 ${sha256}`,
+      };
+    }
+    const expected =
+      end.cause === "power-off" ? "guest-shutdown" : end.cause === "reboot" ? "guest-reset" : undefined;
+    if (expected !== undefined && first.shutdownReason !== expected) {
+      return {
+        icount: end.at,
+        what: "the machine shut down for another reason",
+        expected,
+        got: first.shutdownReason,
+      };
+    }
+    return undefined;
+  }
+
+  private async describe(error: VmtapeError): Promise<Divergence> {
+    const at = icount(error.facts.icount ?? 0n);
+    return {
+      icount: at,
+      what: error.message,
+      expected: await nextEvent(this.tape, at),
+      got: error.facts.got,
+    };
+  }
+
+  private report(divergence: Divergence | undefined, cause = "unknown"): VerifyReport {
+    return {
+      ok: divergence === undefined,
+      icount: divergence?.icount ?? this.tape.end.at,
+      console: this.consoles[0]!.result(),
+      cause,
+      states: this.states,
+      seconds: Math.round(performance.now() - this.startedAt) / 1000,
+      ...(divergence && { divergence }),
+    };
+  }
+}
+
+/** A replay's console output: hashed, and kept as far as it is small. */
+class ConsoleCheck {
+  private readonly hash: Hash = createHash("sha256");
+  private bytes = 0;
+  private kept: Buffer[] = [];
+
+  add(bytes: Uint8Array): void {
+    this.hash.update(bytes);
+    if (this.bytes < keptConsoleBytes) this.kept.push(Buffer.from(bytes));
+    this.bytes += bytes.length;
+  }
+
+  result(): { bytes: number; sha256: string } {
+    return { bytes: this.bytes, sha256: this.hash.copy().digest("hex") };
+  }
+
+  /** The first byte at which it differs from the recorded console, among those kept. */
+  async firstDifference(recordedPath: string): Promise<number> {
+    const recorded = await readHead(recordedPath, keptConsoleBytes).catch(() => new Uint8Array());
+    const got = Buffer.concat(this.kept);
+    const shorter = Math.min(recorded.length, got.length);
+    for (let i = 0; i < shorter; i++) if (recorded[i] !== got[i]) return i;
+    return shorter;
+  }
+}
+
+const keptConsoleBytes = 16 << 20;

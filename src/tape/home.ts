@@ -1,0 +1,91 @@
+import { createHash } from "node:crypto";
+import { chmod, lstat, mkdir, readdir } from "node:fs/promises";
+import { homedir, tmpdir, userInfo } from "node:os";
+import { join, resolve } from "node:path";
+import { fileError, VmtapeError } from "../base/errors.js";
+
+/** The directories vmtape works in. Passed as a value; nothing below reads the environment. */
+export interface Places {
+  /** Where tapes live, one directory each. */
+  readonly home: string;
+  /** What can be made again: guests, plugins, symbol indexes. */
+  readonly cache: string;
+  /** Sockets of running recordings and replays. */
+  readonly runtime: string;
+}
+
+/** The places of `env`: `VMTAPE_HOME`, the XDG base directories, or their defaults. */
+export function placesFrom(env: NodeJS.ProcessEnv): Places {
+  const home = env.HOME || homedir();
+  const data = env.XDG_DATA_HOME || join(home, ".local", "share");
+  const cache = env.XDG_CACHE_HOME || join(home, ".cache");
+  const runtime = env.XDG_RUNTIME_DIR || join(tmpdir(), `vmtape-${userInfo().uid}`);
+  return {
+    home: resolve(env.VMTAPE_HOME || join(data, "vmtape")),
+    cache: resolve(join(cache, "vmtape")),
+    runtime: resolve(join(runtime, "vmtape")),
+  };
+}
+
+const goodName = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/;
+
+/**
+ * Checks a tape's name: 1 to 100 letters, digits, `.`, `_`, `+`, `-`, beginning with a letter or digit.
+ *
+ * @throws `bad-name`
+ */
+export function checkTapeName(name: string): string {
+  if (!goodName.test(name)) {
+    const shown = name.length > 60 ? `${name.slice(0, 57)}…` : name;
+    throw new VmtapeError(
+      "bad-name",
+      `'${shown}' is no tape name: use 1 to 100 letters, digits, '.', '_', '+' or '-', beginning with a letter or digit`,
+      { got: shown },
+    );
+  }
+  return name;
+}
+
+/** The directory of tape `name`: `directory` when the user gave one, else its place in the home. */
+export function tapeDirectory(places: Places, name: string, directory?: string): string {
+  checkTapeName(name);
+  return directory === undefined ? join(places.home, name) : resolve(directory);
+}
+
+/** Names of everything in the home that may be a tape, sorted. A home that does not exist yet has none. */
+export async function tapeNames(places: Places): Promise<string[]> {
+  const entries = await readdir(places.home, { withFileTypes: true }).catch((error) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw fileError(error, places.home, "reading");
+  });
+  return entries
+    .filter((entry) => entry.isDirectory() && goodName.test(entry.name))
+    .map((entry) => entry.name)
+    .sort();
+}
+
+/**
+ * Makes the runtime directory, for this user alone.
+ *
+ * @throws `not-writable` when somebody else owns what is there
+ */
+export async function makeRuntimeDirectory(places: Places): Promise<string> {
+  try {
+    await mkdir(places.runtime, { recursive: true, mode: 0o700 });
+    const facts = await lstat(places.runtime);
+    if (!facts.isDirectory() || facts.uid !== userInfo().uid) {
+      throw new VmtapeError("not-writable", `${places.runtime} belongs to somebody else`, {
+        file: places.runtime,
+      });
+    }
+    if ((facts.mode & 0o077) !== 0) await chmod(places.runtime, 0o700);
+    return places.runtime;
+  } catch (error) {
+    throw fileError(error, places.runtime, "making");
+  }
+}
+
+/** A short name for the tape in `directory`, the same in every process: the stem of its sockets. */
+export function socketStem(places: Places, directory: string): string {
+  return join(places.runtime, createHash("sha256").update(resolve(directory)).digest("hex").slice(0, 16));
+}

@@ -1,0 +1,93 @@
+import { join } from "node:path";
+
+/**
+ * Where each part of a tape lies in its directory. Fixed, so that a manifest need not (and cannot) name files.
+ *
+ *     manifest.json      what the machine was, hashes, how it ended
+ *     lock               held (a kernel lock) while somebody writes
+ *     replay.log         QEMU's replay log: the recording
+ *     console.raw        what the guest printed on its serial console
+ *     console.cast       the same with times (asciicast v2)
+ *     kernel, initrd     copies
+ *     disks/N.base       the disk before the recording; disks/N.overlay.qcow2: what the guest wrote
+ *     firmware/NAME      the firmware images the guest ran
+ *     symbols/N          symbol files the user named
+ *     original/          what `repair` replaced
+ *     cache/             can be deleted at any time
+ */
+export class TapeLayout {
+  readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  get manifest(): string {
+    return this.path("manifest.json");
+  }
+  get lock(): string {
+    return this.path("lock");
+  }
+  get log(): string {
+    return this.path("replay.log");
+  }
+  get console(): string {
+    return this.path("console.raw");
+  }
+  get consoleCast(): string {
+    return this.path("console.cast");
+  }
+  get kernel(): string {
+    return this.path("kernel");
+  }
+  get initrd(): string {
+    return this.path("initrd");
+  }
+  get disks(): string {
+    return this.path("disks");
+  }
+  get firmware(): string {
+    return this.path("firmware");
+  }
+  get symbols(): string {
+    return this.path("symbols");
+  }
+  get original(): string {
+    return this.path("original");
+  }
+  get cache(): string {
+    return this.path("cache");
+  }
+
+  diskBase(index: number): string {
+    return join(this.disks, `${index}.base`);
+  }
+  diskOverlay(index: number): string {
+    return join(this.disks, `${index}.overlay.qcow2`);
+  }
+  firmwareFile(name: string): string {
+    return join(this.firmware, name);
+  }
+  symbolFile(index: number): string {
+    return join(this.symbols, String(index));
+  }
+
+  /** Everything a tape may consist of but its lock, the manifest first. */
+  everything(): string[] {
+    const names = [
+      "manifest.json",
+      "manifest.json.new",
+      "replay.log",
+      "replay.log.new",
+      "console.raw",
+      "console.cast",
+    ];
+    return [...names, "kernel", "initrd", "disks", "firmware", "symbols", "original", "cache"].map((name) =>
+      this.path(name),
+    );
+  }
+
+  private path(name: string): string {
+    return join(this.directory, name);
+  }
+}

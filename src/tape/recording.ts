@@ -1,0 +1,356 @@
+import { open, statfs } from "node:fs/promises";
+import { fileError, isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import type { DebugSink } from "../base/log.js";
+import type { ProgressSink } from "../base/progress.js";
+import type { Scope } from "../base/scope.js";
+import type { EndCause, Manifest } from "../formats/manifest.js";
+import { dialectFor, type ShutdownCause } from "../formats/replay-log-dialect.js";
+import { machineArguments, quote } from "../qemu/machine.js";
+import { consoleFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
+import { Qmp } from "../qemu/qmp.js";
+import { hashState, type StateHash } from "../qemu/state-hash.js";
+import { ConsoleCast } from "./console-cast.js";
+import { ControlServer } from "./control.js";
+import type { Places } from "./home.js";
+import type { TapeLayout } from "./layout.js";
+import { neededSpace, type PreparedTape, prepareTape } from "./prepare.js";
+import type { RecordOptions } from "./record-options.js";
+import { sealLog } from "./seal.js";
+import { describeFile } from "./store.js";
+import { Tape, writeManifest } from "./tape.js";
+
+/** What a caller may watch and end a recording with. */
+export interface RecordHooks {
+  /** Stops the recording; it then ends like one that was stopped, with a whole tape. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: ProgressSink;
+  /** What the guest prints, as it comes (borrowed). */
+  readonly onConsole?: (bytes: Uint8Array) => void;
+  /** Facts worth telling while it runs: "the guest panicked". */
+  readonly onNotice?: (text: string) => void;
+  readonly debug?: DebugSink;
+}
+
+/** Why `Recording.stop` was called. */
+export type StopReason = Extract<EndCause, "stopped" | "timeout" | "disk-full" | "panic">;
+
+const progressEveryMs = 250;
+const diskCheckEveryMs = 500;
+/** After a panic the guest may still reboot by itself; then we end it. */
+const afterPanicMs = 3000;
+/** How long QEMU may take to leave after `quit`, and after SIGTERM. */
+const patienceMs = 5000;
+/** The first state hash is taken after so long, each next one after three times as long. */
+const firstWitnessMs = 3000;
+/** Guests with more memory are hashed less: hashing stops the guest for about 0.6 s a GB. */
+const witnessMsPerMB = 0.7;
+
+/**
+ * Records a run: makes the tape, starts the machine, and gives back the recording as it runs.
+ *
+ * @throws everything `prepareTape` throws; `qemu-failed` when QEMU does not start. On an error before the guest
+ *   runs, no tape is left.
+ */
+export async function record(
+  places: Places,
+  options: RecordOptions,
+  hooks: RecordHooks = {},
+): Promise<Recording> {
+  throwIfAborted(hooks.signal);
+  if (options.timeoutSeconds !== undefined && !(options.timeoutSeconds > 0)) {
+    throw new VmtapeError("usage", `a timeout of ${options.timeoutSeconds} s is not possible`);
+  }
+  const prepared = await prepareTape(places, options, hooks.signal);
+  return Recording.start(places, prepared, options, hooks);
+}
+
+/** A machine that runs and is being recorded. It ends by itself, or by {@link Recording.stop}. */
+export class Recording {
+  readonly layout: TapeLayout;
+  /**
+   * The complete tape. Rejects with `qemu-failed` or `disk-full` when the recording ended badly: what is on disk
+   * is then an interrupted tape, which `repairTape` mends.
+   */
+  readonly done: Promise<Tape>;
+  private readonly manifest: Manifest;
+  private readonly options: RecordOptions;
+  private readonly hooks: RecordHooks;
+  private readonly scope: Scope;
+  private readonly qemu: QemuProcess;
+  private readonly qmp: Qmp;
+  private readonly witnesses: StateHash[] = [];
+  private readonly startedAt = performance.now();
+  private readonly consoleSinks = new Set<(bytes: Uint8Array) => void>();
+  private stopping: StopReason | undefined;
+  private panicked = false;
+  private logFailed = false;
+  private lastIcount = 0;
+  private quitting: Promise<void> | undefined;
+
+  private constructor(
+    prepared: PreparedTape,
+    options: RecordOptions,
+    hooks: RecordHooks,
+    running: { scope: Scope; qemu: QemuProcess; qmp: Qmp },
+  ) {
+    this.layout = prepared.layout;
+    this.manifest = prepared.manifest;
+    this.options = options;
+    this.hooks = hooks;
+    this.scope = running.scope;
+    this.qemu = running.qemu;
+    this.qmp = running.qmp;
+    if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
+    this.done = this.watch();
+    this.done.catch(() => {}); // whoever awaits it sees the error
+  }
+
+  static async start(
+    places: Places,
+    prepared: PreparedTape,
+    options: RecordOptions,
+    hooks: RecordHooks,
+  ): Promise<Recording> {
+    const { layout } = prepared;
+    await using scope = prepared.scope.move();
+    let failed: (() => void) | undefined;
+    let logFailed = false;
+    const machine = new Tape(layout.directory, prepared.manifest, "recording").machine;
+    const args = machineArguments(
+      { ...machine, disks: machine.disks.map((_, i) => ({ file: layout.diskOverlay(i), format: "qcow2" })) },
+      {
+        mode: "record",
+        log: layout.log,
+        disks: "written",
+        hostForwards: options.network.hostForwards,
+        console: `socket,fd=${consoleFd},logfile=${quote(layout.console)}`,
+        monitors: [`socket,fd=${monitorFd}`],
+      },
+    );
+    const qemu = scope.own(
+      await QemuProcess.start(options.qemu.path, args, {
+        deathSignal: "TERM",
+        ...(hooks.debug && { debug: hooks.debug }),
+        onError: (line) => {
+          if (!/replay write error/i.test(line)) return;
+          logFailed = true;
+          failed?.();
+        },
+      }),
+    );
+    const qmp = await Qmp.connect(qemu.monitor).catch(async () => {
+      const end = await qemu.ended;
+      throw new VmtapeError("qemu-failed", `QEMU did not start: ${qemu.lastError || describeEnd(end)}`, {
+        file: options.qemu.path,
+        got: qemu.errorOutput.trim(),
+      });
+    });
+    const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp });
+    failed = () => recording.failLog();
+    if (logFailed) recording.failLog();
+    recording.scope.own(await ControlServer.listen(places, layout.directory, recording));
+    return recording;
+  }
+
+  /** Sends bytes to the guest's serial console, as if typed. */
+  type(bytes: Uint8Array): void {
+    if (this.qemu.running) this.qemu.console.write(bytes);
+  }
+
+  /** Calls `sink` with everything the guest prints from now on, until the returned function is called. */
+  listen(sink: (bytes: Uint8Array) => void): () => void {
+    this.consoleSinks.add(sink);
+    return () => this.consoleSinks.delete(sink);
+  }
+
+  /** Ends the machine at the instruction it has reached; the tape is then complete. Idempotent. */
+  stop(reason: StopReason = "stopped"): Promise<Tape> {
+    this.stopping ??= reason;
+    this.quitting ??= this.quit();
+    return this.done;
+  }
+
+  /** Pauses, hashes the state when that is quick, and lets QEMU close its log. */
+  private async quit(): Promise<void> {
+    const deadline = setTimeout(() => this.qemu.kill("SIGTERM"), patienceMs);
+    const lastDeadline = setTimeout(() => this.qemu.kill("SIGKILL"), 2 * patienceMs);
+    try {
+      await this.qmp.execute("stop");
+      if (this.manifest.machine.memoryMB <= 1024) await this.witness();
+      await this.qmp.execute("quit");
+    } catch {
+      this.qemu.kill("SIGTERM"); // the monitor is gone or stuck: QEMU closes its log on SIGTERM too
+    }
+    await this.qemu.ended;
+    clearTimeout(deadline);
+    clearTimeout(lastDeadline);
+  }
+
+  private async watch(): Promise<Tape> {
+    await using _owned = { [Symbol.asyncDispose]: () => this.scope[Symbol.asyncDispose]() };
+    const shutdown = this.watchShutdown();
+    const cast = await this.watchConsole();
+    const timers = this.startTimers();
+    const onAbort = () => void this.stop();
+    this.hooks.signal?.addEventListener("abort", onAbort, { once: true });
+    if (this.hooks.signal?.aborted) onAbort();
+    let end: ProcessEnd;
+    try {
+      end = await this.qemu.ended;
+    } finally {
+      for (const timer of timers) clearInterval(timer);
+      this.hooks.signal?.removeEventListener("abort", onAbort);
+      await cast.close();
+    }
+    const seconds = (performance.now() - this.startedAt) / 1000;
+    this.throwIfBad(end);
+    return this.complete(seconds, shutdown());
+  }
+
+  /** Remembers the reason of QEMU's last shutdown event. */
+  private watchShutdown(): () => ShutdownCause | undefined {
+    let reason: ShutdownCause | undefined;
+    this.qmp.onEvent(({ event, data }) => {
+      if (event === "SHUTDOWN") reason ??= data.reason as ShutdownCause;
+      if (event === "GUEST_PANICKED") this.notePanic();
+    });
+    return () => reason;
+  }
+
+  private async watchConsole(): Promise<ConsoleCast> {
+    const cast = await ConsoleCast.create(this.layout.consoleCast, this.manifest.created);
+    let tail = "";
+    this.qemu.console.on("data", (bytes: Buffer) => {
+      cast.add((performance.now() - this.startedAt) / 1000, bytes);
+      for (const sink of this.consoleSinks) sink(bytes);
+      tail = (tail + bytes.toString("latin1")).slice(-4096);
+      if (!this.panicked && tail.includes("Kernel panic - not syncing")) this.notePanic();
+    });
+    return cast;
+  }
+
+  private notePanic(): void {
+    if (this.panicked) return;
+    this.panicked = true;
+    this.hooks.onNotice?.("the guest panicked");
+    setTimeout(() => void this.stop("panic"), afterPanicMs).unref();
+  }
+
+  private startTimers(): NodeJS.Timeout[] {
+    const timers = [
+      setInterval(() => void this.reportProgress(), progressEveryMs),
+      setInterval(() => void this.checkDisk(), diskCheckEveryMs),
+      this.startWitnesses(),
+    ];
+    const { timeoutSeconds } = this.options;
+    if (timeoutSeconds !== undefined) {
+      timers.push(setTimeout(() => void this.stop("timeout"), timeoutSeconds * 1000));
+    }
+    return timers;
+  }
+
+  private async reportProgress(): Promise<void> {
+    const { icount } = await this.qmp.replayStatus().catch(() => ({ icount: 0n }));
+    this.lastIcount = Math.max(this.lastIcount, Number(icount));
+    this.hooks.onProgress?.({ doing: "recording", done: this.lastIcount, unit: "instructions" });
+  }
+
+  private async checkDisk(): Promise<void> {
+    const { bavail, bsize } = await statfs(this.layout.directory).catch(() => ({
+      bavail: neededSpace,
+      bsize: 1,
+    }));
+    if (bavail * bsize < neededSpace / 4) void this.stop("disk-full");
+  }
+
+  /** Takes state hashes at growing distances: proof later that the replay is the recorded run. */
+  private startWitnesses(): NodeJS.Timeout {
+    const first = Math.max(firstWitnessMs, this.manifest.machine.memoryMB * witnessMsPerMB * 10);
+    let due = first;
+    return setInterval(async () => {
+      if (this.stopping || performance.now() - this.startedAt < due || this.witnesses.length >= 16) return;
+      due *= 3;
+      await this.pauseForWitness().catch(() => {});
+    }, 100);
+  }
+
+  private async pauseForWitness(): Promise<void> {
+    if ((await this.qmp.runState()) !== "running") return;
+    await this.qmp.execute("stop");
+    await this.witness();
+    if (!this.stopping) await this.qmp.execute("cont");
+  }
+
+  private async witness(): Promise<void> {
+    if ((await this.qmp.runState()) !== "paused") return;
+    const state = await hashState(this.qmp, this.qemu.pid);
+    if (this.witnesses.at(-1)?.icount !== state.icount) this.witnesses.push(state);
+  }
+
+  /** QEMU could not write its log. It would go on without, so it must end now. */
+  private failLog(): void {
+    this.logFailed = true;
+    this.qemu.kill("SIGKILL");
+  }
+
+  private throwIfBad(end: ProcessEnd): void {
+    const facts = { file: this.layout.directory, mend: `vmtape repair ${this.options.name}` };
+    if (this.logFailed) {
+      throw new VmtapeError("disk-full", `no space left while recording ${this.layout.log}`, facts);
+    }
+    if (end.code !== 0) {
+      const why = this.qemu.lastError || describeEnd(end);
+      throw new VmtapeError("qemu-failed", `QEMU ended before the recording did: ${why}`, {
+        ...facts,
+        got: this.qemu.errorOutput.trim(),
+      });
+    }
+  }
+
+  private async complete(seconds: number, reason: ShutdownCause | undefined): Promise<Tape> {
+    const { layout } = this;
+    const sealed = await sealLog(layout.log, dialectFor(this.manifest.qemu.version));
+    await touch(layout.console);
+    const [log, console] = await Promise.all([describeFile(layout.log), describeFile(layout.console)]);
+    const end = Number(sealed.end);
+    const manifest: Manifest = {
+      ...this.manifest,
+      witnesses: this.witnesses
+        .filter((witness) => witness.icount <= sealed.end)
+        .map((witness) => ({ ...witness, icount: Number(witness.icount) })),
+      end: {
+        cause: this.endCause(reason ?? sealed.cause),
+        icount: end,
+        seconds: Math.round(seconds * 1000) / 1000,
+        log: { ...log, events: sealed.events },
+        console,
+      },
+    };
+    await writeManifest(layout, manifest).catch((error) => {
+      if (isVmtapeError(error, "disk-full")) this.hooks.onNotice?.("the disk is full");
+      throw error;
+    });
+    return new Tape(layout.directory, manifest, "complete");
+  }
+
+  private endCause(reason: ShutdownCause): EndCause {
+    if (this.panicked) return "panic";
+    if (this.stopping) return this.stopping;
+    if (reason === "guest-shutdown") return "power-off";
+    if (reason === "guest-reset") return "reboot";
+    if (reason === "guest-panic") return "panic";
+    return "stopped";
+  }
+}
+
+async function touch(path: string): Promise<void> {
+  try {
+    await (await open(path, "a", 0o600)).close();
+  } catch (error) {
+    throw fileError(error, path, "writing");
+  }
+}
+
+function describeEnd({ code, signal }: ProcessEnd): string {
+  return signal ? `it was ended by ${signal}` : `exit code ${code}`;
+}

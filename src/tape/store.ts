@@ -1,0 +1,112 @@
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import type { StoredFile } from "../formats/manifest.js";
+
+const blockBytes = 1 << 20;
+const zeroBlock = Buffer.alloc(blockBytes);
+
+/**
+ * Copies a file into a tape and hashes it on the way. Blocks of zeros become holes, so a sparse disk stays small.
+ * Copies, not hard links: a user who goes on using the image would change the tape.
+ *
+ * @throws `bad-file` when the source is missing, a directory, special or empty; `disk-full`; `cancelled`
+ */
+export async function storeFile(source: string, target: string, signal?: AbortSignal): Promise<StoredFile> {
+  await using from = await openRegular(source);
+  if ((await from.handle.stat()).size === 0)
+    throw new VmtapeError("bad-file", `${source} is empty`, { file: source });
+  try {
+    const into = await open(target, "wx", 0o600);
+    try {
+      return await copy(from.handle, into, signal);
+    } finally {
+      await into.close();
+    }
+  } catch (error) {
+    throw fileError(error, target, "writing");
+  }
+}
+
+async function copy(from: FileHandle, into: FileHandle, signal?: AbortSignal): Promise<StoredFile> {
+  const hash = createHash("sha256");
+  const block = Buffer.allocUnsafe(blockBytes);
+  let bytes = 0;
+  for (;;) {
+    throwIfAborted(signal);
+    const { bytesRead } = await from.read(block, 0, blockBytes, bytes);
+    if (bytesRead === 0) break;
+    const part = block.subarray(0, bytesRead);
+    hash.update(part);
+    if (!part.equals(zeroBlock.subarray(0, bytesRead))) await into.write(part, 0, bytesRead, bytes);
+    bytes += bytesRead;
+  }
+  await into.truncate(bytes);
+  return { bytes, sha256: hash.digest("hex") };
+}
+
+/** Size and SHA-256 of a file of the tape; it must be a regular file, not a link. */
+export async function describeFile(path: string, signal?: AbortSignal): Promise<StoredFile> {
+  await using file = await openRegular(path, constants.O_NOFOLLOW);
+  const hash = createHash("sha256");
+  const block = Buffer.allocUnsafe(blockBytes);
+  let bytes = 0;
+  for (;;) {
+    throwIfAborted(signal);
+    const { bytesRead } = await file.handle.read(block, 0, blockBytes, bytes);
+    if (bytesRead === 0) return { bytes, sha256: hash.digest("hex") };
+    hash.update(block.subarray(0, bytesRead));
+    bytes += bytesRead;
+  }
+}
+
+/**
+ * Checks that a file of a tape is the one its manifest knows.
+ *
+ * @throws `changed` with what differs; `bad-file` when it is missing
+ */
+export async function checkStored(path: string, expected: StoredFile, signal?: AbortSignal): Promise<void> {
+  const got = await describeFile(path, signal);
+  if (got.bytes !== expected.bytes) {
+    throw new VmtapeError("changed", `${path} has ${got.bytes} bytes, but ${expected.bytes} were recorded`, {
+      file: path,
+      expected: String(expected.bytes),
+      got: String(got.bytes),
+    });
+  }
+  if (got.sha256 !== expected.sha256) {
+    throw new VmtapeError("changed", `${path} is not the file that was recorded: its SHA-256 differs`, {
+      file: path,
+      expected: expected.sha256,
+      got: got.sha256,
+    });
+  }
+}
+
+/** The first `length` bytes of a regular file (fewer when it is shorter). */
+export async function readHead(path: string, length: number): Promise<Uint8Array> {
+  await using file = await openRegular(path);
+  const head = Buffer.alloc(length);
+  const { bytesRead } = await file.handle.read(head, 0, length, 0);
+  return head.subarray(0, bytesRead);
+}
+
+async function openRegular(
+  path: string,
+  flags = 0,
+): Promise<AsyncDisposable & { readonly handle: FileHandle }> {
+  let handle: FileHandle | undefined;
+  try {
+    // O_NONBLOCK: a FIFO in the place of a file must not make us wait for ever.
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
+    const facts = await handle.stat();
+    if (facts.isDirectory()) throw new VmtapeError("bad-file", `${path} is a directory`, { file: path });
+    if (!facts.isFile()) throw new VmtapeError("bad-file", `${path} is not a regular file`, { file: path });
+    const opened = handle;
+    return { handle: opened, [Symbol.asyncDispose]: () => opened.close() };
+  } catch (error) {
+    await handle?.close();
+    throw fileError(error, path, "reading");
+  }
+}

@@ -1,0 +1,192 @@
+import { randomUUID } from "node:crypto";
+import { lstat, open, readFile, rename, rm, rmdir } from "node:fs/promises";
+import { basename } from "node:path";
+import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
+import { type Icount, icount } from "../base/units.js";
+import {
+  decodeManifest,
+  encodeManifest,
+  longestManifest,
+  type Manifest,
+  type ManifestEnd,
+} from "../formats/manifest.js";
+import type { Machine } from "../qemu/machine.js";
+import { type Places, tapeDirectory } from "./home.js";
+import { TapeLayout } from "./layout.js";
+import { FileLock } from "./lock.js";
+
+/** `recording`: somebody writes it now. `interrupted`: its writer died before the end; `repair` mends it. */
+export type TapeState = "recording" | "complete" | "interrupted";
+
+/** One recording: a directory with a manifest. The object is a snapshot of what the manifest said when opened. */
+export class Tape {
+  readonly layout: TapeLayout;
+  readonly manifest: Manifest;
+  readonly state: TapeState;
+
+  constructor(directory: string, manifest: Manifest, state: TapeState) {
+    this.layout = new TapeLayout(directory);
+    this.manifest = manifest;
+    this.state = state;
+  }
+
+  /**
+   * Opens tape `name` of the home, or the one in `directory`.
+   *
+   * @throws `no-such-tape`, `bad-name`, `bad-manifest`, `tape-unfinished` (a recording that never began)
+   */
+  static open(places: Places, name: string, directory?: string): Promise<Tape> {
+    return Tape.openDirectory(tapeDirectory(places, name, directory), name);
+  }
+
+  /** Opens the tape in `directory`; `name` is used in errors. */
+  static async openDirectory(directory: string, name = basename(directory)): Promise<Tape> {
+    const layout = new TapeLayout(directory);
+    const bytes = await readManifest(layout, name);
+    const manifest = decodeManifest(bytes, layout.manifest);
+    if (manifest.end) return new Tape(directory, manifest, "complete");
+    const recording = await FileLock.isHeld(layout.lock);
+    return new Tape(directory, manifest, recording ? "recording" : "interrupted");
+  }
+
+  get name(): string {
+    return basename(this.layout.directory);
+  }
+
+  get directory(): string {
+    return this.layout.directory;
+  }
+
+  /** The last instant of a complete tape. */
+  get end(): ManifestEnd & { readonly at: Icount } {
+    const { end } = this.manifest;
+    if (!end) throw this.unfinished();
+    return { ...end, at: icount(end.icount) };
+  }
+
+  /** The machine, with the tape's own copies of its files and the disks as they were before the recording. */
+  get machine(): Machine {
+    const { machine } = this.manifest;
+    return {
+      memoryMB: machine.memoryMB,
+      cpu: machine.cpu,
+      append: machine.append,
+      kernel: this.layout.kernel,
+      ...(machine.initrd && { initrd: this.layout.initrd }),
+      disks: machine.disks.map((disk, i) => ({ file: this.layout.diskBase(i), format: disk.format })),
+      network: machine.network,
+      firmware: this.layout.firmware,
+    };
+  }
+
+  /** Throws unless the tape is complete. */
+  requireComplete(): void {
+    if (this.state === "recording") {
+      throw new VmtapeError("tape-busy", `tape '${this.name}' is being recorded`, { file: this.directory });
+    }
+    if (this.state === "interrupted") throw this.unfinished();
+  }
+
+  private unfinished(): VmtapeError {
+    return new VmtapeError(
+      "tape-unfinished",
+      `tape '${this.name}' was interrupted before its recording was complete`,
+      {
+        file: this.directory,
+        mend: `vmtape repair ${this.name}`,
+      },
+    );
+  }
+}
+
+async function readManifest(layout: TapeLayout, name: string): Promise<Uint8Array> {
+  const missing = () =>
+    new VmtapeError("no-such-tape", `there is no tape '${name}' (looked in ${layout.directory})`, {
+      file: layout.directory,
+    });
+  try {
+    const facts = await lstat(layout.manifest);
+    if (!facts.isFile()) throw new VmtapeError("bad-manifest", `${layout.manifest} is not a regular file`);
+    if (facts.size > longestManifest) {
+      throw new VmtapeError(
+        "bad-manifest",
+        `${layout.manifest} is longer than ${longestManifest} bytes: it is no manifest`,
+        {
+          file: layout.manifest,
+        },
+      );
+    }
+    return await readFile(layout.manifest);
+  } catch (error) {
+    if (errnoOf(error) === "ENOTDIR") throw missing();
+    if (errnoOf(error) !== "ENOENT") throw fileError(error, layout.manifest, "reading");
+    const begun = await lstat(layout.lock).catch(() => undefined);
+    if (!begun) throw missing();
+    throw new VmtapeError(
+      "tape-unfinished",
+      `the recording of tape '${name}' never began: it holds nothing`,
+      {
+        file: layout.directory,
+        mend: `vmtape destroy ${name}`,
+      },
+    );
+  }
+}
+
+/** Writes the manifest so that a reader sees the old one or the new one, never a part. */
+export async function writeManifest(layout: TapeLayout, manifest: Manifest): Promise<void> {
+  const temporary = `${layout.manifest}.new`;
+  try {
+    const file = await open(temporary, "w", 0o600);
+    try {
+      await file.writeFile(encodeManifest(manifest));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, layout.manifest);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw fileError(error, layout.manifest, "writing");
+  }
+}
+
+/** A new tape's id. */
+export function newTapeId(): string {
+  return randomUUID();
+}
+
+/**
+ * Removes a tape: exactly the files a tape consists of, then its directory.
+ *
+ * @throws `tape-busy` when it is being written; `no-such-tape`; `bad-file` when foreign files are left over
+ */
+export async function destroyTape(directory: string, name = basename(directory)): Promise<void> {
+  const layout = new TapeLayout(directory);
+  const [manifest, lockFile] = await Promise.all(
+    [layout.manifest, layout.lock].map((path) => lstat(path).catch(() => undefined)),
+  );
+  if (!manifest && !lockFile) {
+    throw new VmtapeError("no-such-tape", `there is no tape '${name}' (looked in ${directory})`, {
+      file: directory,
+    });
+  }
+  await using _lock = await FileLock.take(layout.lock, `tape '${name}' is in use: stop its recording first`);
+  try {
+    // The manifest goes first: from then on the tape is gone, however far the rest gets.
+    for (const path of layout.everything()) await rm(path, { recursive: true, force: true });
+    await rm(layout.lock, { force: true });
+    await rmdir(directory);
+  } catch (error) {
+    if (errnoOf(error) === "ENOTEMPTY") {
+      throw new VmtapeError(
+        "bad-file",
+        `${directory} holds files that belong to no tape: they were left there`,
+        {
+          file: directory,
+        },
+      );
+    }
+    throw fileError(error, directory, "removing");
+  }
+}
