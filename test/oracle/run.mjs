@@ -1,5 +1,6 @@
+// Runs a TypeScript file of the tests outside the test runner: node test/oracle/run.mjs FILE.ts ARGUMENT…
+import { resolve } from "node:path";
 import { runnerImport } from "vite";
 
-const f = process.argv[2];
-process.argv.splice(1, 1);
-await runnerImport(f, { logLevel: "error" });
+const [file] = process.argv.splice(2, 1);
+await runnerImport(resolve(file), { logLevel: "error" });
