@@ -3,4 +3,4 @@ import { resolve } from "node:path";
 import { runnerImport } from "vite";
 
 const [file] = process.argv.splice(2, 1);
-await runnerImport(resolve(file), { logLevel: "error" });
+await runnerImport(resolve(file), { logLevel: "error", oxc: { target: "node20" } });
