@@ -65,9 +65,11 @@ export class QemuProcess implements AsyncDisposable {
       readonly cwd?: string;
       readonly debug?: DebugSink;
       readonly onError?: (line: string) => void;
+      /** A descriptor QEMU shall hold until it ends: a lock on what it writes. */
+      readonly heldFd?: number;
     },
   ): Promise<QemuProcess> {
-    const { deathSignal, cwd, debug = silent, onError = () => {} } = options;
+    const { deathSignal, cwd, debug = silent, onError = () => {}, heldFd } = options;
     const setpriv = await findProgram("setpriv");
     const [file, ...rest] = setpriv
       ? [setpriv, "--pdeathsig", deathSignal, program, ...args]
@@ -75,7 +77,7 @@ export class QemuProcess implements AsyncDisposable {
     debug(`start: ${[file, ...rest].join(" ")}`);
     // `detached` gives QEMU its own process group: Ctrl-C reaches us alone, and we end it in order.
     const child = spawn(file!, rest, {
-      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
+      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", ...(heldFd === undefined ? [] : [heldFd])],
       detached: true,
       ...(cwd !== undefined && { cwd }),
     });

@@ -1,4 +1,4 @@
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
 import { type DebugSink, silent } from "../base/log.js";
 import type { ProgressSink } from "../base/progress.js";
 import { Scope } from "../base/scope.js";
@@ -42,6 +42,8 @@ export interface Stop {
 
 /** Between two looks at a running machine; see {@link Session.nudge}. */
 const nudgeMs = 2;
+/** The same while the machine is paused by others. */
+const pausedLookMs = 50;
 const progressEveryMs = 250;
 
 /**
@@ -206,41 +208,59 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Lets the machine run until it stops by itself, and watches it: progress, stalls, death, cancellation.
+   * Watches a machine that others may drive (QMP, gdb) until the tape's end. It neither starts nor stops it.
+   *
+   * @throws as `runTo`; `cancelled` leaves the machine as it is
    */
+  follow(signal?: AbortSignal): Promise<Stop> {
+    return this.watch({ target: this.tape.end.at, untilEnd: true }, signal);
+  }
+
+  /** Lets the machine run until it stops by itself. On cancellation it is paused. */
   private async run(target: Icount, signal?: AbortSignal): Promise<Stop> {
-    const { qmp, qemu } = this.running();
     throwIfAborted(signal);
-    const stopped = watchForStop(qmp);
+    const watched = this.watch({ target, untilEnd: false }, signal);
     try {
       await this.resume();
-      let since = performance.now();
-      let reported = 0;
-      while (!stopped.reason() && qemu.running) {
-        if (signal?.aborted) {
-          await this.pause();
-          throwIfAborted(signal);
-        }
+      return await watched;
+    } catch (error) {
+      watched.catch(() => {});
+      if (isVmtapeError(error, "cancelled")) await this.pause();
+      throw error;
+    }
+  }
+
+  /** The watch over a machine: progress, stalls, death, cancellation. */
+  private async watch(until: { target: Icount; untilEnd: boolean }, signal?: AbortSignal): Promise<Stop> {
+    const { qmp, qemu } = this.running();
+    const { onProgress } = this.options;
+    const events = watchEvents(qmp);
+    events.running ||= this.current === "running";
+    let since = performance.now();
+    let reported = 0;
+    try {
+      while (qemu.running && !events.shutdown && (until.untilEnd || !events.stopped)) {
+        throwIfAborted(signal);
         const before = this.lastSeen;
         const now = performance.now();
         const { icount: seen } = await qmp.replayStatus().catch(() => ({ icount: before }));
-        if (seen > before) since = now;
+        if (seen > before || (until.untilEnd && !events.running)) since = now;
         this.lastSeen = seen;
         this.throwIfStalled(now - since);
         if (now - reported > progressEveryMs) {
           reported = now;
-          this.options.onProgress?.({
+          onProgress?.({
             doing: "replaying",
             done: Number(seen),
-            total: Number(target),
+            total: Number(until.target),
             unit: "instructions",
           });
         }
-        await this.nudge();
+        await this.nudge(until.untilEnd && !events.running ? pausedLookMs : nudgeMs);
       }
-      return await this.settle(stopped.reason());
+      return await this.settle(events.shutdown);
     } finally {
-      stopped.dispose();
+      events.dispose();
     }
   }
 
@@ -250,9 +270,9 @@ export class Session implements AsyncDisposable {
    * command wakes the loop, which then takes the next ones. A boot that idles half of its time replays in half
    * the time (bench/record.ts prints both).
    */
-  private nudge(): Promise<void> {
+  private nudge(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(done, nudgeMs);
+      const timer = setTimeout(done, ms);
       this.wake = done;
       const self = this;
       function done() {
@@ -263,7 +283,7 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  private async settle(reason: "stop" | "shutdown" | undefined): Promise<Stop> {
+  private async settle(shutdown: boolean): Promise<Stop> {
     const { qemu } = this.running();
     if (!qemu.running) {
       const end = await qemu.ended;
@@ -275,7 +295,7 @@ export class Session implements AsyncDisposable {
         why,
       );
     }
-    if (reason === "shutdown") {
+    if (shutdown) {
       this.lastSeen = (await this.qmp.replayStatus()).icount;
       if (this.lastSeen < this.tape.end.at) {
         throw this.fault(
@@ -314,13 +334,16 @@ export class Session implements AsyncDisposable {
   }
 }
 
-/** Remembers that the machine stopped. A shutdown comes with a stop; it is the better reason. */
-function watchForStop(qmp: Qmp) {
-  let stopped = false;
-  let shutdown = false;
-  const dispose = qmp.onEvent(({ event }) => {
-    if (event === "STOP") stopped = true;
-    if (event === "SHUTDOWN") shutdown = true;
+/** What the machine's events have said since the watch began. */
+function watchEvents(qmp: Qmp) {
+  const seen = { stopped: false, shutdown: false, running: false, dispose: () => {} };
+  seen.dispose = qmp.onEvent(({ event }) => {
+    if (event === "RESUME") seen.running = true;
+    if (event === "STOP") {
+      seen.stopped = true;
+      seen.running = false;
+    }
+    if (event === "SHUTDOWN") seen.shutdown = true;
   });
-  return { dispose, reason: () => (stopped ? (shutdown ? "shutdown" : "stop") : undefined) } as const;
+  return seen;
 }

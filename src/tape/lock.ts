@@ -43,6 +43,11 @@ export class FileLock implements AsyncDisposable {
     return lock;
   }
 
+  /** The descriptor that carries the lock: a child that inherits it holds the lock, too. */
+  get fd(): number {
+    return this.handle.fd;
+  }
+
   /** Is it held now? False when the file does not exist. Does not make the file. */
   static async isHeld(path: string): Promise<boolean> {
     let handle: FileHandle;

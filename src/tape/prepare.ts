@@ -27,6 +27,7 @@ export const neededSpace = 16 << 20;
 export interface PreparedTape {
   readonly layout: TapeLayout;
   readonly manifest: Manifest;
+  readonly lock: FileLock;
   /** Owns the lock. */
   readonly scope: Scope;
 }
@@ -59,7 +60,7 @@ export async function prepareTape(
   scope.move(); // it stays: from now on the lock is all there is to end
   const owner = new Scope();
   owner.own(lock);
-  return { layout, manifest, scope: owner };
+  return { layout, manifest, lock, scope: owner };
 }
 
 /** All that can be refused before anything is made. */

@@ -117,6 +117,11 @@ export async function checkKernel(path: string): Promise<void> {
   }
 }
 
+/** Does a file begin like a Linux kernel (a bzImage), which takes a command line for its console? */
+export async function isLinux(path: string): Promise<boolean> {
+  return kernelKind(await readHead(path, kernelHeadBytes)) === "linux";
+}
+
 /** The format of a disk image. @throws `bad-guest` when it is empty, or a qcow2 image whose bytes lie elsewhere */
 export async function inspectDisk(
   disk: DiskChoice,

@@ -130,6 +130,7 @@ export class Recording {
     const qemu = scope.own(
       await QemuProcess.start(options.qemu.path, args, {
         deathSignal: "TERM",
+        heldFd: prepared.lock.fd,
         ...(hooks.debug && { debug: hooks.debug }),
         onError: (line) => {
           if (!/replay write error/i.test(line)) return;
@@ -284,7 +285,14 @@ export class Recording {
   private async witness(): Promise<void> {
     if ((await this.qmp.runState()) !== "paused") return;
     const state = await hashState(this.qmp, this.qemu.pid);
-    if (this.witnesses.at(-1)?.icount !== state.icount) this.witnesses.push(state);
+    if (this.witnesses.at(-1)?.icount === state.icount) return;
+    this.witnesses.push(state);
+    // Written at once: a recorder that is killed later still leaves its proof.
+    await writeManifest(this.layout, { ...this.manifest, witnesses: this.storedWitnesses() }).catch(() => {});
+  }
+
+  private storedWitnesses() {
+    return this.witnesses.map((witness) => ({ ...witness, icount: Number(witness.icount) }));
   }
 
   /** QEMU could not write its log. It would go on without, so it must end now. */
@@ -315,9 +323,7 @@ export class Recording {
     const end = Number(sealed.end);
     const manifest: Manifest = {
       ...this.manifest,
-      witnesses: this.witnesses
-        .filter((witness) => witness.icount <= sealed.end)
-        .map((witness) => ({ ...witness, icount: Number(witness.icount) })),
+      witnesses: this.storedWitnesses().filter((witness) => witness.icount <= end),
       end: {
         cause: this.endCause(reason ?? sealed.cause),
         icount: end,

@@ -1,0 +1,78 @@
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Command, InvalidArgumentError } from "commander";
+import { fileError } from "../base/errors.js";
+import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
+import { say, toJson } from "./output.js";
+import { action } from "./run.js";
+
+interface ConsoleFlags extends TapeOptions {
+  readonly speed: number;
+  readonly raw?: boolean;
+}
+
+export function consoleCommand(): Command {
+  return tapeCommand("console", "play a tape's console back, at the speed it was recorded")
+    .option("--speed <factor>", "times faster than recorded", factor, 1)
+    .option("--raw", "print it all at once, byte for byte")
+    .action(
+      action(async ({ signal }, name: string, options: ConsoleFlags) => {
+        const { Tape } = await import("../tape/tape.js");
+        const tape = await Tape.open(placesOf(options), name, options.dir);
+        if (options.json) {
+          const { consolePieces } = await import("../replay/console-position.js");
+          tape.requireComplete();
+          for await (const { at, offset, length } of consolePieces(tape))
+            say(toJson({ icount: at, offset, length }));
+          return;
+        }
+        if (options.raw) return pipeRaw(tape.layout.console);
+        await play(tape.layout.consoleCast, options.speed, signal);
+      }),
+    );
+}
+
+async function pipeRaw(path: string): Promise<void> {
+  const { pipeline } = await import("node:stream/promises");
+  await pipeline(createReadStream(path), process.stdout, { end: false }).catch((error) => {
+    throw fileError(error, path, "reading");
+  });
+}
+
+/** Prints `[seconds, "o", text]` lines of an asciicast when they are due. */
+async function play(path: string, speed: number, signal: AbortSignal): Promise<void> {
+  const startedAt = performance.now();
+  const input = createReadStream(path);
+  await new Promise<void>((resolve, reject) => {
+    input.once("open", () => resolve());
+    input.once("error", (error) => reject(fileError(error, path, "reading")));
+  });
+  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (signal.aborted) return;
+    const event = parseLine(line);
+    if (!event) continue;
+    const due = (event.seconds * 1000) / speed - (performance.now() - startedAt);
+    if (due > 1) await delay(due, undefined, { signal }).catch(() => {});
+    if (!signal.aborted) process.stdout.write(event.text);
+  }
+}
+
+function parseLine(line: string): { seconds: number; text: string } | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (!Array.isArray(value)) return undefined;
+    const [seconds, kind, text] = value as unknown[];
+    return typeof seconds === "number" && kind === "o" && typeof text === "string"
+      ? { seconds, text }
+      : undefined;
+  } catch {
+    return undefined; // a cut last line of a killed recorder
+  }
+}
+
+function factor(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError("it must be a positive number.");
+  return value;
+}

@@ -1,0 +1,59 @@
+import { Command } from "commander";
+import pc from "picocolors";
+import { VmtapeError } from "../base/errors.js";
+import { tapeFacts } from "./describe-tape.js";
+import { placesOf, qemuOption, type TapeOptions } from "./options.js";
+import { note, say, sayFacts } from "./output.js";
+import { Progress } from "./progress.js";
+import { recordOptions } from "./record.js";
+import { action, type CommandContext } from "./run.js";
+
+const tapeName = "demo";
+
+export function demoCommand(): Command {
+  return new Command("demo")
+    .description(
+      "record a stock Debian kernel booting and powering off, and prove that the replay is the same run",
+    )
+    .option("--home <directory>", "where tapes live")
+    .option(...qemuOption)
+    .action(action(run));
+}
+
+async function run(context: CommandContext, options: TapeOptions): Promise<void> {
+  const { record } = await import("../tape/recording.js");
+  const { signal } = context;
+  using progress = new Progress();
+  heading("Recording a stock Debian kernel: boot, some work, power-off");
+  const wanted = await recordOptions(tapeName, { ...options, net: "none", force: true }, signal, progress);
+  progress[Symbol.dispose]();
+  const recording = await record(placesOf(options), wanted, {
+    signal,
+    onConsole: (bytes) => process.stdout.write(bytes),
+    onNotice: note,
+  });
+  const tape = await recording.done;
+  if (signal.aborted)
+    throw new VmtapeError(
+      "cancelled",
+      `stopped on request; the tape '${tapeName}' is complete to that point`,
+    );
+  say();
+  sayFacts(tapeFacts(tape));
+
+  heading("Replaying it twice, and comparing everything");
+  const { verifyTape } = await import("../replay/verify.js");
+  const { sayVerifyReport } = await import("./verify.js");
+  const report = await verifyTape(tape, { qemu: [wanted.qemu.path], onProgress: progress.sink, signal });
+  progress[Symbol.dispose]();
+  sayVerifyReport(tapeName, report);
+  process.exitCode = report.ok ? 0 : 1;
+  say();
+  say(
+    `The tape stays: ${pc.bold(`vmtape info ${tapeName}`)}, ${pc.bold(`vmtape replay -c ${tapeName}`)}, ${pc.bold(`vmtape log --summary ${tapeName}`)}`,
+  );
+}
+
+function heading(text: string): void {
+  say(`\n${pc.bold(pc.cyan(`▸ ${text}`))}\n`);
+}

@@ -1,0 +1,24 @@
+import type { Command } from "commander";
+import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
+import { note, say, toJson } from "./output.js";
+import { action } from "./run.js";
+
+export function destroyCommand(): Command {
+  return tapeCommand("destroy", "remove a tape; a running recording is ended first")
+    .option("-k, --keep-running", "refuse when it is being recorded")
+    .action(
+      action(async (_context, name: string, options: TapeOptions & { keepRunning?: boolean }) => {
+        const [{ tapeDirectory }, { destroyTape }, { ControlClient }] = await Promise.all([
+          import("../tape/home.js"),
+          import("../tape/tape.js"),
+          import("../tape/control.js"),
+        ]);
+        const places = placesOf(options);
+        const directory = tapeDirectory(places, name, options.dir);
+        if (!options.keepRunning) await (await ControlClient.connect(places, directory))?.stop();
+        await destroyTape(directory, name);
+        if (options.json) say(toJson({ destroyed: name, dir: directory }));
+        else note(`destroyed ${name}`);
+      }),
+    );
+}

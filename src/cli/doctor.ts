@@ -1,0 +1,55 @@
+import { Command } from "commander";
+import pc from "picocolors";
+import type { Check } from "../host/checks.js";
+import { placesOf, qemuCandidates, qemuOption, type TapeOptions } from "./options.js";
+import { note, say, toJson } from "./output.js";
+import { action } from "./run.js";
+
+interface DoctorFlags extends TapeOptions {
+  readonly mend?: boolean;
+}
+
+export function doctorCommand(): Command {
+  return new Command("doctor")
+    .description("is everything here? lists what is missing, with the command that mends it")
+    .option("--mend", "install what is missing (apt-get, with sudo when needed)")
+    .option("--home <directory>", "where tapes live")
+    .option(...qemuOption)
+    .option("--json", "print facts as JSON")
+    .action(
+      action(async (_context, options: DoctorFlags) => {
+        let checks = await lookAround(options);
+        if (options.mend) checks = await mend(checks, options);
+        const ok = checks.every((check) => check.ok || !check.needed);
+        process.exitCode = ok ? 0 : 3;
+        if (options.json) return say(toJson({ ok, checks }));
+        for (const check of checks) print(check);
+        if (!ok) note("\nmend everything that packages can mend: vmtape doctor --mend");
+      }),
+    );
+}
+
+async function lookAround(options: DoctorFlags): Promise<Check[]> {
+  const [{ checkMachine }, { checkGuest }] = await Promise.all([
+    import("../host/checks.js"),
+    import("../host/check-guest.js"),
+  ]);
+  const places = placesOf(options);
+  return [...(await checkMachine(places, qemuCandidates(options)[0])), await checkGuest(places.cache)];
+}
+
+async function mend(checks: readonly Check[], options: DoctorFlags): Promise<Check[]> {
+  const packages = [...new Set(checks.flatMap((check) => (check.ok ? [] : (check.packages ?? []))))];
+  if (packages.length > 0) {
+    note(`installing ${packages.join(", ")}`);
+    const { installPackages } = await import("../host/apt.js");
+    await installPackages(packages);
+  }
+  return lookAround(options);
+}
+
+function print({ name, ok, needed, detail, mend }: Check): void {
+  const mark = ok ? pc.green("ok     ") : needed ? pc.red("missing") : pc.yellow("without");
+  say(`${mark} ${name.padEnd(9)} ${detail}`);
+  if (!ok && mend) say(`        ${" ".repeat(9)} ${pc.bold(mend)}`);
+}

@@ -1,0 +1,61 @@
+import type { Command } from "commander";
+import { Command as Program } from "commander";
+import { placesOf, several, type TapeOptions } from "./options.js";
+import { say, sayFacts, toJson } from "./output.js";
+import { Progress } from "./progress.js";
+import { action } from "./run.js";
+
+interface GuestFlags extends TapeOptions {
+  readonly package?: string;
+  readonly init?: string;
+  readonly add?: readonly string[];
+}
+
+export function guestCommand(): Command {
+  return new Program("guest")
+    .description(
+      "make the default guest: a stock kernel from its package, never installed, and a small initramfs",
+    )
+    .option("--dir <directory>", "where the guest's files go (default: the cache)")
+    .option(
+      "--package <package>",
+      "the kernel's package, e.g. linux-image-cloud-amd64 (default: the newest stock one)",
+    )
+    .option("--init <file>", "a script or program that becomes /init")
+    .option(
+      "--add <src=dest>",
+      "add a file or directory to the initramfs; may be given several times",
+      several,
+    )
+    .option("--json", "print facts as JSON")
+    .action(
+      action(async ({ signal }, options: GuestFlags) => {
+        const [{ makeGuest }, { parseAddition }] = await Promise.all([
+          import("../guest/guest.js"),
+          import("../guest/addition.js"),
+        ]);
+        using progress = new Progress();
+        const guest = await makeGuest({
+          cacheDir: placesOf(options).cache,
+          directory: options.dir,
+          package: options.package,
+          init: options.init,
+          additions: (options.add ?? []).map(parseAddition),
+          progress: progress.sink,
+          signal,
+        });
+        progress[Symbol.dispose]();
+        if (options.json) return say(toJson(guest));
+        const missing = guest.missingModules.join(" ");
+        sayFacts({
+          kernel: guest.kernel,
+          initrd: guest.initrd,
+          append: guest.append,
+          version: guest.version,
+          package: `${guest.package} ${guest.packageVersion}`,
+          modules: guest.modules.join(" "),
+          "without modules": missing || undefined,
+        });
+      }),
+    );
+}

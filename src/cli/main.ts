@@ -1,0 +1,53 @@
+#!/usr/bin/env node
+import { createRequire } from "node:module";
+import { Command } from "commander";
+import { consoleCommand } from "./console.js";
+import { demoCommand } from "./demo.js";
+import { destroyCommand } from "./destroy.js";
+import { doctorCommand } from "./doctor.js";
+import { guestCommand } from "./guest.js";
+import { infoCommand } from "./info.js";
+import { listCommand } from "./list.js";
+import { logCommand } from "./log.js";
+import { recordCommand } from "./record.js";
+import { repairCommand } from "./repair.js";
+import { replayCommand } from "./replay.js";
+import { runProgram } from "./run.js";
+import { stopCommand } from "./stop.js";
+import { verifyCommand } from "./verify.js";
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+
+const program = new Command("vmtape")
+  .description(
+    "A tape recorder for whole machines: record a Linux VM, replay it bit for bit, go to any instant.",
+  )
+  .version(version)
+  .showHelpAfterError("(vmtape COMMAND --help explains a command)")
+  .helpCommand("help [command]", "explain a command")
+  .addHelpText(
+    "after",
+    `
+Exit codes: 0 done · 1 the answer is no (diverged, not found) · 2 wrong usage or input
+            3 this machine lacks something · 130 interrupted`,
+  );
+
+for (const command of [
+  doctorCommand(),
+  demoCommand(),
+  guestCommand(),
+  recordCommand(),
+  stopCommand(),
+  destroyCommand(),
+  listCommand(),
+  infoCommand(),
+  replayCommand(),
+  consoleCommand(),
+  verifyCommand(),
+  repairCommand(),
+  logCommand(),
+]) {
+  program.addCommand(command);
+}
+
+await runProgram(program, process.argv);

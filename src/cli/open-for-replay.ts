@@ -1,0 +1,21 @@
+import type { Places } from "../tape/home.js";
+import { Tape } from "../tape/tape.js";
+import { note } from "./output.js";
+
+/** Opens a tape to replay it, repairing an interrupted one when the user asked for that. */
+export async function openForReplay(
+  places: Places,
+  name: string,
+  options: { readonly dir?: string; readonly repair?: boolean },
+  signal?: AbortSignal,
+): Promise<Tape> {
+  const tape = await Tape.open(places, name, options.dir);
+  if (tape.state !== "interrupted" || !options.repair) {
+    tape.requireComplete();
+    return tape;
+  }
+  const { repairTape } = await import("../tape/repair.js");
+  const repaired = await repairTape(tape.directory, { ...(signal && { signal }) });
+  note(`repaired ${name}: it replays to icount ${repaired.end.icount}`);
+  return repaired;
+}

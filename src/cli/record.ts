@@ -1,0 +1,251 @@
+import { type Command, Option } from "commander";
+import { VmtapeError } from "../base/errors.js";
+import type { RecordOptions } from "../tape/record-options.js";
+import type { Recording } from "../tape/recording.js";
+import type { Tape } from "../tape/tape.js";
+import { beginning, isInBackground, reportStarted, startInBackground } from "./background.js";
+import { tapeFacts, tapeJson } from "./describe-tape.js";
+import {
+  debugSink,
+  placesOf,
+  qemuCandidates,
+  qemuOption,
+  seconds,
+  several,
+  type TapeOptions,
+  tapeCommand,
+} from "./options.js";
+import { note, say, sayFacts, toJson } from "./output.js";
+import { Progress } from "./progress.js";
+import { action, type CommandContext } from "./run.js";
+
+export interface RecordFlags extends TapeOptions {
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly memory?: string;
+  readonly cpu?: string;
+  readonly disk?: readonly string[];
+  readonly net: string;
+  readonly symbols?: readonly string[];
+  readonly console?: boolean;
+  readonly force?: boolean;
+  readonly background?: boolean;
+  readonly timeout?: number;
+  readonly smp?: string;
+  readonly accel?: string;
+  readonly kvm?: boolean;
+  readonly enableKvm?: boolean;
+}
+
+export function recordCommand(): Command {
+  return tapeCommand("record", "record a run: until the guest powers off, vmtape stop, or Ctrl-C")
+    .option(
+      "--kernel <file>",
+      "bzImage, ELF vmlinux or Multiboot kernel (default: the guest of vmtape guest)",
+    )
+    .option("-R, --initrd <file>", "initial RAM disk")
+    .option("--append <text>", "kernel command line; with the default guest: added to its own")
+    .option("-M, --memory <MB>", "memory in megabytes (default: 256)")
+    .option("--cpu <model>", "QEMU CPU model (default: qemu64; max has every feature)")
+    .option(
+      "-L, --disk <image>",
+      "disk IMAGE[,format=raw|qcow2], copied, never written; several times for several",
+      several,
+    )
+    .option("--net <network>", "none, or user[,hostfwd=tcp::PORT-:PORT]", "none")
+    .option(
+      "--symbols <file>",
+      "symbols to go with the tape: FILE[,prefix=TEXT][,range=LOW-HIGH]; several times",
+      several,
+    )
+    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops")
+    .option("-f, --force", "replace a tape of this name, ending its recording if one runs")
+    .option("--background", "return as soon as the guest runs")
+    .option("--timeout <seconds>", "stop after so many seconds", seconds)
+    .option(...qemuOption)
+    .option("-d, --debug", "print what is done")
+    .addOption(new Option("--smp <n>").hideHelp())
+    .addOption(new Option("--accel <name>").hideHelp())
+    .addOption(new Option("--kvm").hideHelp())
+    .addOption(new Option("--enable-kvm").hideHelp())
+    .action(action(run));
+}
+
+async function run(context: CommandContext, name: string, flags: RecordFlags): Promise<void> {
+  const { checkTapeName } = await import("../tape/home.js");
+  checkTapeName(name);
+  refuseUnreplayable(flags);
+  const interactive = flags.console === true && process.stdin.isTTY === true && process.stdout.isTTY === true;
+  if (!isInBackground() && (flags.background || interactive))
+    return runInBackground(context, name, flags, interactive);
+  const recording = await beginning(start(context, name, flags));
+  if (isInBackground()) reportStarted({ dir: recording.layout.directory });
+  if (flags.console && !isInBackground()) forwardInput(recording);
+  using _input = { [Symbol.dispose]: () => process.stdin.pause() };
+  printResult(await recording.done, flags);
+}
+
+/** Records in this process. */
+async function start(context: CommandContext, name: string, flags: RecordFlags): Promise<Recording> {
+  const { record } = await import("../tape/recording.js");
+  const places = placesOf(flags);
+  const progress = new Progress();
+  const options = await recordOptions(name, flags, context.signal, progress);
+  if (flags.force) await endRunning(name, flags);
+  const quiet = flags.console === true || isInBackground();
+  const recording = await record(places, options, {
+    signal: context.signal,
+    ...(!quiet && { onProgress: progress.sink }),
+    ...(flags.console && { onConsole: (bytes) => process.stdout.write(bytes) }),
+    onNotice: note,
+    ...debugSink(flags),
+  });
+  recording.done.then(
+    () => progress[Symbol.dispose](),
+    () => progress[Symbol.dispose](),
+  );
+  return recording;
+}
+
+/** Turns the command line into options; makes the default guest when no kernel is named. */
+export async function recordOptions(
+  name: string,
+  flags: RecordFlags,
+  signal: AbortSignal,
+  progress: Progress,
+): Promise<RecordOptions> {
+  const [{ inspectQemu }, { parseNetwork }, options] = await Promise.all([
+    import("../qemu/build.js"),
+    import("../qemu/network.js"),
+    import("../tape/record-options.js"),
+  ]);
+  const { recordDefaults, parseMemoryMB, parseDisk, parseSymbols } = options;
+  const memoryMB = flags.memory === undefined ? recordDefaults.memoryMB : parseMemoryMB(flags.memory);
+  const network = parseNetwork(flags.net);
+  const disks = (flags.disk ?? []).map(parseDisk);
+  const symbols = (flags.symbols ?? []).map(parseSymbols);
+  const qemu = await inspectQemu(qemuCandidates(flags)[0]);
+  const machine = await chooseKernel(flags, signal, progress);
+  return {
+    name,
+    ...(flags.dir !== undefined && { directory: flags.dir }),
+    force: flags.force === true,
+    qemu,
+    ...machine,
+    memoryMB,
+    cpu: checkCpu(flags.cpu ?? recordDefaults.cpu),
+    disks,
+    network,
+    symbols,
+    ...(flags.timeout !== undefined && { timeoutSeconds: flags.timeout }),
+  };
+}
+
+async function chooseKernel(flags: RecordFlags, signal: AbortSignal, progress: Progress) {
+  if (flags.kernel === undefined) {
+    const { makeGuest } = await import("../guest/guest.js");
+    const guest = await makeGuest({ cacheDir: placesOf(flags).cache, progress: progress.sink, signal });
+    const append = flags.append === undefined ? guest.append : `${guest.append} ${flags.append}`;
+    return { kernel: guest.kernel, initrd: flags.initrd ?? guest.initrd, append };
+  }
+  const { isLinux } = await import("../tape/record-options.js");
+  const { defaultAppend } = await import("../guest/append.js");
+  const append = flags.append ?? ((await isLinux(flags.kernel)) ? defaultAppend : "");
+  return { kernel: flags.kernel, ...(flags.initrd !== undefined && { initrd: flags.initrd }), append };
+}
+
+/** Things QEMU can run but not replay are refused before anything is made. */
+function refuseUnreplayable(flags: RecordFlags): void {
+  if (flags.smp !== undefined && flags.smp !== "1") {
+    throw new VmtapeError(
+      "unsupported",
+      `a machine with ${flags.smp} CPUs cannot be replayed: QEMU replays one`,
+      { got: flags.smp, expected: "1" },
+    );
+  }
+  if (flags.kvm || flags.enableKvm || (flags.accel !== undefined && flags.accel !== "tcg")) {
+    const accel = flags.accel ?? "kvm";
+    throw new VmtapeError(
+      "unsupported",
+      `a run under '${accel}' cannot be replayed: only under QEMU's own emulation (tcg)`,
+      { got: accel, expected: "tcg" },
+    );
+  }
+}
+
+function checkCpu(model: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(model) && model !== "host") return model;
+  throw new VmtapeError(
+    "usage",
+    `'${model.slice(0, 64)}' is no CPU model QEMU emulates: use a name such as qemu64, max or Haswell`,
+    { got: model.slice(0, 64) },
+  );
+}
+
+async function endRunning(name: string, flags: RecordFlags): Promise<void> {
+  const [{ ControlClient }, { tapeDirectory }] = await Promise.all([
+    import("../tape/control.js"),
+    import("../tape/home.js"),
+  ]);
+  const places = placesOf(flags);
+  const client = await ControlClient.connect(places, tapeDirectory(places, name, flags.dir));
+  await client?.stop();
+}
+
+/** The recording runs in a process of its own; this one prints, or is its console. */
+async function runInBackground(
+  { signal }: CommandContext,
+  name: string,
+  flags: RecordFlags,
+  interactive: boolean,
+): Promise<void> {
+  if (flags.kernel === undefined) {
+    using progress = new Progress(); // makes the guest here, where its progress can be seen
+    await chooseKernel(flags, signal, progress);
+  }
+  const { pid, facts } = await startInBackground();
+  const places = placesOf(flags);
+  if (interactive) {
+    const [{ ControlClient }, { attachConsole }] = await Promise.all([
+      import("../tape/control.js"),
+      import("./attach-console.js"),
+    ]);
+    const client = await ControlClient.connect(places, String(facts.dir));
+    const left = client ? await attachConsole(client, signal) : "ended";
+    if (left === "ended") return printResult(await whenComplete(String(facts.dir), name), flags);
+    note(`\ndetached: ${name} goes on being recorded`);
+  }
+  if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
+  sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });
+}
+
+/** The tape, once its writer has let go of it. */
+async function whenComplete(directory: string, name: string): Promise<Tape> {
+  const [{ Tape }, { setTimeout: delay }] = await Promise.all([
+    import("../tape/tape.js"),
+    import("node:timers/promises"),
+  ]);
+  for (;;) {
+    const tape = await Tape.openDirectory(directory, name);
+    if (tape.state === "complete") return tape;
+    if (tape.state === "interrupted") tape.requireComplete();
+    await delay(50);
+  }
+}
+
+/** Without a terminal, what comes in on stdin is typed: `printf 'ls\n' | vmtape record NAME -c`. */
+function forwardInput(recording: Recording): void {
+  process.stdin.on("data", (bytes: Buffer) => recording.type(bytes));
+  process.stdin.on("error", () => {});
+  recording.done.finally(() => process.stdin.pause()).catch(() => {});
+}
+
+function printResult(tape: Tape, flags: RecordFlags): void {
+  if (flags.json) {
+    say(toJson(tapeJson(tape, undefined)));
+    return;
+  }
+  if (flags.console) say();
+  sayFacts(tapeFacts(tape));
+}

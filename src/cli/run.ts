@@ -1,0 +1,47 @@
+import { type Command, CommanderError } from "commander";
+import { reportFailure } from "./failure.js";
+
+/** What every command is given. */
+export interface CommandContext {
+  /** Fires on Ctrl-C, SIGTERM, and when the terminal is closed. */
+  readonly signal: AbortSignal;
+}
+
+const interruptSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const interrupt = new AbortController();
+let outputGone = false;
+
+/** Parses the command line, runs the command, and sets the exit code. The one place where errors are printed. */
+export async function runProgram(program: Command, argv: readonly string[]): Promise<void> {
+  for (const signal of interruptSignals) process.on(signal, () => interrupt.abort());
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+      outputGone = true;
+      interrupt.abort();
+    });
+  }
+  overrideExit(program);
+  try {
+    await program.parseAsync([...argv]);
+  } catch (error) {
+    process.exitCode = error instanceof CommanderError ? usageExitCode(error) : reportFailure(error);
+  }
+  if (outputGone && !process.exitCode) process.exitCode = 141; // 128 + SIGPIPE, as a shell would say
+}
+
+/** Wraps a command's action: it gets the context after its own arguments. */
+export function action<Args extends unknown[]>(
+  body: (context: CommandContext, ...args: Args) => Promise<void>,
+): (...args: Args) => Promise<void> {
+  return (...args) => body({ signal: interrupt.signal }, ...args);
+}
+
+function overrideExit(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) overrideExit(child);
+}
+
+function usageExitCode(error: CommanderError): number {
+  return error.exitCode === 0 ? 0 : 2;
+}

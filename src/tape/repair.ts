@@ -1,0 +1,167 @@
+import { copyFile, link, mkdir, open, rename, rm, stat, truncate } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { openFileSource } from "../base/byte-source.js";
+import { errnoOf, fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
+import type { Manifest } from "../formats/manifest.js";
+import { dialectFor } from "../formats/replay-log-dialect.js";
+import { planRepair, repairedTail, repairHeader } from "../formats/replay-log-repair.js";
+import { chooseQemu } from "../qemu/choose.js";
+import { machineArguments, quote } from "../qemu/machine.js";
+import { QemuProcess } from "../qemu/process.js";
+import type { TapeLayout } from "./layout.js";
+import { FileLock } from "./lock.js";
+import { sealLog } from "./seal.js";
+import { describeFile } from "./store.js";
+import { Tape, writeManifest } from "./tape.js";
+
+export interface RepairOptions {
+  /** QEMU programs to look for the recording build in, when the console must be printed again. */
+  readonly qemu?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Makes an interrupted tape complete: its log is cut to what replays, its console to what the log says was
+ * printed. What is replaced is kept in `original/`. A complete tape is given back as it is.
+ *
+ * @throws `tape-busy`, `no-such-tape`, `bad-log` (not a log), `tape-unfinished` (nothing was recorded), `disk-full`
+ */
+export async function repairTape(directory: string, options: RepairOptions = {}): Promise<Tape> {
+  const before = await Tape.openDirectory(directory);
+  if (before.state === "complete") return before;
+  const { layout } = before;
+  await using _lock = await FileLock.take(layout.lock, `tape '${before.name}' is being recorded`);
+  const { manifest } = await Tape.openDirectory(directory); // it may have been completed meanwhile
+  if (manifest.end) return new Tape(directory, manifest, "complete");
+  const log = `${layout.log}.new`;
+  try {
+    const consoleBytes = await writeRepairedLog(layout, manifest, log, options.signal);
+    const seconds = await secondsRecorded(layout, manifest);
+    const sealed = await sealLog(log, dialectFor(manifest.qemu.version));
+    await keepOriginal(layout, layout.log);
+    await keepOriginal(layout, layout.console);
+    await rename(log, layout.log);
+    await cutConsole(before, consoleBytes, options);
+    const end = {
+      cause: "repaired" as const,
+      icount: Number(sealed.end),
+      seconds,
+      log: { ...(await describeFile(layout.log)), events: sealed.events },
+      console: await describeFile(layout.console),
+    };
+    const witnesses = manifest.witnesses.filter((witness) => witness.icount <= end.icount);
+    const repaired = { ...manifest, witnesses, end };
+    await writeManifest(layout, repaired);
+    return new Tape(directory, repaired, "complete");
+  } catch (error) {
+    throw fileError(error, layout.log, "repairing");
+  } finally {
+    await rm(log, { force: true });
+  }
+}
+
+/** Writes the repaired log beside the old one. Answers how many console bytes it accounts for. */
+async function writeRepairedLog(
+  layout: TapeLayout,
+  manifest: Manifest,
+  target: string,
+  signal?: AbortSignal,
+): Promise<number> {
+  const dialect = dialectFor(manifest.qemu.version);
+  const plan = await planLog(layout, dialect, signal);
+  if (plan.icount === 0n) {
+    throw new VmtapeError(
+      "tape-unfinished",
+      `the recording in ${layout.directory} was killed before its log held anything`,
+      {
+        file: layout.log,
+        mend: `vmtape destroy ${basename(layout.directory)}`,
+      },
+    );
+  }
+  await copyFile(layout.log, target);
+  await truncate(target, plan.keep);
+  await using file = await open(target, "r+");
+  const tail = repairedTail(plan, dialect);
+  if (tail.length > 0) await file.write(tail, 0, tail.length, plan.keep);
+  await file.write(repairHeader(), 0, repairHeader().length, 0);
+  await file.sync();
+  return Number(plan.consoleBytes);
+}
+
+async function planLog(layout: TapeLayout, dialect: ReturnType<typeof dialectFor>, signal?: AbortSignal) {
+  try {
+    await using source = await openFileSource(layout.log);
+    return await planRepair(source, dialect, signal ? { signal } : {});
+  } catch (error) {
+    if (!isVmtapeError(error, "bad-file") || errnoOf(error.cause) !== "ENOENT") throw error;
+    throw new VmtapeError(
+      "tape-unfinished",
+      `the recording in ${layout.directory} was killed before its log was made`,
+      {
+        file: layout.log,
+        mend: `vmtape destroy ${basename(layout.directory)}`,
+      },
+    );
+  }
+}
+
+/** From the manifest's time of creation to the last write of the log. */
+async function secondsRecorded(layout: TapeLayout, manifest: Manifest): Promise<number> {
+  const { mtimeMs } = await stat(layout.log);
+  return Math.max(0, Math.round(mtimeMs - Date.parse(manifest.created)) / 1000);
+}
+
+/** Keeps a file's old bytes in `original/`, once: a second repair does not replace the first original. */
+async function keepOriginal(layout: TapeLayout, path: string): Promise<void> {
+  await mkdir(layout.original, { recursive: true });
+  await link(path, join(layout.original, basename(path))).catch((error) => {
+    if (errnoOf(error) !== "EEXIST" && errnoOf(error) !== "ENOENT") throw error;
+  });
+}
+
+/**
+ * Cuts the console to `wanted` bytes. QEMU writes it before the log, so it is rarely too short; when it is (the
+ * disk was full), the repaired log prints it again.
+ */
+async function cutConsole(tape: Tape, wanted: number, options: RepairOptions): Promise<void> {
+  const { console } = tape.layout;
+  const copy = `${console}.new`;
+  try {
+    const held = await stat(console).then(
+      (facts) => facts.size,
+      () => 0,
+    );
+    if (held >= wanted && held > 0) await copyFile(console, copy);
+    else await printAgain(tape, copy, options);
+    await truncate(copy, wanted);
+    await rename(copy, console);
+  } finally {
+    await rm(copy, { force: true });
+  }
+}
+
+async function printAgain(tape: Tape, target: string, { qemu, signal }: RepairOptions): Promise<void> {
+  const build = await chooseQemu(tape.manifest.qemu, qemu);
+  const args = machineArguments(tape.machine, {
+    mode: "replay",
+    log: tape.layout.log,
+    disks: "untouched",
+    console: `file,path=${quote(target)}`,
+  });
+  await using process = await QemuProcess.start(build.path, args, { deathSignal: "KILL" });
+  const onAbort = () => process.kill("SIGKILL");
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const end = await process.ended;
+  signal?.removeEventListener("abort", onAbort);
+  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  if (end.code !== 0) {
+    throw new VmtapeError(
+      "qemu-failed",
+      `the repaired log does not replay: ${process.lastError || `exit code ${end.code}`}`,
+      {
+        file: tape.layout.log,
+      },
+    );
+  }
+}
