@@ -1,0 +1,91 @@
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { fileError, VmtapeError } from "../base/errors.js";
+
+/** Positional access to bytes that may be too many to hold: a file, or an array. */
+export interface ByteSource {
+  /** The name used in errors. */
+  readonly name: string;
+  /** Bytes in all. */
+  readonly size: number;
+  /**
+   * The bytes `[offset, offset + length)`; a view or a copy, not to be written to.
+   *
+   * @throws VmtapeError `bad-file` when the range leaves the source
+   */
+  read(offset: number, length: number): Uint8Array;
+}
+
+/** An array as a source; `read` gives views. */
+export function bytesSource(bytes: Uint8Array, name = "input"): ByteSource {
+  return {
+    name,
+    size: bytes.length,
+    read(offset, length) {
+      checkRange(name, bytes.length, offset, length);
+      return bytes.subarray(offset, offset + length);
+    },
+  };
+}
+
+/** A file opened for positional reads; `close` it. */
+export interface FileSource extends ByteSource {
+  close(): void;
+}
+
+/** @throws VmtapeError `bad-file`, `not-writable` (no permission) */
+export function openFileSource(file: string): FileSource {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, "r");
+  } catch (error) {
+    throw fileError(error, file, "reading");
+  }
+  try {
+    const status = fstatSync(descriptor);
+    if (!status.isFile()) throw new VmtapeError("bad-file", `${file} is not a regular file`, { file });
+    const { size } = status;
+    return {
+      name: file,
+      size,
+      read(offset, length) {
+        checkRange(file, size, offset, length);
+        const bytes = new Uint8Array(length);
+        for (let done = 0; done < length; ) {
+          const count = readSync(descriptor, bytes, done, length - done, offset + done);
+          if (count === 0) throw cut(file, size, offset, length);
+          done += count;
+        }
+        return bytes;
+      },
+      close: () => closeSync(descriptor),
+    };
+  } catch (error) {
+    closeSync(descriptor);
+    throw fileError(error, file, "reading");
+  }
+}
+
+/** Opens a file, gives it to `use`, and closes it whatever happens. */
+export function withFileSource<T>(file: string, use: (source: ByteSource) => T): T {
+  const source = openFileSource(file);
+  try {
+    return use(source);
+  } catch (error) {
+    throw fileError(error, file, "reading");
+  } finally {
+    source.close();
+  }
+}
+
+function checkRange(name: string, size: number, offset: number, length: number): void {
+  const fits = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
+  if (!fits || offset + length > size) throw cut(name, size, offset, length);
+}
+
+function cut(file: string, size: number, offset: number, length: number): VmtapeError {
+  return new VmtapeError(
+    "bad-file",
+    `${file} ends at byte ${size}, but ${length} bytes were expected at ${offset}`,
+    { file, offset, length: size },
+  );
+}

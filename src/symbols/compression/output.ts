@@ -1,0 +1,54 @@
+import { VmtapeError } from "../../base/errors.js";
+
+/** How much a decompressor may write. */
+export interface OutputLimits {
+  /** Bytes expected, where something outside the stream says so: allocated at once when within the limit. */
+  readonly expected?: number;
+  /** Most bytes ever written: beyond it `limit-exceeded`. */
+  readonly maximum: number;
+  /** Asked after each block with what is there so far; true ends the job early, the rest unread. */
+  readonly enough?: (bytes: Uint8Array, used: number) => boolean;
+}
+
+/** A growing byte array with an upper limit: the dictionary and the result of a decompressor. */
+export class Output {
+  bytes: Uint8Array;
+  readonly maximum: number;
+
+  /** @param compressed the size of the input, for a first guess of the output's */
+  constructor(compressed: number, limits: OutputLimits) {
+    this.maximum = limits.maximum;
+    const guess = Math.min(limits.expected ?? compressed * 4 + 4096, limits.maximum);
+    this.bytes = new Uint8Array(guess);
+  }
+
+  /**
+   * Makes room up to `end`, keeping the first `used` bytes; at least doubles, so that the copies are few.
+   *
+   * @throws VmtapeError `limit-exceeded`
+   */
+  reserve(end: number, used: number): Uint8Array {
+    if (end <= this.bytes.length) return this.bytes;
+    if (end > this.maximum) {
+      throw new VmtapeError("limit-exceeded", `the data unpacks to more than ${this.maximum} bytes`, {
+        limit: this.maximum,
+      });
+    }
+    const grown = new Uint8Array(Math.min(this.maximum, Math.max(end, this.bytes.length * 2)));
+    grown.set(this.bytes.subarray(0, used));
+    this.bytes = grown;
+    return grown;
+  }
+}
+
+/** What a decompressor gives back. */
+export interface Decompressed {
+  readonly bytes: Uint8Array;
+  /** Bytes of input the stream took; what follows is somebody else's. */
+  readonly consumed: number;
+}
+
+/** A `bad-file` for damaged data of a format. */
+export function damaged(format: string, why: string): VmtapeError {
+  return new VmtapeError("bad-file", `the ${format} data is damaged: ${why}`, { format });
+}
