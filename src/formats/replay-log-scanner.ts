@@ -145,10 +145,11 @@ export class ReplayLogScanner {
     readonly dialect: ReplayLogDialect,
     options: ScanOptions,
   ) {
-    this.buffer = new Uint8Array(Math.max(64, longestHead, options.bufferSize ?? 512 * 1024));
+    const bufferSize = Math.min(options.bufferSize ?? 512 * 1024, source.size);
+    this.buffer = new Uint8Array(Math.max(64, longestHead, bufferSize));
     this.view = new DataView(this.buffer.buffer);
     this.lengths = fixedLengths(dialect);
-    this.capacity = Math.max(1, options.batchSize ?? 65536);
+    this.capacity = Math.max(1, Math.min(options.batchSize ?? 65536, source.size));
     this.batch = {
       count: 0,
       firstIndex: 0,
