@@ -17,6 +17,8 @@ import { pltSymbols } from "./plt-symbols.js";
 import type { Region, SymbolTable } from "./symbol-table.js";
 
 const threadLocalFlag = 0x400;
+/** A kernel's template of per-CPU data is linked at 0 and never runs there. */
+const kernelPerCpu = ".data..percpu";
 
 /** How to read the symbols of a file. */
 export interface ElfSymbolOptions {
@@ -59,6 +61,7 @@ export function regionsOf(elf: ElfFile, options: ElfSymbolOptions = {}): (Region
   for (const section of elf.sections) {
     const threadLocalBss = section.flags & threadLocalFlag && section.type === sectionType.noBits;
     if (!(section.flags & sectionFlag.allocate) || section.size === 0 || threadLocalBss) continue;
+    if (section.name === kernelPerCpu) continue;
     const address = options.sectionAddresses ? options.sectionAddresses.get(section.name) : section.address;
     if (address === undefined) continue;
     const start = Number(BigInt.asIntN(64, address));
@@ -192,6 +195,7 @@ class Collector {
       sizes,
       regionOf: this.regionOf.subarray(0, count),
       regionEnds,
+      globalCode: this.kinds.slice(0, count).map((kind) => (globalCodeKinds.has(kind) ? 1 : 0)),
     });
     return { names, starts, sizes, kinds: this.kinds.slice(0, count), intervals };
   }
@@ -236,6 +240,9 @@ function isLocalLabel(strings: Uint8Array, start: number, hasMappingSymbols: boo
   const first = strings[start];
   return (first === 0x2e && strings[start + 1] === 0x4c) || (hasMappingSymbols && first === 0x24);
 }
+
+/** T, W and u: see `kindOf`. An indirect function (i) counts as none for GDB. */
+const globalCodeKinds: ReadonlySet<number> = new Set([..."TWu"].map((letter) => letter.charCodeAt(0)));
 
 /** The letter `nm` prints: t text, d data, b no bytes, r read-only, n other; upper case when global. */
 function kindOf(type: number, binding: number, section: ElfSection | undefined): number {

@@ -6,6 +6,8 @@ export interface ChoiceInput {
   readonly names: NameList;
   readonly starts: Float64Array;
   readonly sizes: Float64Array;
+  /** 1 for each global or weak symbol of an executable section. */
+  readonly globalCode: Uint8Array;
   /** For each symbol, the index of its region, or -1 when it answers for no address. */
   readonly regionOf: Int32Array;
   /** First address key after each region. */
@@ -17,7 +19,8 @@ export interface ChoiceInput {
  * (gdb/minsyms.c, GDB 13):
  *
  * 1. Of the symbols of the address's section that start at or before it, the one with the highest address; of
- *    several with that address, the last in strcmp order. Binding does not matter.
+ *    several with that address, the last in strcmp order, except that a global function just before it in that
+ *    order, of the same address and size, is preferred to a local one.
  * 2. One without a size is passed over for a sized one before it that covers the address: a label inside a
  *    function does not hide the function.
  * 3. A sized one that ends before the address gives way to the one just before it, when that covers it.
@@ -27,7 +30,7 @@ export interface ChoiceInput {
  * Cost: one sort; the answer is a map of disjoint intervals.
  */
 export function chooseLikeGdb(input: ChoiceInput): IntervalMap {
-  const { names, starts, sizes, regionOf, regionEnds } = input;
+  const { names, starts, regionOf, regionEnds } = input;
   const order = sortedOrder(input);
   const maps = new IntervalBuilder(order.length * 2 + 2);
   // Regions are disjoint and visited in ascending order, so the intervals come out sorted.
@@ -35,7 +38,7 @@ export function chooseLikeGdb(input: ChoiceInput): IntervalMap {
     const region = regionOf[order[from]!]!;
     let to = from + 1;
     while (to < order.length && regionOf[order[to]!] === region) to++;
-    chooseInRegion(order.subarray(from, to), starts, sizes, regionEnds[region]!, maps);
+    chooseInRegion(order.subarray(from, to), input, regionEnds[region]!, maps);
     from = to;
   }
   return maps.build();
@@ -52,8 +55,7 @@ export function chooseLikeGdb(input: ChoiceInput): IntervalMap {
 
 function chooseInRegion(
   order: Int32Array,
-  starts: Float64Array,
-  sizes: Float64Array,
+  { starts, sizes, globalCode }: ChoiceInput,
   regionEnd: number,
   result: IntervalBuilder,
 ): void {
@@ -61,6 +63,15 @@ function chooseInRegion(
   const start = (i: number) => starts[order[i]!]!;
   const size = (i: number) => sizes[order[i]!]!;
   const end = (i: number) => start(i) + size(i);
+  /** The one GDB looks at when it comes to `i`: itself, or the global function beside it. */
+  const preferred = (i: number) =>
+    i > 0 &&
+    globalCode[order[i]!] === 0 &&
+    globalCode[order[i - 1]!] === 1 &&
+    start(i) === start(i - 1) &&
+    size(i) === size(i - 1)
+      ? i - 1
+      : i;
   /** The last sized symbol at or before each. */
   const sized = new Int32Array(count);
   for (let i = 0; i < count; i++) sized[i] = size(i) > 0 ? i : i > 0 ? sized[i - 1]! : -1;
@@ -70,9 +81,9 @@ function chooseInRegion(
     while (last + 1 < count && start(last + 1) === start(i)) last++;
     const stop = last + 1 < count ? start(last + 1) : regionEnd;
     // Between two symbol starts the answer changes only where one of these two symbols ends.
-    const label = size(last) > 0 ? -1 : last;
-    const first = sized[last]!;
-    const second = first > 0 ? first - 1 : -1;
+    const label = size(last) > 0 ? -1 : preferred(last);
+    const first = sized[last]! < 0 ? -1 : preferred(sized[last]!);
+    const second = first > 0 ? preferred(first - 1) : -1;
     let at = start(i);
     while (at < stop) {
       let chosen = label;

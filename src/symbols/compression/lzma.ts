@@ -134,7 +134,16 @@ export class LzmaDecoder {
     const literalMask = (1 << this.lp) - 1;
     const lc = this.lc;
     const dictionaryStart = this.dictionaryStart;
-    let { position, inputOffset, range, code, state, rep0, rep1, rep2, rep3 } = this;
+    // The conversions tell the compiler that these are 32-bit words: without them it keeps doubles.
+    let position = this.position | 0;
+    let inputOffset = this.inputOffset | 0;
+    let range = this.range >>> 0;
+    let code = this.code >>> 0;
+    let state = this.state | 0;
+    let rep0 = this.rep0 >>> 0;
+    let rep1 = this.rep1 >>> 0;
+    let rep2 = this.rep2 >>> 0;
+    let rep3 = this.rep3 >>> 0;
     // A read past the input gives undefined, which `|` makes 0; it is noticed before the next symbol, so that
     // the bit loops need no check of their own.
     let stop: LzmaStop = "limit";
@@ -417,7 +426,7 @@ export class LzmaDecoder {
           rep0 = slot;
         } else {
           let directBits = (slot >>> 1) - 1;
-          rep0 = (2 | (slot & 1)) << directBits;
+          rep0 = ((2 | (slot & 1)) << directBits) >>> 0;
           if (slot < firstDirectSlot) {
             tree = positionSpecial + rep0 - slot;
           } else {
@@ -453,7 +462,7 @@ export class LzmaDecoder {
               code = (code - bound) >>> 0;
               probabilities[index] = probability - (probability >>> moveBits);
               node = (node << 1) | 1;
-              rep0 += 1 << i;
+              rep0 = (rep0 + (1 << i)) >>> 0;
             }
             if (range < topValue) {
               range = (range << 8) >>> 0;
