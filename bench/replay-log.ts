@@ -21,8 +21,9 @@ import { ReplayLogScanner } from "../src/formats/replay-log-scanner.js";
 import { summarizeLog } from "../src/formats/replay-log-summary.js";
 
 const run = promisify(execFile);
-/** Each reader reads the file this often; its best time counts. */
+/** Each reader reads the file this often at least, and for this long; its best time counts. */
 const rounds = 5;
+const seconds = 0.5;
 
 interface Reading {
   readonly events: number;
@@ -83,11 +84,12 @@ async function writeLog(path: string, bytes: number): Promise<void> {
 /** The best of some readings. */
 async function best(read: () => Promise<Omit<Reading, "seconds"> & { seconds?: number }>): Promise<Reading> {
   let fastest: Reading | undefined;
-  for (let round = 0; round < rounds; round++) {
+  const start = performance.now();
+  for (let round = 0; round < rounds || performance.now() - start < seconds * 1000; round++) {
     const begin = performance.now();
     const reading = await read();
-    const seconds = reading.seconds ?? (performance.now() - begin) / 1000;
-    if (!fastest || seconds < fastest.seconds) fastest = { ...reading, seconds };
+    const taken = reading.seconds ?? (performance.now() - begin) / 1000;
+    if (!fastest || taken < fastest.seconds) fastest = { ...reading, seconds: taken };
   }
   return fastest!;
 }

@@ -1,19 +1,9 @@
 import type { ByteSource } from "../base/byte-source.js";
 import { VmtapeError } from "../base/errors.js";
-import { hex } from "../base/units.js";
-import { type ReplayLogDialect, unknownCode } from "./replay-log-dialect.js";
-import {
-  type EventKind,
-  eventKinds,
-  inputLayout,
-  kindCodes,
-  kindLayouts,
-  logHeader,
-  logVersion,
-  longestHead,
-  sampleSize,
-  unfinishedVersion,
-} from "./replay-log-layout.js";
+import type { ReplayLogDialect } from "./replay-log-dialect.js";
+import { type LogHeader, readLogHeader } from "./replay-log-header.js";
+import { type EventKind, eventKinds, kindCodes, logHeader, longestHead } from "./replay-log-layout.js";
+import { fixedLengths, isNoEvent, measureEvent, needsMore } from "./replay-log-length.js";
 
 /**
  * The hot loop over a replay log: where each event lies, its kind, and the icount before it, into typed arrays.
@@ -66,58 +56,6 @@ export interface ScanOptions {
   /** Events in a batch at most. Default 65536. */
   readonly batchSize?: number;
 }
-
-/** The header of a log. */
-export interface LogHeader {
-  /** 0xe0200c, or 0 in an unfinished log. */
-  readonly version: number;
-  readonly reserved: bigint;
-}
-
-/**
- * Reads and checks the header.
- *
- * @throws VmtapeError `bad-log`: shorter than a header, another version, or unfinished where that is refused
- */
-export async function readLogHeader(source: ByteSource, unfinished = false): Promise<LogHeader> {
-  const file = source.name;
-  const bytes = new Uint8Array(logHeader.size);
-  const length = await source.read(0, bytes);
-  if (length < logHeader.size) {
-    throw new VmtapeError(
-      "bad-log",
-      length === 0 ? `${file} is empty` : `${file} is too short for a replay log: ${length} bytes`,
-      { file, offset: 0, expected: `${logHeader.size} bytes of header`, got: `${length} bytes` },
-    );
-  }
-  const view = new DataView(bytes.buffer);
-  const version = view.getUint32(logHeader.versionAt);
-  const header = { version, reserved: view.getBigUint64(logHeader.reservedAt) };
-  if (version === logVersion) return header;
-  const facts = { file, offset: 0, expected: hex(logVersion), got: hex(version) };
-  if (version === unfinishedVersion) {
-    if (unfinished) return header;
-    throw new VmtapeError(
-      "bad-log",
-      `${file} is unfinished: QEMU did not exit cleanly, or still runs`,
-      facts,
-    );
-  }
-  // QEMU's version words have all been 0xe02000 and a small number.
-  const isLog = version >>> 8 === logVersion >>> 8;
-  const age = version > logVersion ? "later than 10.2" : "before 7.1";
-  throw new VmtapeError(
-    "bad-log",
-    isLog
-      ? `${file} is a replay log of version ${hex(version)}, written by a QEMU ${age}; only ${hex(logVersion)} is read`
-      : `${file} is not a QEMU replay log: it begins with ${hex(version)}`,
-    facts,
-  );
-}
-
-/** `measure`: the event's head is not all in the buffer, or its bytes are no event. */
-const needsMore = -1;
-const isNoEvent = -2;
 
 /**
  * Scans a log from its first event to its end, in constant memory. About 8 ns an event; a payload longer than
@@ -215,7 +153,7 @@ export class ReplayLogScanner {
       const code = codes[byte]!;
       let length = lengths[byte]!;
       if (length === 0) {
-        length = this.measure(code, at);
+        length = measureEvent(this.view, at, limit, code);
         if (length === needsMore) break;
         if (length === isNoEvent || base + at + length > this.source.size) {
           this.take(at, icount, count);
@@ -264,54 +202,6 @@ export class ReplayLogScanner {
     this.at = at;
     this.icount = icount;
     this.events += count;
-  }
-
-  /** Length of an event that says its own length, or a negative answer. */
-  private measure(code: number, at: number): number {
-    if (code === unknownCode) return isNoEvent;
-    const layout = kindLayouts[eventKinds[code]!];
-    const head = 1 + layout.fixed;
-    if (at + head > this.limit) return needsMore;
-    switch ("rest" in layout && layout.rest) {
-      case "array":
-        return head + this.view.getUint32(at + head - 4);
-      case "samples":
-        return head + sampleSize * (this.view.getUint32(at + 1) * 2 ** 32 + this.view.getUint32(at + 5));
-      case "input":
-        return this.measureInput(at);
-      default:
-        return head;
-    }
-  }
-
-  private measureInput(at: number): number {
-    const head = 1 + 4;
-    const { limit, view } = this;
-    let rest: number;
-    switch (view.getUint32(at + 1)) {
-      case 0: {
-        if (at + head + 4 > limit) return needsMore;
-        const kind = view.getUint32(at + head);
-        if (kind > 1) return isNoEvent;
-        rest = kind === 0 ? inputLayout.keyNumber : inputLayout.keyQcode;
-        break;
-      }
-      case 1:
-        rest = inputLayout.button;
-        break;
-      case 2:
-        rest = inputLayout.relative;
-        break;
-      case 3:
-        rest = inputLayout.absolute;
-        break;
-      case 4:
-        rest = inputLayout.touch;
-        break;
-      default:
-        return isNoEvent;
-    }
-    return at + head + rest > limit ? needsMore : head + rest;
   }
 
   private finishEnded(): void {
@@ -375,13 +265,3 @@ export class ReplayLogScanner {
 }
 
 const endCode = kindCodes.end;
-
-/** Byte → length of the whole event where the kind alone says it; else 0. */
-function fixedLengths(dialect: ReplayLogDialect): Uint8Array {
-  return Uint8Array.from(dialect.codes, (code) => {
-    const kind = eventKinds[code];
-    if (kind === undefined) return 0;
-    const layout = kindLayouts[kind];
-    return "rest" in layout ? 0 : 1 + layout.fixed;
-  });
-}

@@ -33,7 +33,7 @@ function expected(whole: readonly EventBody[], next: EventBody | undefined): Eve
   const end: EventBody = { kind: "end" };
   const stop: EventBody = { kind: "shutdown", cause: "host-signal" };
   if (whole.at(-1)?.kind === "end") return [...whole];
-  const mark = whole.findLastIndex(({ kind }) => kind === "instruction" || kind === "shutdown");
+  const mark = whole.map(({ kind }) => kind === "instruction" || kind === "shutdown").lastIndexOf(true);
   if (mark >= 0 && next?.kind === "instruction") return [...whole, stop, end];
   const last = whole[mark];
   if (last === undefined) return [stop, end];
