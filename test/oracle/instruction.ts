@@ -22,6 +22,7 @@ export interface Instruction {
 export type Flow =
   | "next"
   | "halt"
+  | "pause"
   | "jump"
   | "conditional"
   | "call"
@@ -88,6 +89,8 @@ function flowOf(instruction: Iced.Instruction): Flow {
     case Mnemonic.Retf:
     case Mnemonic.Rsm:
       return "far";
+    case Mnemonic.Pause:
+      return "pause";
     case Mnemonic.Hlt:
     case Mnemonic.Mwait:
       return "halt";

@@ -51,6 +51,7 @@ const askedEvery = 2048;
  *   with the same instruction count. After `hlt` the two are one step;
  * - an exception takes one step as well and adds nothing when the instruction had begun to access memory, but
  *   counts the instruction when it was refused at decoding (`int n`, `ud2`, a privileged instruction in ring 3);
+ * - a step goes on through `pause` and shows what comes behind the next instruction;
  * - a step sometimes executes nothing (after a device raised an interrupt line): same address, same count.
  */
 export class SingleStepper implements AsyncDisposable {
@@ -104,6 +105,8 @@ export class SingleStepper implements AsyncDisposable {
     let here = await this.look(from);
     /** Has the step that leaves `here` been made already? */
     let overshot = false;
+    /** Instructions at the end that the last step has not executed. */
+    let unshown = 0;
 
     /** What happened between `here` and the next stop at `at`; gives the instruction count there. */
     const resolve = (at: bigint, counted: number | undefined): number => {
@@ -139,6 +142,15 @@ export class SingleStepper implements AsyncDisposable {
 
     while (here.icount < last && here.at !== lastAddress) {
       // Here is known and the machine has yet to leave it.
+      // A step goes on through `pause`, so what follows it must be looked at before.
+      while (here.instruction?.flow === "pause" && this.deliveries.icounts[delivery] !== here.icount) {
+        const at = here.at + BigInt(here.instruction.length);
+        here = { at, icount: here.icount + 1, instruction: await this.fetch(at) };
+        steps++;
+        unshown++;
+      }
+      if (here.icount >= last || here.at === lastAddress) break;
+      unshown = 0;
       if (!overshot) await this.expectStep(await gdb.request("s"));
       steps++;
       if (steps % 10_000 === 0) onProgress?.(steps);
@@ -171,7 +183,7 @@ export class SingleStepper implements AsyncDisposable {
       here = next;
     }
     const seconds = (performance.now() - started) / 1000;
-    const to = (await process.icount()) - (overshot ? 1 : 0);
+    const to = (await process.icount()) - (overshot ? 1 : 0) + unshown;
     if (to !== here.icount) doubts.push(`the window ends at ${to}, expected ${here.icount}`);
     return { from, to, records, steps, seconds, doubts, emptySteps };
   }
@@ -265,7 +277,13 @@ export class SingleStepper implements AsyncDisposable {
 function unsteady(instruction: Instruction, at: bigint): boolean {
   const { flow, target, repeats, changesMode } = instruction;
   return (
-    repeats || changesMode || target === at || flow === "halt" || flow === "trap" || flow === "indirect-jump"
+    repeats ||
+    changesMode ||
+    target === at ||
+    flow === "halt" ||
+    flow === "pause" ||
+    flow === "trap" ||
+    flow === "indirect-jump"
   );
 }
 
@@ -275,6 +293,7 @@ function mayReach(instruction: Instruction, from: bigint, at: bigint): boolean {
   switch (instruction.flow) {
     case "next":
     case "halt":
+    case "pause":
       return at === next || (instruction.repeats && at === from);
     case "jump":
     case "call":
@@ -293,6 +312,7 @@ function transferOf(instruction: Instruction, at: bigint, next: bigint): BranchK
   switch (instruction.flow) {
     case "next":
     case "halt":
+    case "pause":
     case "trap":
       return undefined;
     case "conditional":
