@@ -165,7 +165,15 @@ export const programType = { load: 1, note: 4 } as const;
 /** Section numbers with a meaning of their own. */
 export const sectionNumber = { undefined: 0, reserved: 0xff00, absolute: 0xfff1, extended: 0xffff } as const;
 
-export const symbolType = { none: 0, object: 1, function: 2, section: 3, file: 4, tls: 6, ifunc: 10 } as const;
+export const symbolType = {
+  none: 0,
+  object: 1,
+  function: 2,
+  section: 3,
+  file: 4,
+  tls: 6,
+  ifunc: 10,
+} as const;
 
 export const symbolBinding = { local: 0, global: 1, weak: 2, unique: 10 } as const;
 

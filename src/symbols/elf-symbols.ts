@@ -157,7 +157,8 @@ class Collector {
           start += this.regions[region]!.start;
         }
       }
-      if (elf.sections.length === 0) region = this.regions.findIndex((r) => start >= r.start && start < r.end);
+      if (elf.sections.length === 0)
+        region = this.regions.findIndex((r) => start >= r.start && start < r.end);
       if (!isExactKey(start)) continue;
       this.push(
         start,

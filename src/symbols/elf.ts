@@ -1,6 +1,14 @@
 import { VmtapeError } from "../base/errors.js";
 import type { ByteSource } from "./byte-source.js";
-import { fileType, gnuBuildId, type HeaderLayout, ident, layout32, layout64, sectionType } from "./elf-layout.js";
+import {
+  fileType,
+  gnuBuildId,
+  type HeaderLayout,
+  ident,
+  layout32,
+  layout64,
+  sectionType,
+} from "./elf-layout.js";
 
 /** A section header; numbers beyond 2^53 make the file `bad-file`, except addresses, which are whole. */
 export interface ElfSection {
@@ -85,7 +93,9 @@ export class ElfFile {
     }
     const fileClass = first[ident.class];
     if (fileClass !== ident.class32 && fileClass !== ident.class64) {
-      throw new VmtapeError("bad-file", `${name} is an ELF file of unknown class ${fileClass}`, { file: name });
+      throw new VmtapeError("bad-file", `${name} is an ELF file of unknown class ${fileClass}`, {
+        file: name,
+      });
     }
     const layout = fileClass === ident.class64 ? layout64 : layout32;
     if (source.size < layout.header.size) throw headerCut(name);
@@ -122,7 +132,9 @@ export class ElfFile {
 
   /** The GNU build id in hexadecimal, when there is one. */
   get buildId(): string | undefined {
-    const notes = this.sections.filter(({ type, size }) => type === sectionType.note && size <= maxNoteSection);
+    const notes = this.sections.filter(
+      ({ type, size }) => type === sectionType.note && size <= maxNoteSection,
+    );
     for (const section of notes.slice(0, maxNoteSections)) {
       const id = inFile(this.source, section) && findBuildId(this.contents(section));
       if (id) return id;

@@ -47,9 +47,7 @@ export function chooseLikeGdb(input: ChoiceInput): IntervalMap {
     let count = 0;
     const kept = new Int32Array(regions.length);
     for (let i = 0; i < regions.length; i++) if (regions[i]! >= 0) kept[count++] = i;
-    return kept
-      .subarray(0, count)
-      .sort((a, b) => starts[a]! - starts[b]! || names.compare(a, b) || a - b);
+    return kept.subarray(0, count).sort((a, b) => starts[a]! - starts[b]! || names.compare(a, b) || a - b);
   }
 }
 

@@ -80,7 +80,12 @@ function tokenTableBefore(
     }
     if (!fits) continue;
     const end = bytes.indexOf(0, start + last);
-    if (end >= 0 && end < index && index - end <= wordSize && bytes.subarray(end, index).every((b) => b === 0)) {
+    if (
+      end >= 0 &&
+      end < index &&
+      index - end <= wordSize &&
+      bytes.subarray(end, index).every((b) => b === 0)
+    ) {
       return start;
     }
   }
@@ -160,7 +165,10 @@ function addressTable(
   }
   for (const addresses of [behind, numSyms - count * wordSize]) {
     if (addresses < 0 || addresses + count * wordSize > view.byteLength) continue;
-    if (isKernelAddress(view, addresses + (count - 1) * wordSize, wordSize) && areAscending(view, addresses, count, wordSize)) {
+    if (
+      isKernelAddress(view, addresses + (count - 1) * wordSize, wordSize) &&
+      areAscending(view, addresses, count, wordSize)
+    ) {
       return { addresses, relativeBase: addresses, rule: "absolute" };
     }
   }

@@ -42,7 +42,8 @@ export class NameList {
   /** Every index whose name is exactly this, ascending. The first call builds a hash table: 20 ms for 200,000. */
   find(name: string): number[] {
     const wanted = Buffer.from(name);
-    const { heads, next } = (this.buckets ??= this.fillBuckets());
+    this.buckets ??= this.fillBuckets();
+    const { heads, next } = this.buckets;
     const found: number[] = [];
     const bucket = hashOf(wanted, 0, wanted.length) & (heads.length - 1);
     for (let link = heads[bucket]!; link !== 0; link = next[link - 1]!) {

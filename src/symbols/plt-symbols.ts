@@ -29,7 +29,10 @@ export function pltSymbols(elf: ElfFile): PltSymbol[] {
   if (elf.machine !== machine.x86_64 || elf.layout.wordSize !== 8) return [];
   const plts = pltSections
     .map((name) => elf.section(name))
-    .filter((section) => section !== undefined && section.type !== sectionType.noBits && inFile(elf.source, section))
+    .filter(
+      (section) =>
+        section !== undefined && section.type !== sectionType.noBits && inFile(elf.source, section),
+    )
     .map((section) => section!);
   if (plts.length === 0) return [];
   const names = slotNames(elf);
@@ -48,7 +51,12 @@ export function pltSymbols(elf: ElfFile): PltSymbol[] {
 }
 
 /** The address of the slot the stub at `offset` jumps through. */
-function slotOfStub(code: Uint8Array, offset: number, size: number, sectionStart: number): number | undefined {
+function slotOfStub(
+  code: Uint8Array,
+  offset: number,
+  size: number,
+  sectionStart: number,
+): number | undefined {
   let at = offset;
   if (endbr64.every((byte, i) => code[at + i] === byte)) at += endbr64.length;
   if (code[at] === bndPrefix) at++;

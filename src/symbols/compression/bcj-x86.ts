@@ -29,8 +29,7 @@ export function undoBcjX86(data: Uint8Array): void {
       previousMask = (previousMask << 1) | 1;
       continue;
     }
-    let source =
-      data[i + 1]! | (data[i + 2]! << 8) | (data[i + 3]! << 16) | (data[i + 4]! << 24);
+    let source = data[i + 1]! | (data[i + 2]! << 8) | (data[i + 3]! << 16) | (data[i + 4]! << 24);
     let target = 0;
     for (;;) {
       target = (source - (i + 5)) | 0;

@@ -2,7 +2,7 @@ import { VmtapeError } from "../../base/errors.js";
 import { decompressGzip } from "./gzip.js";
 import { decompressLz4Legacy, isLz4Legacy } from "./lz4.js";
 import { decompressLzmaAlone, isLzmaAlone } from "./lzma-alone.js";
-import { type Decompressed, type OutputLimits } from "./output.js";
+import type { Decompressed, OutputLimits } from "./output.js";
 import { decompressXz, isXz } from "./xz.js";
 import { decompressZstd, isZstd } from "./zstd.js";
 

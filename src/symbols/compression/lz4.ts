@@ -47,7 +47,13 @@ export function decompressLz4Legacy(input: Uint8Array, limits: OutputLimits): De
 }
 
 /** Unpacks one block to `start`, matches reaching no further back than its start; gives back the new end. */
-function decompressBlock(input: Uint8Array, from: number, end: number, target: Output, start: number): number {
+function decompressBlock(
+  input: Uint8Array,
+  from: number,
+  end: number,
+  target: Output,
+  start: number,
+): number {
   let output = target.reserve(Math.min(start + legacyBlockSize, target.maximum), start);
   const limit = start + legacyBlockSize;
   let offset = from;

@@ -58,7 +58,11 @@ export interface LzmaProperties {
 /** The properties of a byte `(pb * 5 + lp) * 9 + lc`; undefined when it is none. */
 export function lzmaProperties(byte: number): LzmaProperties | undefined {
   if (byte >= 9 * 5 * 5) return undefined;
-  return { literalContext: byte % 9, literalPosition: Math.floor(byte / 9) % 5, position: Math.floor(byte / 45) };
+  return {
+    literalContext: byte % 9,
+    literalPosition: Math.floor(byte / 9) % 5,
+    position: Math.floor(byte / 45),
+  };
 }
 
 /** Why `decode` came back. */
