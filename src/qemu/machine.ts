@@ -1,3 +1,5 @@
+import { sandboxArguments } from "./build.js";
+
 /**
  * The machine of a tape, and the QEMU command line that makes it. Everything the guest can see is decided here
  * from {@link Machine} alone, so record and replay cannot differ; what differs (log mode, where disks and
@@ -27,6 +29,8 @@ export interface MachineDisk {
 
 /** What is done with the machine this time. */
 export interface RunPlan {
+  /** Can this QEMU lock itself up? See {@link sandboxArguments}. */
+  readonly sandbox: boolean;
   readonly mode: "record" | "replay";
   readonly log: string;
   /** Do writes go to the disk files themselves (a recording's overlays), or to a temporary file? */
@@ -39,14 +43,29 @@ export interface RunPlan {
   readonly monitors?: readonly string[];
   /** GDB stub, a QEMU device such as `unix:PATH,server=on,wait=off`. */
   readonly gdb?: string;
+  /** Guest RAM in a file in place of anonymous memory; see {@link RamFile}. */
+  readonly ram?: RamFile;
+  /** A qcow2 image that takes or gives a snapshot of the devices; the guest does not see it. */
+  readonly stateImage?: string;
   /** Wait for `cont` before the first instruction. */
   readonly paused?: boolean;
   /** Further options that the guest cannot see (plugins, logging). */
   readonly extra?: readonly string[];
 }
 
-/** The RAM's memory backend; {@link ramOf} finds it under /proc by this name. */
-export const ramBackend = "memory-backend-memfd";
+/** Guest RAM as a file. */
+export interface RamFile {
+  readonly path: string;
+  /** `shared`: what the guest writes goes to the file. `private`: the file stays as it is (copy-on-write). */
+  readonly access: "shared" | "private";
+}
+
+/** Node name of {@link RunPlan.stateImage}, and of disk `index`'s image: what snapshots are taken of. */
+export const stateNode = "state-node";
+export const imageNode = (index: number) => `image${index}-node`;
+
+/** The RAM's memory backend; `GuestRam` finds it under /proc by this name. */
+const ramBackend = "memory-backend-memfd";
 
 /**
  * The argument list (without the program) for one run of `machine`.
@@ -58,15 +77,22 @@ export const ramBackend = "memory-backend-memfd";
 export function machineArguments(machine: Machine, plan: RunPlan): string[] {
   const { mode, log } = plan;
   const args = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
+  if (plan.sandbox) args.push(...sandboxArguments);
   args.push("-L", machine.firmware);
   args.push("-machine", "pc,memory-backend=ram", "-accel", "tcg", "-cpu", machine.cpu, "-smp", "1");
   args.push("-m", `${machine.memoryMB}M`);
-  args.push("-object", `${ramBackend},id=ram,size=${machine.memoryMB}M,share=on`);
+  args.push("-object", ramObject(machine, plan.ram));
   args.push("-icount", `shift=auto,rr=${mode},rrfile=${quote(log)}`);
   args.push("-global", "apic.vapic=off");
   args.push("-kernel", machine.kernel);
   if (machine.initrd !== undefined) args.push("-initrd", machine.initrd);
   if (machine.append !== "") args.push("-append", machine.append);
+  if (plan.stateImage !== undefined) {
+    args.push(
+      "-drive",
+      `file=${quote(plan.stateImage)},format=qcow2,if=none,id=state,node-name=${stateNode}`,
+    );
+  }
   machine.disks.forEach((disk, i) => {
     args.push(...diskArguments(disk, i, plan));
   });
@@ -81,11 +107,18 @@ export function machineArguments(machine: Machine, plan: RunPlan): string[] {
   return args;
 }
 
+function ramObject({ memoryMB }: Machine, ram: RamFile | undefined): string {
+  const size = `id=ram,size=${memoryMB}M`;
+  if (!ram) return `${ramBackend},${size},share=on`;
+  const share = ram.access === "shared" ? "on" : "off";
+  return `memory-backend-file,${size},share=${share},mem-path=${quote(ram.path)}`;
+}
+
 function diskArguments(disk: MachineDisk, index: number, plan: RunPlan): string[] {
   const temporary = plan.disks === "untouched" ? ",snapshot=on" : "";
   return [
     "-drive",
-    `file=${quote(disk.file)},format=${disk.format},if=none,id=image${index}${temporary}`,
+    `file=${quote(disk.file)},format=${disk.format},if=none,id=image${index},node-name=${imageNode(index)}${temporary}`,
     "-drive",
     `driver=blkreplay,if=none,image=image${index},id=disk${index}`,
     "-device",

@@ -13,6 +13,7 @@ export interface ProcessEnd {
 /** The file descriptors a QEMU inherits from us: connected socket pairs, so nothing is left in a file system. */
 export const monitorFd = 3;
 export const consoleFd = 4;
+export const firstChannelFd = 5;
 
 const keptErrorBytes = 16 << 10;
 
@@ -25,6 +26,8 @@ export class QemuProcess implements AsyncDisposable {
   readonly monitor: Socket;
   /** Our end of the serial console. */
   readonly console: Socket;
+  /** Our ends of further pairs; QEMU's ends are descriptors {@link firstChannelFd}, +1 … */
+  readonly channels: readonly Socket[];
   /** Resolves when the process has ended; never rejects. */
   readonly ended: Promise<ProcessEnd>;
   private errors = "";
@@ -35,6 +38,7 @@ export class QemuProcess implements AsyncDisposable {
     this.child = child;
     this.monitor = child.stdio[monitorFd] as Socket;
     this.console = child.stdio[consoleFd] as Socket;
+    this.channels = child.stdio.slice(firstChannelFd).filter((stream) => stream !== null) as Socket[];
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.errors = (this.errors + text).slice(-keptErrorBytes);
       for (const line of text.split("\n").filter(Boolean)) {
@@ -67,9 +71,11 @@ export class QemuProcess implements AsyncDisposable {
       readonly onError?: (line: string) => void;
       /** A descriptor QEMU shall hold until it ends: a lock on what it writes. */
       readonly heldFd?: number;
+      /** How many connected pairs QEMU shall inherit beside monitor and console. */
+      readonly channels?: number;
     },
   ): Promise<QemuProcess> {
-    const { deathSignal, cwd, debug = silent, onError = () => {}, heldFd } = options;
+    const { deathSignal, cwd, debug = silent, onError = () => {}, heldFd, channels = 0 } = options;
     const setpriv = await findProgram("setpriv");
     const [file, ...rest] = setpriv
       ? [setpriv, "--pdeathsig", deathSignal, program, ...args]
@@ -77,7 +83,15 @@ export class QemuProcess implements AsyncDisposable {
     debug(`start: ${[file, ...rest].join(" ")}`);
     // `detached` gives QEMU its own process group: Ctrl-C reaches us alone, and we end it in order.
     const child = spawn(file!, rest, {
-      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", ...(heldFd === undefined ? [] : [heldFd])],
+      stdio: [
+        "ignore",
+        "ignore",
+        "pipe",
+        "pipe",
+        "pipe",
+        ...Array.from({ length: channels }, () => "pipe" as const),
+        ...(heldFd === undefined ? [] : [heldFd]),
+      ],
       detached: true,
       ...(cwd !== undefined && { cwd }),
     });
@@ -95,7 +109,7 @@ export class QemuProcess implements AsyncDisposable {
         );
       });
     });
-    for (const stream of [qemu.monitor, qemu.console]) {
+    for (const stream of [qemu.monitor, qemu.console, ...qemu.channels]) {
       // A peer that goes away is seen through `ended`; without a listener it would end this process.
       stream.on("error", () => {});
     }
@@ -132,5 +146,6 @@ export class QemuProcess implements AsyncDisposable {
     await this.ended;
     this.monitor.destroy();
     this.console.destroy();
+    for (const channel of this.channels) channel.destroy();
   }
 }

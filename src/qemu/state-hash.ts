@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
-import { open, readdir, readlink } from "node:fs/promises";
-import { VmtapeError } from "../base/errors.js";
 import type { Icount } from "../base/units.js";
 import type { Qmp } from "./qmp.js";
+import { GuestRam } from "./ram.js";
 
 /** A fingerprint of the machine at an instant, equal in two runs only if they are the same run. */
 export interface StateHash {
@@ -32,31 +31,13 @@ export async function registersText(qmp: Qmp): Promise<string> {
 }
 
 async function hashRam(pid: number): Promise<string> {
-  const file = await open(await ramOf(pid), "r");
-  try {
-    const hash = createHash("sha256");
-    const block = Buffer.allocUnsafe(4 << 20);
-    for (let position = 0; ; ) {
-      const { bytesRead } = await file.read(block, 0, block.length, position);
-      if (bytesRead === 0) return hash.digest("hex");
-      hash.update(block.subarray(0, bytesRead));
-      position += bytesRead;
-    }
-  } finally {
-    await file.close();
+  await using ram = await GuestRam.open(pid);
+  const hash = createHash("sha256");
+  const block = Buffer.allocUnsafe(4 << 20);
+  for (let position = 0; ; ) {
+    const length = await ram.read(block, position);
+    if (length === 0) return hash.digest("hex");
+    hash.update(block.subarray(0, length));
+    position += length;
   }
-}
-
-/**
- * The path of a running QEMU's guest RAM as a file: its memfd under /proc. Offset 0 is guest physical address 0;
- * RAM above the 32-bit PCI hole follows without a gap.
- */
-export async function ramOf(pid: number): Promise<string> {
-  const directory = `/proc/${pid}/fd`;
-  for (const fd of await readdir(directory).catch(() => [] as string[])) {
-    const path = `${directory}/${fd}`;
-    const target = await readlink(path).catch(() => "");
-    if (target.startsWith("/memfd:memory-backend-memfd")) return path;
-  }
-  throw new VmtapeError("qemu-failed", "QEMU's guest memory cannot be found: it has ended", { pid });
 }

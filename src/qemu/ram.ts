@@ -1,0 +1,91 @@
+import { type FileHandle, open, readdir, readFile, readlink } from "node:fs/promises";
+import { VmtapeError } from "../base/errors.js";
+
+/** What guest RAM files of ours are called, beside QEMU's own memfd; {@link GuestRam} finds them by it. */
+export const ramFileName = "guest-ram";
+
+/**
+ * Guest RAM of a running QEMU, read from outside while the machine is stopped. Offset 0 is guest physical address
+ * 0; RAM above the 32-bit PCI hole follows without a gap.
+ *
+ * Shared RAM is read through QEMU's own descriptor; a private (copy-on-write) mapping through /proc/PID/mem,
+ * which the kernel allows a parent.
+ */
+export class GuestRam implements AsyncDisposable {
+  readonly bytes: number;
+  private readonly file: FileHandle;
+  private readonly base: number;
+
+  private constructor(file: FileHandle, base: number, bytes: number) {
+    this.file = file;
+    this.base = base;
+    this.bytes = bytes;
+  }
+
+  /** @throws `qemu-failed` when the process has ended or has no such memory */
+  static async open(pid: number): Promise<GuestRam> {
+    const mapping = await findMapping(pid);
+    const shared = mapping?.shared ? await findDescriptor(pid, mapping.name) : undefined;
+    try {
+      if (mapping && shared) return new GuestRam(await open(shared, "r"), 0, mapping.bytes);
+      if (mapping) return new GuestRam(await open(`/proc/${pid}/mem`, "r"), mapping.start, mapping.bytes);
+    } catch {
+      // it ended just now, or the kernel does not let us look
+    }
+    throw new VmtapeError("qemu-failed", "QEMU's guest memory cannot be read", { pid });
+  }
+
+  /** Fills `into` from physical `offset`, as far as there is RAM; answers how many bytes. */
+  async read(into: Uint8Array, offset: number): Promise<number> {
+    const wanted = Math.max(0, Math.min(into.length, this.bytes - offset));
+    let filled = 0;
+    while (filled < wanted) {
+      const { bytesRead } = await this.file.read(into, filled, wanted - filled, this.base + offset + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return filled;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.file.close();
+  }
+}
+
+interface Mapping {
+  readonly start: number;
+  readonly bytes: number;
+  readonly shared: boolean;
+  readonly name: string;
+}
+
+/** Source of the line format: proc(5), /proc/pid/maps. */
+const mapsLine = /^([0-9a-f]+)-([0-9a-f]+) r..([ps]) [0-9a-f]+ \S+ \d+ +(.*)$/;
+
+/** The largest mapping of guest RAM: QEMU maps it once, in one piece. */
+async function findMapping(pid: number): Promise<Mapping | undefined> {
+  const maps = await readFile(`/proc/${pid}/maps`, "utf8").catch(() => "");
+  let largest: Mapping | undefined;
+  for (const line of maps.split("\n")) {
+    const match = mapsLine.exec(line);
+    if (!match || !isRamName(match[4]!)) continue;
+    const start = Number.parseInt(match[1]!, 16);
+    const bytes = Number.parseInt(match[2]!, 16) - start;
+    if (bytes > (largest?.bytes ?? 0)) largest = { start, bytes, shared: match[3] === "s", name: match[4]! };
+  }
+  return largest;
+}
+
+function isRamName(name: string): boolean {
+  const plain = name.replace(/ \(deleted\)$/, "");
+  return plain.startsWith("/memfd:memory-backend-memfd") || plain.endsWith(`/${ramFileName}`);
+}
+
+async function findDescriptor(pid: number, name: string): Promise<string | undefined> {
+  const directory = `/proc/${pid}/fd`;
+  for (const fd of await readdir(directory).catch(() => [] as string[])) {
+    const target = await readlink(`${directory}/${fd}`).catch(() => "");
+    if (target === name) return `${directory}/${fd}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,70 @@
+import { VmtapeError } from "../base/errors.js";
+import { imageNode, stateNode } from "./machine.js";
+import type { Qmp } from "./qmp.js";
+
+/** The only tag used: each checkpoint has files of its own. */
+const tag = "checkpoint";
+const lookMs = 2;
+/** A job that takes longer hangs: snapshots take well under a second. */
+const patienceMs = 60_000;
+
+/**
+ * Leaves shared RAM out of snapshots: it is kept as a file of its own, which another QEMU maps without reading
+ * it. QEMU 7.2 does so for all shared RAM; from 8.1 on only for RAM in a named file.
+ */
+export async function leaveRamOut(qmp: Qmp): Promise<void> {
+  await qmp.execute("migrate-set-capabilities", {
+    capabilities: [{ capability: "x-ignore-shared", state: true }],
+  });
+}
+
+/**
+ * Writes the devices' state, and a snapshot of each disk, into their images. The machine must be stopped.
+ *
+ * @throws `qemu-failed` with QEMU's reason
+ */
+export function saveSnapshot(qmp: Qmp, disks: number): Promise<void> {
+  return runJob(qmp, "snapshot-save", { tag, vmstate: stateNode, devices: nodes(disks) });
+}
+
+/** Brings back what {@link saveSnapshot} wrote. The machine must be stopped. */
+export function loadSnapshot(qmp: Qmp, disks: number): Promise<void> {
+  return runJob(qmp, "snapshot-load", { tag, vmstate: stateNode, devices: nodes(disks) });
+}
+
+/** Removes the snapshot from the images, so that another can be taken. */
+export function deleteSnapshot(qmp: Qmp, disks: number): Promise<void> {
+  return runJob(qmp, "snapshot-delete", { tag, devices: nodes(disks) });
+}
+
+/** The tag as `qemu-img snapshot` needs it on a disk that is put over a checkpoint's. */
+export const snapshotTag = tag;
+
+function nodes(disks: number): string[] {
+  return [stateNode, ...Array.from({ length: disks }, (_, i) => imageNode(i))];
+}
+
+interface Job {
+  readonly id: string;
+  readonly status: string;
+  readonly error?: string;
+}
+
+/** Source: QEMU, qapi/job.json. Each look wakes QEMU's main loop, where the job runs. */
+async function runJob(qmp: Qmp, command: string, args: Readonly<Record<string, unknown>>): Promise<void> {
+  const id = `vmtape-${command}`;
+  await qmp.execute(command, { "job-id": id, ...args });
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const jobs = (await qmp.execute("query-jobs")) as Job[];
+    const job = jobs.find((one) => one.id === id);
+    if (!job || job.status === "concluded") {
+      if (job) await qmp.execute("job-dismiss", { id });
+      if (job?.error)
+        throw new VmtapeError("qemu-failed", `QEMU's ${command} failed: ${job.error}`, { got: job.error });
+      return;
+    }
+    if (performance.now() > deadline) throw new VmtapeError("qemu-hung", `QEMU's ${command} does not end`);
+    await new Promise((resolve) => setTimeout(resolve, lookMs));
+  }
+}
