@@ -15,12 +15,25 @@ export interface QemuBuild {
   readonly fullVersion: string;
   /** SHA-256 of the program file, lower-case hexadecimal. */
   readonly sha256: string;
+  /** Can it lock itself up ({@link sandboxArguments})? Debian's builds can. */
+  readonly sandbox: boolean;
 }
+
+/**
+ * A system-call filter that QEMU puts on itself: no other program, no more rights, no obsolete calls.
+ * Source: QEMU, qemu-options.hx, `-sandbox`.
+ */
+export const sandboxArguments = [
+  "-sandbox",
+  "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+] as const;
 
 /** The program that emulates an x86-64 machine. */
 export const qemuProgram = "qemu-system-x86_64";
 /** The command that installs it on Debian and Ubuntu. */
 export const installQemu = "sudo apt-get install qemu-system-x86 qemu-utils";
+/** How long a program may take to say its version. */
+const patienceMs = 10_000;
 /** The replay log's version word 0xe0200c was used from 7.1 to 10.2. */
 const oldest = [7, 1] as const;
 const newest = [10, 2] as const;
@@ -40,7 +53,7 @@ export async function inspectQemu(program: string = qemuProgram): Promise<QemuBu
     });
   }
   const path = await realpath(found);
-  const [fullVersion, sha256] = await Promise.all([askVersion(path), hashFile(path)]);
+  const [{ fullVersion, sandbox }, sha256] = await Promise.all([askVersion(path), hashFile(path)]);
   const version = fullVersion.split(" ")[0]!;
   if (!isSupported(version)) {
     throw new VmtapeError(
@@ -49,19 +62,21 @@ export async function inspectQemu(program: string = qemuProgram): Promise<QemuBu
       { file: path, expected: `${oldest.join(".")} to ${newest.join(".")}`, got: version, mend: installQemu },
     );
   }
-  return { path, version, fullVersion, sha256 };
+  return { path, version, fullVersion, sha256, sandbox };
 }
 
-async function askVersion(path: string): Promise<string> {
-  const banner = await runTool(path, ["--version"]).then(
-    (output) => output.stdout,
-    () => "",
-  );
-  const match = /^QEMU emulator version (\d+\.\d+\.\d+\S*(?: \([^)]*\))?)/.exec(banner);
-  if (!match) {
-    throw new VmtapeError("wrong-qemu", `${path} does not answer as a QEMU system emulator`, { file: path });
+/** A build without seccomp refuses the sandbox options, and is asked again without them. */
+async function askVersion(path: string): Promise<{ fullVersion: string; sandbox: boolean }> {
+  for (const sandbox of [true, false]) {
+    const args = [...(sandbox ? sandboxArguments : []), "--version"];
+    const banner = await runTool(path, args, { signal: AbortSignal.timeout(patienceMs) }).then(
+      (output) => output.stdout,
+      () => "",
+    );
+    const match = /^QEMU emulator version (\d+\.\d+\.\d+\S*(?: \([^)]*\))?)/.exec(banner);
+    if (match) return { fullVersion: match[1]!, sandbox };
   }
-  return match[1]!;
+  throw new VmtapeError("wrong-qemu", `${path} does not answer as a QEMU system emulator`, { file: path });
 }
 
 function isSupported(version: string): boolean {

@@ -12,6 +12,7 @@ export async function plainReplayCommand(tape: Tape, candidates?: readonly strin
   const build = await chooseQemu(tape.manifest.qemu, candidates);
   const args = machineArguments(tape.machine, {
     mode: "replay",
+    sandbox: build.sandbox,
     log: tape.layout.log,
     disks: "untouched",
     console: "stdio,signal=off",

@@ -10,13 +10,17 @@ import { makeRuntimeDirectory, type Places, socketStem } from "./home.js";
  */
 export interface Controlled {
   stop(): Promise<unknown>;
-  type(bytes: Uint8Array): void;
+  type(bytes: Uint8Array): Promise<void>;
   listen(sink: (bytes: Uint8Array) => void): () => void;
 }
 
 /** Sent by a console owner that leaves the recording running: a byte that no serial line needs. */
 const detachByte = 0xff;
 const longestRequest = 64;
+/** A console that reads slower than the guest prints misses what comes beyond so many bytes. */
+const longestBacklog = 4 << 20;
+/** How long a console that does not read may hold up the end of the recorder's process. */
+const patienceMs = 5000;
 
 const socketPath = (places: Places, directory: string) => `${socketStem(places, directory)}.record`;
 
@@ -24,20 +28,31 @@ export class ControlServer implements AsyncDisposable {
   private readonly server: Server;
   private readonly path: string;
   private readonly consoles = new Set<Socket>();
+  /** Clients that wait for nothing yet. */
+  private readonly silent = new Set<Socket>();
+  private readonly recording: Promise<Controlled>;
+  /** Lets in clients: those who came before are answered now. */
+  serve!: (recording: Controlled) => void;
 
   private constructor(server: Server, path: string) {
     this.server = server;
     this.path = path;
+    this.recording = new Promise((resolve) => {
+      this.serve = resolve;
+    });
   }
 
-  /** Listens for the tape in `directory`. Whoever calls holds the tape's lock, so a socket there is a dead one. */
-  static async listen(places: Places, directory: string, recording: Controlled): Promise<ControlServer> {
+  /**
+   * Listens for the tape in `directory`. Whoever calls holds the tape's lock, so a socket there is a dead one.
+   * Clients wait for {@link ControlServer.serve}.
+   */
+  static async listen(places: Places, directory: string): Promise<ControlServer> {
     await makeRuntimeDirectory(places);
     const path = socketPath(places, directory);
     await rm(path, { force: true });
     const server = createServer();
     const control = new ControlServer(server, path);
-    server.on("connection", (socket) => control.serve(socket, recording));
+    server.on("connection", (socket) => control.hear(socket));
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error) => reject(fileError(error, path, "listening on")));
       server.listen(path, resolve);
@@ -45,15 +60,20 @@ export class ControlServer implements AsyncDisposable {
     return control;
   }
 
-  private serve(socket: Socket, recording: Controlled): void {
+  private hear(socket: Socket): void {
+    this.silent.add(socket);
+    socket.on("close", () => this.silent.delete(socket));
     socket.on("error", () => {});
     let request = "";
     const onData = (bytes: Buffer) => {
       request += bytes.toString("latin1");
       if (request.length > longestRequest) return socket.destroy();
       if (!request.endsWith("\n")) return;
-      socket.off("data", onData);
-      this.answer(request.trim(), socket, recording);
+      socket.off("data", onData).pause();
+      void this.recording.then((recording) => {
+        this.silent.delete(socket);
+        this.answer(request.trim(), socket.resume(), recording);
+      });
     };
     socket.on("data", onData);
   }
@@ -85,16 +105,23 @@ export class ControlServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.server.close();
     await rm(this.path, { force: true });
-    for (const console of this.consoles) console.end();
+    for (const socket of this.silent) socket.destroy();
+    for (const console of this.consoles) {
+      console.end();
+      setTimeout(() => console.destroy(), patienceMs).unref();
+    }
   }
 }
 
 function joinConsole(socket: Socket, recording: Controlled, owner: boolean): void {
   let detached = false;
-  const leave = recording.listen((bytes) => socket.write(bytes));
+  const leave = recording.listen((bytes) => {
+    if (socket.writableLength < longestBacklog) socket.write(bytes);
+  });
   socket.on("data", (bytes: Buffer) => {
     const end = bytes.indexOf(detachByte);
-    recording.type(end < 0 ? bytes : bytes.subarray(0, end));
+    socket.pause(); // until the guest has taken them
+    void recording.type(end < 0 ? bytes : bytes.subarray(0, end)).then(() => socket.resume());
     if (end < 0) return;
     detached = true;
     socket.end();

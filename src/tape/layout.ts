@@ -80,6 +80,7 @@ export class TapeLayout {
       "replay.log",
       "replay.log.new",
       "console.raw",
+      "console.raw.new",
       "console.cast",
     ];
     return [...names, "kernel", "initrd", "disks", "firmware", "symbols", "original", "cache"].map((name) =>

@@ -1,4 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, lstat, open } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
 
@@ -8,6 +9,17 @@ interface NativeLocks {
 }
 
 const loadLocks = (): NativeLocks => createRequire(import.meta.url)("fs-native-extensions") as NativeLocks;
+
+const openFlags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** Is the open file still the one that has this path? */
+async function isAt(handle: FileHandle, path: string): Promise<boolean> {
+  const [held, named] = await Promise.all([
+    handle.stat({ bigint: true }),
+    lstat(path, { bigint: true }).catch(() => undefined),
+  ]);
+  return named !== undefined && held.dev === named.dev && held.ino === named.ino;
+}
 
 /**
  * A kernel lock on a file: it ends with the process that holds it, so a killed writer leaves no stale lock.
@@ -19,17 +31,26 @@ export class FileLock implements AsyncDisposable {
     this.handle = handle;
   }
 
-  /** Takes the lock, making the file when needed; undefined when somebody holds it. */
+  /**
+   * Takes the lock, making the file when needed; undefined when somebody holds it. A symbolic link in its place is
+   * refused.
+   */
   static async tryTake(path: string): Promise<FileLock | undefined> {
-    let handle: FileHandle;
-    try {
-      handle = await open(path, "a+", 0o600);
-    } catch (error) {
-      throw fileError(error, path, "locking");
+    for (;;) {
+      let handle: FileHandle;
+      try {
+        handle = await open(path, openFlags | constants.O_CREAT, 0o600);
+      } catch (error) {
+        throw fileError(error, path, "locking");
+      }
+      if (!loadLocks().tryLock(handle.fd)) {
+        await handle.close();
+        return undefined;
+      }
+      if (await isAt(handle, path)) return new FileLock(handle);
+      // The holder before us removed the file with its tape: this lock guards nothing any more.
+      await handle.close();
     }
-    if (loadLocks().tryLock(handle.fd)) return new FileLock(handle);
-    await handle.close();
-    return undefined;
   }
 
   /**
@@ -52,7 +73,7 @@ export class FileLock implements AsyncDisposable {
   static async isHeld(path: string): Promise<boolean> {
     let handle: FileHandle;
     try {
-      handle = await open(path, "r+");
+      handle = await open(path, openFlags);
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return false;
       if (errnoOf(error) === "EACCES" || errnoOf(error) === "EROFS") return false;

@@ -30,6 +30,8 @@ export interface PreparedTape {
   readonly lock: FileLock;
   /** Owns the lock. */
   readonly scope: Scope;
+  /** Removes all of it, while the lock is held: for a recording that never began. */
+  discard(): Promise<void>;
 }
 
 /**
@@ -44,29 +46,38 @@ export async function prepareTape(
   signal?: AbortSignal,
 ): Promise<PreparedTape> {
   const directory = tapeDirectory(places, options.name, options.directory);
-  await checkInputs(options);
+  await checkInputs(options, directory);
   await makeDirectory(directory, options);
   await using scope = new Scope();
   const layout = new TapeLayout(directory);
-  const lock = await FileLock.take(layout.lock, `tape '${options.name}' is being recorded`);
-  scope.defer(async () => {
+  const lock = scope.own(await FileLock.take(layout.lock, `tape '${options.name}' is being recorded`));
+  const discard = async () => {
     for (const path of layout.everything()) await rm(path, { recursive: true, force: true });
     await rm(layout.lock, { force: true });
     await rmdir(directory).catch(() => {}); // not empty: somebody put files there
-    await lock[Symbol.asyncDispose]();
-  });
-  const manifest = await fill(layout, options, signal);
-  await writeManifest(layout, manifest);
-  scope.move(); // it stays: from now on the lock is all there is to end
-  const owner = new Scope();
-  owner.own(lock);
-  return { layout, manifest, lock, scope: owner };
+  };
+  try {
+    const manifest = await fill(layout, options, signal);
+    await writeManifest(layout, manifest);
+    return { layout, manifest, lock, scope: scope.move(), discard };
+  } catch (error) {
+    await discard();
+    throw error;
+  }
 }
 
 /** All that can be refused before anything is made. */
-async function checkInputs(options: RecordOptions): Promise<void> {
-  await checkKernel(options.kernel);
+async function checkInputs(options: RecordOptions, directory: string): Promise<void> {
+  const kind = await checkKernel(options.kernel);
   if (options.initrd !== undefined) await requireFile(options.initrd, "initrd");
+  if (options.initrd !== undefined && kind === "multiboot" && /[ ,]/.test(directory)) {
+    // QEMU reads a Multiboot kernel's -initrd as a list of modules with arguments.
+    throw new VmtapeError(
+      "unsupported",
+      `a Multiboot kernel with an initrd cannot be recorded in ${directory}: its path has a space or a comma`,
+      { file: directory },
+    );
+  }
   for (const disk of options.disks) await inspectDisk(disk);
   for (const symbols of options.symbols) await requireFile(symbols.path, "symbol file");
 }
@@ -127,6 +138,7 @@ async function fill(layout: TapeLayout, options: RecordOptions, signal?: AbortSi
   const disks = await storeDisks(layout, options.disks, signal);
   const firmware = await storeFirmware(layout, options, signal);
   const symbols = await storeSymbols(layout, options.symbols, signal);
+  const { version, fullVersion, path, sha256 } = options.qemu;
   return {
     format: "vmtape",
     version: manifestVersion,
@@ -143,7 +155,7 @@ async function fill(layout: TapeLayout, options: RecordOptions, signal?: AbortSi
       network: options.network.network,
       firmware,
     },
-    qemu: options.qemu,
+    qemu: { version, fullVersion, path, sha256 },
     symbols,
     witnesses: [],
   };

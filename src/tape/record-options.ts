@@ -1,7 +1,7 @@
 import { totalmem } from "node:os";
 import { VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
-import { kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
+import { type KernelKind, kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { decodeQcow2Head, isQcow2, qcow2HeadBytes } from "../formats/qcow2.js";
 import type { QemuBuild } from "../qemu/build.js";
 import type { NetworkChoice } from "../qemu/network.js";
@@ -102,11 +102,16 @@ function parseRange(text: string, bad: (why: string) => VmtapeError) {
   return { low, high };
 }
 
-/** Throws unless QEMU would start this file as a kernel. */
-export async function checkKernel(path: string): Promise<void> {
+/**
+ * What kind of kernel a file is.
+ *
+ * @throws `bad-guest` unless QEMU would start it; `bad-file` when it cannot be read
+ */
+export async function checkKernel(path: string): Promise<KernelKind> {
   const head = await readHead(path, kernelHeadBytes);
   if (head.length === 0) throw new VmtapeError("bad-guest", `kernel ${path} is empty`, { file: path });
-  if (!kernelKind(head)) {
+  const kind = kernelKind(head);
+  if (!kind) {
     throw new VmtapeError(
       "bad-guest",
       `${path} is not a kernel: no Linux boot header, Multiboot header or ELF`,
@@ -115,6 +120,7 @@ export async function checkKernel(path: string): Promise<void> {
       },
     );
   }
+  return kind;
 }
 
 /** Does a file begin like a Linux kernel (a bzImage), which takes a command line for its console? */

@@ -5,9 +5,10 @@ import type { ProgressSink } from "../base/progress.js";
 import type { Scope } from "../base/scope.js";
 import type { EndCause, Manifest } from "../formats/manifest.js";
 import { dialectFor, type ShutdownCause } from "../formats/replay-log-dialect.js";
+import { connectMonitor, describeEnd } from "../qemu/connect.js";
 import { machineArguments, quote } from "../qemu/machine.js";
 import { consoleFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
-import { Qmp } from "../qemu/qmp.js";
+import type { Qmp } from "../qemu/qmp.js";
 import { hashState, type StateHash } from "../qemu/state-hash.js";
 import { ConsoleCast } from "./console-cast.js";
 import { ControlServer } from "./control.js";
@@ -69,13 +70,15 @@ export class Recording {
   readonly layout: TapeLayout;
   /**
    * The complete tape. Rejects with `qemu-failed` or `disk-full` when the recording ended badly: what is on disk
-   * is then an interrupted tape, which `repairTape` mends.
+   * is then an interrupted tape, which `repairTape` mends. Rejects with `cancelled`, and leaves no tape, when it
+   * was stopped before the first instruction.
    */
   readonly done: Promise<Tape>;
   private readonly manifest: Manifest;
   private readonly options: RecordOptions;
   private readonly hooks: RecordHooks;
   private readonly scope: Scope;
+  private readonly discard: () => Promise<void>;
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
   private readonly witnesses: StateHash[] = [];
@@ -86,6 +89,8 @@ export class Recording {
   private logFailed = false;
   private lastIcount = 0;
   private quitting: Promise<void> | undefined;
+  /** The state hash that is being taken; never rejects. */
+  private witnessing: Promise<void> = Promise.resolve();
 
   private constructor(
     prepared: PreparedTape,
@@ -98,6 +103,7 @@ export class Recording {
     this.options = options;
     this.hooks = hooks;
     this.scope = running.scope;
+    this.discard = prepared.discard;
     this.qemu = running.qemu;
     this.qmp = running.qmp;
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
@@ -113,6 +119,9 @@ export class Recording {
   ): Promise<Recording> {
     const { layout } = prepared;
     await using scope = prepared.scope.move();
+    let began = false;
+    scope.defer(() => (began ? undefined : prepared.discard()));
+    const control = scope.own(await ControlServer.listen(places, layout.directory));
     let failed: (() => void) | undefined;
     let logFailed = false;
     const machine = new Tape(layout.directory, prepared.manifest, "recording").machine;
@@ -120,6 +129,7 @@ export class Recording {
       { ...machine, disks: machine.disks.map((_, i) => ({ file: layout.diskOverlay(i), format: "qcow2" })) },
       {
         mode: "record",
+        sandbox: options.qemu.sandbox,
         log: layout.log,
         disks: "written",
         hostForwards: options.network.hostForwards,
@@ -139,23 +149,21 @@ export class Recording {
         },
       }),
     );
-    const qmp = await Qmp.connect(qemu.monitor).catch(async () => {
-      const end = await qemu.ended;
-      throw new VmtapeError("qemu-failed", `QEMU did not start: ${qemu.lastError || describeEnd(end)}`, {
-        file: options.qemu.path,
-        got: qemu.errorOutput.trim(),
-      });
-    });
+    const qmp = await connectMonitor(qemu, hooks.signal);
+    began = true;
     const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp });
     failed = () => recording.failLog();
     if (logFailed) recording.failLog();
-    recording.scope.own(await ControlServer.listen(places, layout.directory, recording));
+    control.serve(recording);
     return recording;
   }
 
-  /** Sends bytes to the guest's serial console, as if typed. */
-  type(bytes: Uint8Array): void {
-    if (this.qemu.running) this.qemu.console.write(bytes);
+  /** Sends bytes to the guest's serial console, as if typed. Resolves when QEMU has taken them, or has ended. */
+  type(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.qemu.console.writable) this.qemu.console.write(bytes, () => resolve());
+      else resolve();
+    });
   }
 
   /** Calls `sink` with everything the guest prints from now on, until the returned function is called. */
@@ -176,6 +184,7 @@ export class Recording {
     const deadline = setTimeout(() => this.qemu.kill("SIGTERM"), patienceMs);
     const lastDeadline = setTimeout(() => this.qemu.kill("SIGKILL"), 2 * patienceMs);
     try {
+      await this.witnessing;
       await this.qmp.execute("stop");
       if (this.manifest.machine.memoryMB <= 1024) await this.witness();
       await this.qmp.execute("quit");
@@ -198,6 +207,7 @@ export class Recording {
     let end: ProcessEnd;
     try {
       end = await this.qemu.ended;
+      await this.witnessing; // it writes the manifest, too
     } finally {
       for (const timer of timers) clearInterval(timer);
       this.hooks.signal?.removeEventListener("abort", onAbort);
@@ -268,10 +278,10 @@ export class Recording {
   private startWitnesses(): NodeJS.Timeout {
     const first = Math.max(firstWitnessMs, this.manifest.machine.memoryMB * witnessMsPerMB * 10);
     let due = first;
-    return setInterval(async () => {
+    return setInterval(() => {
       if (this.stopping || performance.now() - this.startedAt < due || this.witnesses.length >= 16) return;
       due *= 3;
-      await this.pauseForWitness().catch(() => {});
+      this.witnessing = this.pauseForWitness().catch(() => {});
     }, 100);
   }
 
@@ -284,9 +294,9 @@ export class Recording {
 
   private async witness(): Promise<void> {
     if ((await this.qmp.runState()) !== "paused") return;
-    const state = await hashState(this.qmp, this.qemu.pid);
-    if (this.witnesses.at(-1)?.icount === state.icount) return;
-    this.witnesses.push(state);
+    const { icount } = await this.qmp.replayStatus();
+    if (icount === 0n || icount === this.witnesses.at(-1)?.icount) return;
+    this.witnesses.push(await hashState(this.qmp, this.qemu.pid));
     // Written at once: a recorder that is killed later still leaves its proof.
     await writeManifest(this.layout, { ...this.manifest, witnesses: this.storedWitnesses() }).catch(() => {});
   }
@@ -318,6 +328,10 @@ export class Recording {
   private async complete(seconds: number, reason: ShutdownCause | undefined): Promise<Tape> {
     const { layout } = this;
     const sealed = await sealLog(layout.log, dialectFor(this.manifest.qemu.version));
+    if (sealed.end === 0n) {
+      await this.discard();
+      throw new VmtapeError("cancelled", "stopped before the guest's first instruction: there is no tape");
+    }
     await touch(layout.console);
     const [log, console] = await Promise.all([describeFile(layout.log), describeFile(layout.console)]);
     const end = Number(sealed.end);
@@ -355,8 +369,4 @@ async function touch(path: string): Promise<void> {
   } catch (error) {
     throw fileError(error, path, "writing");
   }
-}
-
-function describeEnd({ code, signal }: ProcessEnd): string {
-  return signal ? `it was ended by ${signal}` : `exit code ${code}`;
 }

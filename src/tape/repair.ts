@@ -1,4 +1,5 @@
-import { copyFile, link, mkdir, open, rename, rm, stat, truncate } from "node:fs/promises";
+import { constants } from "node:fs";
+import { copyFile, link, lstat, mkdir, open, rename, rm, stat, truncate } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openFileSource } from "../base/byte-source.js";
 import { errnoOf, fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
@@ -11,7 +12,7 @@ import { QemuProcess } from "../qemu/process.js";
 import type { TapeLayout } from "./layout.js";
 import { FileLock } from "./lock.js";
 import { sealLog } from "./seal.js";
-import { describeFile } from "./store.js";
+import { describeFile, writeAll } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
 
 export interface RepairOptions {
@@ -79,12 +80,11 @@ async function writeRepairedLog(
       },
     );
   }
-  await copyFile(layout.log, target);
+  await copyNew(layout.log, target);
   await truncate(target, plan.keep);
   await using file = await open(target, "r+");
-  const tail = repairedTail(plan, dialect);
-  if (tail.length > 0) await file.write(tail, 0, tail.length, plan.keep);
-  await file.write(repairHeader(), 0, repairHeader().length, 0);
+  await writeAll(file, repairedTail(plan, dialect), plan.keep);
+  await writeAll(file, repairHeader(), 0);
   await file.sync();
   return Number(plan.consoleBytes);
 }
@@ -106,6 +106,12 @@ async function planLog(layout: TapeLayout, dialect: ReturnType<typeof dialectFor
   }
 }
 
+/** Copies into a file that is new: nothing is written through a link that lies in its place. */
+async function copyNew(source: string, target: string): Promise<void> {
+  await rm(target, { recursive: true, force: true });
+  await copyFile(source, target, constants.COPYFILE_EXCL);
+}
+
 /** From the manifest's time of creation to the last write of the log. */
 async function secondsRecorded(layout: TapeLayout, manifest: Manifest): Promise<number> {
   const { mtimeMs } = await stat(layout.log);
@@ -114,7 +120,13 @@ async function secondsRecorded(layout: TapeLayout, manifest: Manifest): Promise<
 
 /** Keeps a file's old bytes in `original/`, once: a second repair does not replace the first original. */
 async function keepOriginal(layout: TapeLayout, path: string): Promise<void> {
-  await mkdir(layout.original, { recursive: true });
+  const isDirectory = await mkdir(layout.original).then(
+    () => true,
+    async () => (await lstat(layout.original)).isDirectory(),
+  );
+  if (!isDirectory) {
+    throw new VmtapeError("bad-file", `${layout.original} is not a directory`, { file: layout.original });
+  }
   await link(path, join(layout.original, basename(path))).catch((error) => {
     if (errnoOf(error) !== "EEXIST" && errnoOf(error) !== "ENOENT") throw error;
   });
@@ -132,7 +144,7 @@ async function cutConsole(tape: Tape, wanted: number, options: RepairOptions): P
       (facts) => facts.size,
       () => 0,
     );
-    if (held >= wanted && held > 0) await copyFile(console, copy);
+    if (held >= wanted && held > 0) await copyNew(console, copy);
     else await printAgain(tape, copy, options);
     await truncate(copy, wanted);
     await rename(copy, console);
@@ -143,8 +155,10 @@ async function cutConsole(tape: Tape, wanted: number, options: RepairOptions): P
 
 async function printAgain(tape: Tape, target: string, { qemu, signal }: RepairOptions): Promise<void> {
   const build = await chooseQemu(tape.manifest.qemu, qemu);
+  await rm(target, { recursive: true, force: true });
   const args = machineArguments(tape.machine, {
     mode: "replay",
+    sandbox: build.sandbox,
     log: tape.layout.log,
     disks: "untouched",
     console: `file,path=${quote(target)}`,

@@ -39,11 +39,18 @@ async function copy(from: FileHandle, into: FileHandle, signal?: AbortSignal): P
     if (bytesRead === 0) break;
     const part = block.subarray(0, bytesRead);
     hash.update(part);
-    if (!part.equals(zeroBlock.subarray(0, bytesRead))) await into.write(part, 0, bytesRead, bytes);
+    if (!part.equals(zeroBlock.subarray(0, bytesRead))) await writeAll(into, part, bytes);
     bytes += bytesRead;
   }
   await into.truncate(bytes);
   return { bytes, sha256: hash.digest("hex") };
+}
+
+/** Writes all of `bytes` at `offset`: a disk that fills up takes a part without an error. */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+  }
 }
 
 /** Size and SHA-256 of a file of the tape; it must be a regular file, not a link. */

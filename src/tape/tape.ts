@@ -137,7 +137,8 @@ async function readManifest(layout: TapeLayout, name: string): Promise<Uint8Arra
 export async function writeManifest(layout: TapeLayout, manifest: Manifest): Promise<void> {
   const temporary = `${layout.manifest}.new`;
   try {
-    const file = await open(temporary, "w", 0o600);
+    await rm(temporary, { force: true }); // left by a killed writer, or a stranger's link to another file
+    const file = await open(temporary, "wx", 0o600);
     try {
       await file.writeFile(encodeManifest(manifest));
       await file.sync();

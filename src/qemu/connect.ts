@@ -1,0 +1,42 @@
+import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import type { ProcessEnd, QemuProcess } from "./process.js";
+import { Qmp } from "./qmp.js";
+
+/** A machine is made within tenths of a second, on a busy host within seconds. */
+const patienceMs = 30_000;
+
+/**
+ * Waits until a QEMU that was just started answers on its monitor. On any failure it has ended.
+ *
+ * @throws `qemu-failed` with QEMU's own words, `qemu-hung` when it does not answer, `cancelled`
+ */
+export async function connectMonitor(qemu: QemuProcess, signal?: AbortSignal): Promise<Qmp> {
+  let hung = false;
+  const end = () => qemu.kill("SIGKILL");
+  const timer = setTimeout(() => {
+    hung = true;
+    end();
+  }, patienceMs);
+  signal?.addEventListener("abort", end, { once: true });
+  try {
+    throwIfAborted(signal);
+    return await Qmp.connect(qemu.monitor);
+  } catch (error) {
+    end();
+    const ending = await qemu.ended;
+    throwIfAborted(signal);
+    if (hung)
+      throw new VmtapeError("qemu-hung", `QEMU did not answer within ${patienceMs / 1000} s`, {}, error);
+    throw new VmtapeError("qemu-failed", `QEMU did not start: ${qemu.lastError || describeEnd(ending)}`, {
+      got: qemu.errorOutput.trim(),
+    });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
+  }
+}
+
+/** How a process ended, in words. */
+export function describeEnd({ code, signal }: ProcessEnd): string {
+  return signal ? `it was ended by ${signal}` : `exit code ${code}`;
+}
