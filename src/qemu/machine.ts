@@ -1,7 +1,5 @@
 import { sandboxArguments } from "./build.js";
 
-import { sandboxArguments } from "./build.js";
-
 /**
  * The machine of a tape, and the QEMU command line that makes it. Everything the guest can see is decided here
  * from {@link Machine} alone, so record and replay cannot differ; what differs (log mode, where disks and
@@ -31,8 +29,6 @@ export interface MachineDisk {
 
 /** What is done with the machine this time. */
 export interface RunPlan {
-  /** Can this QEMU lock itself up? See {@link sandboxArguments}. */
-  readonly sandbox: boolean;
   /** Can this QEMU lock itself up? See {@link sandboxArguments}. */
   readonly sandbox: boolean;
   readonly mode: "record" | "replay";
@@ -81,7 +77,6 @@ const ramBackend = "memory-backend-memfd";
 export function machineArguments(machine: Machine, plan: RunPlan): string[] {
   const { mode, log } = plan;
   const args = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
-  if (plan.sandbox) args.push(...sandboxArguments);
   if (plan.sandbox) args.push(...sandboxArguments);
   args.push("-L", machine.firmware);
   args.push("-machine", "pc,memory-backend=ram", "-accel", "tcg", "-cpu", machine.cpu, "-smp", "1");

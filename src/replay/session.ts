@@ -7,7 +7,6 @@ import { type Brctr, type Icount, icount } from "../base/units.js";
 import type { QemuBuild } from "../qemu/build.js";
 import { chooseQemu } from "../qemu/choose.js";
 import { connectMonitor } from "../qemu/connect.js";
-import { connectMonitor } from "../qemu/connect.js";
 import { machineArguments, type RunPlan } from "../qemu/machine.js";
 import { consoleFd, monitorFd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
@@ -231,7 +230,6 @@ export class Session implements AsyncDisposable {
     const { attach = {} } = this.options;
     return machineArguments(files?.machine ?? this.tape.machine, {
       mode: "replay",
-      sandbox: this.build.sandbox,
       sandbox: this.build.sandbox,
       log: this.tape.layout.log,
       disks: "untouched",
