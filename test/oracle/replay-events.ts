@@ -15,6 +15,14 @@ export interface Deliveries {
   readonly end: number;
 }
 
+/** The path of the log that a QEMU command replays. */
+export function replayLogOf(argv: readonly string[]): string {
+  const icount = argv.find((value) => value.includes("rrfile="));
+  const log = icount?.match(/rrfile=((?:[^,]|,,)+)/)?.[1]?.replaceAll(",,", ",");
+  if (log === undefined) throw new Error("the command replays no log");
+  return log;
+}
+
 const header = 12;
 const fixedPayloads = new Map<number, number>([
   [1, 0], // interrupt

@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { GdbRemote } from "./gdb-remote.js";
+import { GdbRemote, littleEndian } from "./gdb-remote.js";
 
 /**
  * A plain QEMU that replays a tape, stopped, with its GDB stub and its monitor in the oracle's hands.
@@ -84,6 +84,11 @@ export class ReplayProcess implements AsyncDisposable {
   /** The number of instructions executed. */
   async icount(): Promise<number> {
     return ((await this.execute("query-replay")) as { icount: number }).icount;
+  }
+
+  /** The instruction pointer. */
+  async address(): Promise<bigint> {
+    return littleEndian(await this.gdb.request("p10"));
   }
 
   /** Runs forward to exactly `icount`. */

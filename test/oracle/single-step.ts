@@ -1,7 +1,7 @@
 import type { BranchKind, BranchRecord } from "./branch-record.js";
 import { littleEndian } from "./gdb-remote.js";
 import { decode, type Instruction } from "./instruction.js";
-import { type Deliveries, firstDeliveryFrom, readDeliveries } from "./replay-events.js";
+import { type Deliveries, firstDeliveryFrom, readDeliveries, replayLogOf } from "./replay-events.js";
 import { ReplayProcess } from "./replay-process.js";
 
 /** Every branch between two instants, found by single-stepping. */
@@ -51,6 +51,7 @@ const askedEvery = 2048;
  *   with the same instruction count. After `hlt` the two are one step;
  * - an exception takes one step as well and adds nothing when the instruction had begun to access memory, but
  *   counts the instruction when it was refused at decoding (`int n`, `ud2`, a privileged instruction in ring 3);
+ * - a trap of TF shows only the handler: where the instruction before it went is on the handler's stack;
  * - a step goes on through `pause` and shows what comes behind the next instruction;
  * - a step sometimes executes nothing (after a device raised an interrupt line): same address, same count.
  */
@@ -71,10 +72,7 @@ export class SingleStepper implements AsyncDisposable {
 
   /** @param argv a whole replaying QEMU command, as `vmtape info --json` gives it in `replayCommand` */
   static async start(argv: readonly string[]): Promise<SingleStepper> {
-    const icount = argv.find((value) => value.includes("rrfile="));
-    const log = icount?.match(/rrfile=((?:[^,]|,,)+)/)?.[1]?.replaceAll(",,", ",");
-    if (log === undefined) throw new Error("the command replays no log");
-    const deliveries = readDeliveries(log);
+    const deliveries = readDeliveries(replayLogOf(argv));
     return new SingleStepper(await ReplayProcess.start(argv), deliveries);
   }
 
@@ -109,10 +107,14 @@ export class SingleStepper implements AsyncDisposable {
     let unshown = 0;
 
     /** What happened between `here` and the next stop at `at`; gives the instruction count there. */
-    const resolve = (at: bigint, counted: number | undefined): number => {
+    const resolve = (at: bigint, counted: number | undefined, pushed?: bigint): number => {
       const { instruction } = here;
       const pending = this.deliveries.icounts[delivery] ?? Number.POSITIVE_INFINITY;
       const next = instruction === undefined ? -1n : here.at + BigInt(instruction.length);
+      const transfer = (done: Instruction, to: bigint, icount: number): void => {
+        const kind = transferOf(done, to, next);
+        if (kind !== undefined) records.push({ from: here.at, to, kind, icount });
+      };
       const deliver = (origin: bigint, icount: number): number => {
         const kind: BranchKind = this.deliveries.interrupts[delivery] === 1 ? "interrupt" : "exception";
         records.push({ from: origin, to: at, kind, icount });
@@ -128,15 +130,20 @@ export class SingleStepper implements AsyncDisposable {
       if (pending === icount && instruction !== undefined) {
         const interrupt = this.deliveries.interrupts[delivery] === 1;
         if (interrupt && instruction.flow === "halt" && at !== next) return deliver(next, icount);
-        if (!interrupt && !mayReach(instruction, here.at, at)) return deliver(here.at, icount);
+        if (!interrupt && !mayReach(instruction, here.at, at)) {
+          // A trap after an instruction that ran: that instruction may itself have gone somewhere.
+          const trapped =
+            pushed !== undefined && pushed !== here.at && mayReach(instruction, here.at, pushed);
+          if (trapped) transfer(instruction, pushed, icount);
+          return deliver(trapped ? pushed : here.at, icount);
+        }
       }
       if (instruction === undefined || !mayReach(instruction, here.at, at)) {
         const text = instruction?.text ?? "(no instruction)";
         doubts.push(`${here.at.toString(16)} ${text} went to ${at.toString(16)} @${icount}`);
         return icount;
       }
-      const kind = transferOf(instruction, at, next);
-      if (kind !== undefined) records.push({ from: here.at, to: at, kind, icount });
+      transfer(instruction, at, icount);
       return icount;
     };
 
@@ -174,7 +181,9 @@ export class SingleStepper implements AsyncDisposable {
         sinceAsked = 0;
         if (here.instruction?.changesMode) this.selector = -1n;
         const looked = await this.look(counted);
-        const icount = resolve(looked.at, counted);
+        const excepted = pending === here.icount + 1 && counted === pending && looked.at !== here.at;
+        const pushed = excepted && this.mode.bitness === 64 ? await this.pushedAddress() : undefined;
+        const icount = resolve(looked.at, counted, pushed);
         if (icount !== counted)
           doubts.push(`${looked.at.toString(16)}: count ${counted}, expected ${icount}`);
         next = { ...looked, icount: counted };
@@ -194,6 +203,13 @@ export class SingleStepper implements AsyncDisposable {
     await this.followSelector(littleEndian(selector!));
     const at = this.mode.base + littleEndian(ip!);
     return { at, icount, instruction: await this.fetch(at) };
+  }
+
+  /** What lies on top of the stack: the return address of an exception without an error code. */
+  private async pushedAddress(): Promise<bigint | undefined> {
+    const stack = littleEndian(await this.process.gdb.request("p7"));
+    const bytes = await this.process.gdb.request(`m${stack.toString(16)},8`);
+    return bytes.startsWith("E") ? undefined : littleEndian(bytes);
   }
 
   /** Asks for the processor's mode when the code segment is another one. */
