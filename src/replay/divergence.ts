@@ -13,8 +13,14 @@ export interface Divergence {
   readonly got: string | undefined;
 }
 
+/** How two states that should be equal differ. */
+export interface StateDifference {
+  readonly what: string;
+  readonly values: { readonly expected: string; readonly got: string };
+}
+
 /** How two states that should be equal differ, or undefined. */
-export function firstDifference(expected: StateHash, got: StateHash) {
+export function firstDifference(expected: StateHash, got: StateHash): StateDifference | undefined {
   const parts = [
     ["icount", "icount", String(expected.icount), String(got.icount)],
     ["registers", "registers differ", expected.registers, got.registers],

@@ -50,6 +50,8 @@ export interface Stop {
   readonly why: "break" | "end" | "paused";
 }
 
+/** A QEMU that ends by one of these was ended from outside; by any other signal it crashed on its log. */
+const endingSignals: ReadonlySet<string> = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
 /** Between two looks at a running machine; see {@link Session.nudge}. */
 const nudgeMs = 2;
 /** The same while the machine is paused by others. */
@@ -69,6 +71,8 @@ export class Session implements AsyncDisposable {
   private lastSeen = 0n;
   private shutdown: string | undefined;
   private wake: (() => void) | undefined;
+  private starting = false;
+  private destroyed = false;
 
   private constructor(tape: Tape, build: QemuBuild, options: SessionOptions) {
     this.tape = tape;
@@ -108,7 +112,20 @@ export class Session implements AsyncDisposable {
    * @throws `usage` when a machine is there already; `qemu-failed`; everything `runTo` throws
    */
   async start(until?: Icount, signal?: AbortSignal): Promise<void> {
-    if (this.machine) throw new VmtapeError("usage", "this session has been started already");
+    if (this.machine || this.starting) {
+      throw new VmtapeError("usage", "this session has been started already");
+    }
+    if (this.destroyed) throw new VmtapeError("usage", "this session has been destroyed");
+    this.starting = true;
+    try {
+      await this.makeMachine(signal);
+    } finally {
+      this.starting = false;
+    }
+    if (until !== undefined) await this.runTo(until, signal);
+  }
+
+  private async makeMachine(signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     const { debug = silent, onConsole, from, checkpoints, channels = 0 } = this.options;
     await using scope = new Scope();
@@ -123,18 +140,30 @@ export class Session implements AsyncDisposable {
     );
     qemu.console.on("data", (bytes: Buffer) => onConsole?.(bytes));
     const monitor = await connectMonitor(qemu, signal);
+    this.shutdown = undefined;
+    this.current = "paused";
+    this.lastSeen = 0n;
     monitor.onEvent(({ event, data }) => {
-      if (event === "SHUTDOWN") this.shutdown ??= String(data.reason);
+      this.notice(event, data);
       this.wake?.();
     });
-    void qemu.ended.then(() => this.wake?.());
+    void qemu.ended.then(() => {
+      if (this.machine?.qemu === qemu) this.current = "failed";
+      this.wake?.();
+    });
     if (files) await leaveRamOut(monitor);
     if (from) await loadSnapshot(monitor, this.tape.machine.disks.length);
     this.machine = { scope: scope.move(), qemu, qmp: monitor };
-    this.current = "paused";
-    this.lastSeen = 0n;
-    this.shutdown = undefined;
-    if (until !== undefined) await this.runTo(until, signal);
+  }
+
+  /** Keeps the state true whoever drives the machine. */
+  private notice(event: string, data: Readonly<Record<string, unknown>>): void {
+    if (event === "RESUME" && this.current === "paused") this.current = "running";
+    if (event === "STOP" && this.current === "running") this.current = "paused";
+    if (event === "SHUTDOWN") {
+      this.shutdown ??= String(data.reason);
+      this.current = "ended";
+    }
   }
 
   /** The instruction count now. */
@@ -153,12 +182,14 @@ export class Session implements AsyncDisposable {
    */
   async runTo(target: Icount, signal?: AbortSignal): Promise<Stop> {
     const { qmp } = this.running();
-    const at = await this.position();
+    // QEMU answers `cont` on a running machine with a STOP event, which would be taken for the wanted one.
+    const at = this.current === "running" ? await this.pause() : await this.position();
     if (target < at) {
       throw new VmtapeError("usage", `icount ${target} lies behind ${at}: a session only runs forward`, {
         icount: at,
       });
     }
+    if (this.current === "ended") return { at, why: "end" };
     if (target === at) return { at, why: "break" };
     if (target >= this.tape.end.at) return this.runToEnd(signal);
     await qmp.execute("replay-break", { icount: target });
@@ -172,6 +203,9 @@ export class Session implements AsyncDisposable {
 
   /** Lets the machine run without waiting for it; `pause` stops it. */
   async resume(): Promise<void> {
+    if (this.current === "ended") {
+      throw new VmtapeError("usage", "the replay is at the tape's end: there is nothing to resume");
+    }
     await this.running().qmp.execute("cont");
     this.current = "running";
   }
@@ -179,7 +213,7 @@ export class Session implements AsyncDisposable {
   /** Stops the machine where it is. */
   async pause(): Promise<Icount> {
     await this.running().qmp.execute("stop");
-    this.current = "paused";
+    if (this.current === "running") this.current = "paused";
     return this.position();
   }
 
@@ -221,8 +255,13 @@ export class Session implements AsyncDisposable {
   }
 
   /** Ends the machine and the session. */
+  async destroy(): Promise<void> {
+    this.destroyed = true;
+    await this.stop();
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
-    return this.stop();
+    return this.destroy();
   }
 
   /** The argument list of this session's QEMU. */
@@ -324,7 +363,8 @@ export class Session implements AsyncDisposable {
     if (!qemu.running) {
       const end = await qemu.ended;
       const why = qemu.lastError || (end.signal ? `it was ended by ${end.signal}` : `exit code ${end.code}`);
-      const parted = /replay|missing|log/i.test(why);
+      const asked = end.signal !== null && endingSignals.has(end.signal);
+      const parted = !asked && (end.signal !== null || /replay|missing|log/i.test(why));
       throw this.fault(
         parted ? "diverged" : "qemu-failed",
         `QEMU ended at icount ${this.lastSeen}: ${why}`,

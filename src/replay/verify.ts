@@ -5,9 +5,10 @@ import { type Icount, icount } from "../base/units.js";
 import type { StateHash } from "../qemu/state-hash.js";
 import { checkStored, readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
-import { checkMachine } from "./check-tape.js";
+import { checkLog, checkMachine } from "./check-tape.js";
 import { consoleIcount } from "./console-position.js";
-import { type Divergence, firstDifference, nextEvent } from "./divergence.js";
+import { type Divergence, firstDifference, nextEvent, type StateDifference } from "./divergence.js";
+import { mostRounds, narrow } from "./narrow.js";
 import { Session, type SessionOptions } from "./session.js";
 
 /** A state that was compared. `recorded`: the recording itself was hashed at this instant too. */
@@ -35,6 +36,12 @@ export interface VerifyOptions extends Pick<SessionOptions, "qemu" | "debug" | "
   readonly signal?: AbortSignal;
 }
 
+/** The part of a {@link Session} that a comparison needs. */
+export type Replay = Pick<Session, "start" | "runTo" | "hashState" | "stop" | "shutdownReason"> &
+  AsyncDisposable;
+/** Makes a replay that is not started yet. */
+export type OpenReplay = (options: Pick<SessionOptions, "onConsole" | "onProgress">) => Promise<Replay>;
+
 /** Instants hashed besides the recording's own and the end. */
 const evenInstants = 3;
 
@@ -47,26 +54,41 @@ const evenInstants = 3;
  */
 export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promise<VerifyReport> {
   tape.requireComplete();
-  const { signal } = options;
+  const { signal, qemu, debug, stallSeconds } = options;
   await checkMachine(tape, signal);
+  const common = {
+    trusted: true,
+    ...(qemu && { qemu }),
+    ...(debug && { debug }),
+    ...(stallSeconds && { stallSeconds }),
+  };
+  const comparison = new Comparison(tape, (more) => Session.create(tape, { ...common, ...more }), options);
   const logChange = await checkStored(tape.layout.log, tape.end.log, signal).catch((error) => {
     if (isVmtapeError(error, "changed")) return error;
     throw error;
   });
-  const comparison = new Comparison(tape, options);
+  // A log that is not even whole is not given to QEMU, which believes every length in it.
+  const logFault = await checkLog(tape, signal).catch((error) => {
+    if (isVmtapeError(error, "bad-log")) return error;
+    throw error;
+  });
+  if (logFault) return comparison.report(comparison.fault(logFault));
   const report = await comparison.run();
-  if (!logChange || !report.ok) return report;
-  const { expected, got } = logChange.facts;
-  return {
-    ...report,
-    ok: false,
-    divergence: {
-      icount: report.icount,
-      what: `the replay log was changed: ${logChange.message}`,
-      expected,
-      got,
-    },
-  };
+  return logChange && report.ok ? comparison.report(comparison.fault(logChange), report.cause) : report;
+}
+
+/**
+ * Compares replays of a tape with each other and with the recording; {@link verifyTape} without its checks of
+ * the tape's files.
+ *
+ * @param open makes a replay; two run side by side, and two more for each step of narrowing down a difference
+ */
+export function compareReplays(
+  tape: Tape,
+  open: OpenReplay,
+  options: Pick<VerifyOptions, "onProgress" | "signal"> = {},
+): Promise<VerifyReport> {
+  return new Comparison(tape, open, options).run();
 }
 
 /** Two replays in step. */
@@ -74,46 +96,70 @@ class Comparison {
   private readonly startedAt = performance.now();
   private readonly states: VerifiedState[] = [];
   private readonly tape: Tape;
-  private readonly options: VerifyOptions;
+  private readonly open: OpenReplay;
+  private readonly options: Pick<VerifyOptions, "onProgress" | "signal">;
   private readonly consoles: ConsoleCheck[] = [new ConsoleCheck(), new ConsoleCheck()];
 
-  constructor(tape: Tape, options: VerifyOptions) {
+  constructor(tape: Tape, open: OpenReplay, options: Pick<VerifyOptions, "onProgress" | "signal">) {
     this.tape = tape;
+    this.open = open;
     this.options = options;
   }
 
   async run(): Promise<VerifyReport> {
-    const { qemu, debug, stallSeconds, onProgress, signal } = this.options;
-    const open = (index: number) =>
-      Session.create(this.tape, {
-        trusted: true,
-        ...(qemu && { qemu }),
-        ...(debug && { debug }),
-        ...(stallSeconds && { stallSeconds }),
-        ...(onProgress &&
-          index === 0 && { onProgress: (report) => onProgress({ ...report, doing: "verifying" }) }),
-        onConsole: (bytes) => this.consoles[index]!.add(bytes),
-      });
-    await using first = await open(0);
-    await using second = await open(1);
-    await Promise.all([first.start(), second.start()]);
+    const { onProgress, signal } = this.options;
+    const total = Number(this.tape.end.at);
+    await using first = await this.open({
+      onConsole: (bytes) => this.consoles[0]!.add(bytes),
+      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "verifying", total }) }),
+    });
+    await using second = await this.open({ onConsole: (bytes) => this.consoles[1]!.add(bytes) });
     try {
-      const divergence = (await this.walk(first, second, signal)) ?? (await this.compareEnds(first));
+      await Promise.all([first.start(undefined, signal), second.start(undefined, signal)]);
+      const parted = await this.walk(first, second, signal);
+      await Promise.all([first.stop(), second.stop()]); // the last of their consoles comes in
+      const divergence = parted ?? (await this.compareEnds(first));
       return this.report(divergence, first.shutdownReason);
     } catch (error) {
-      if (!isVmtapeError(error, "diverged") && !isVmtapeError(error, "qemu-failed")) throw error;
+      if (!isVmtapeError(error, "diverged")) throw error;
       return this.report(await this.describe(error), first.shutdownReason);
     }
   }
 
-  private async walk(first: Session, second: Session, signal?: AbortSignal): Promise<Divergence | undefined> {
+  private async walk(first: Replay, second: Replay, signal?: AbortSignal): Promise<Divergence | undefined> {
     for (const at of this.instants()) {
       await Promise.all([first.runTo(at, signal), second.runTo(at, signal)]);
       const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
-      const difference = this.compare(at, a, b);
+      const parted = firstDifference(a, b);
+      if (parted) return this.narrowDown(at, parted);
+      const difference = this.compareRecorded(at, a);
       if (difference) return difference;
     }
     return undefined;
+  }
+
+  /** Two replays were equal at the last state and are not at `to`: finds out since when. */
+  private async narrowDown(to: Icount, difference: StateDifference): Promise<Divergence> {
+    const { onProgress, signal } = this.options;
+    let round = 0;
+    const parting = await narrow({ from: this.lastEqual, to, difference }, async (middle) => {
+      onProgress?.({ doing: "narrowing down", done: ++round, total: mostRounds, unit: "steps" });
+      await using first = await this.open({});
+      await using second = await this.open({});
+      await Promise.all([first.start(middle, signal), second.start(middle, signal)]);
+      const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
+      return firstDifference(a, b);
+    });
+    return {
+      icount: parting.to,
+      what: `two replays parted between icount ${parting.from} and ${parting.to}: ${parting.difference.what}`,
+      ...parting.difference.values,
+    };
+  }
+
+  /** The last instant at which everything was equal. */
+  private get lastEqual(): Icount {
+    return this.states.at(-1)?.icount ?? icount(0);
   }
 
   /** Every instant of the recording's own hashes, some evenly spaced ones, and the end. */
@@ -127,11 +173,9 @@ class Comparison {
     return all.sort((a, b) => a - b).map(icount);
   }
 
-  private compare(at: Icount, a: StateHash, b: StateHash): Divergence | undefined {
-    const between = `between icount ${this.states.at(-1)?.icount ?? 0n} and ${at}`;
-    const parted = firstDifference(a, b);
-    if (parted)
-      return { icount: at, what: `two replays parted ${between}: ${parted.what}`, ...parted.values };
+  /** Compares with what was hashed while recording, where that was done, and notes the state. */
+  private compareRecorded(at: Icount, a: StateHash): Divergence | undefined {
+    const between = `between icount ${this.lastEqual} and ${at}`;
     const witness = this.tape.manifest.witnesses.find((one) => BigInt(one.icount) === at);
     if (witness) {
       const from = firstDifference({ ...witness, icount: icount(witness.icount) }, a);
@@ -142,7 +186,7 @@ class Comparison {
     return undefined;
   }
 
-  private async compareEnds(first: Session): Promise<Divergence | undefined> {
+  private async compareEnds(first: Replay): Promise<Divergence | undefined> {
     const { end, name } = this.tape;
     for (const check of this.consoles) {
       const { bytes, sha256 } = check.result();
@@ -168,6 +212,11 @@ class Comparison {
     return undefined;
   }
 
+  /** What is wrong with the log itself, as a divergence. */
+  fault({ message, facts }: VmtapeError): Divergence {
+    return { icount: icount(facts.icount ?? 0n), what: message, expected: facts.expected, got: facts.got };
+  }
+
   private async describe(error: VmtapeError): Promise<Divergence> {
     const at = icount(error.facts.icount ?? 0n);
     return {
@@ -178,7 +227,7 @@ class Comparison {
     };
   }
 
-  private report(divergence: Divergence | undefined, cause = "unknown"): VerifyReport {
+  report(divergence: Divergence | undefined, cause = "unknown"): VerifyReport {
     return {
       ok: divergence === undefined,
       icount: divergence?.icount ?? this.tape.end.at,
