@@ -41,14 +41,14 @@ const stateName = "state.qcow2";
 const factsName = "checkpoint.json";
 const diskName = (index: number) => `disk-${index}.qcow2`;
 
-/** Where the checkpoints of `tape` for this build of QEMU lie. */
-export function checkpointHome(tape: Tape, build: QemuBuild): string {
-  return join(tape.layout.cache, "checkpoints", build.sha256.slice(0, 16));
+/** Where a tape's checkpoints for this build of QEMU lie, in its cache (`tapeCache`). */
+function checkpointHome(cache: string, build: QemuBuild): string {
+  return join(cache, "checkpoints", build.sha256.slice(0, 16));
 }
 
-/** All whole checkpoints, in order. Damaged ones and half-made ones are not among them. */
-export async function listCheckpoints(tape: Tape, build: QemuBuild): Promise<Checkpoint[]> {
-  const home = checkpointHome(tape, build);
+/** All whole checkpoints in a tape's cache, in order. Damaged ones and half-made ones are not among them. */
+export async function listCheckpoints(cache: string, build: QemuBuild): Promise<Checkpoint[]> {
+  const home = checkpointHome(cache, build);
   const names = await readdir(home).catch(() => [] as string[]);
   const found = await Promise.all(
     names.filter((name) => /^\d{1,16}$/.test(name)).map((name) => read(join(home, name))),
@@ -137,17 +137,18 @@ export class SessionFiles implements AsyncDisposable {
 }
 
 /**
- * Writes the files of a checkpoint: they appear in the home together or not at all.
+ * Writes the files of a checkpoint: they appear in the cache together or not at all.
  *
  * @param pid the stopped QEMU, whose snapshot has just been saved into its images
  */
 export async function storeCheckpoint(
   tape: Tape,
+  cache: string,
   build: QemuBuild,
   pid: number,
   at: { readonly icount: Icount; readonly brctr?: Brctr },
 ): Promise<Checkpoint> {
-  const home = checkpointHome(tape, build);
+  const home = checkpointHome(cache, build);
   const directory = join(home, String(at.icount));
   await mkdir(home, { recursive: true });
   const half = await mkdtemp(join(home, "new-"));

@@ -31,8 +31,11 @@ export interface SessionOptions {
   readonly attach?: Pick<RunPlan, "monitors" | "gdb" | "extra">;
   /** Start from here in place of the tape's beginning. */
   readonly from?: Checkpoint;
-  /** Is the session to leave checkpoints? It then keeps RAM and disks in files; see {@link Session.checkpoint}. */
-  readonly checkpoints?: boolean;
+  /**
+   * Leave checkpoints in this cache of the tape (`tapeCache`); the session then keeps RAM and disks in files. See
+   * {@link Session.checkpoint}.
+   */
+  readonly checkpointsTo?: string;
   /** How many connected pairs its QEMU inherits for a plugin. */
   readonly channels?: number;
   /** What the guest prints, as it comes (borrowed). */
@@ -127,11 +130,11 @@ export class Session implements AsyncDisposable {
 
   private async makeMachine(signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal);
-    const { debug = silent, onConsole, from, checkpoints, channels = 0 } = this.options;
+    const { debug = silent, onConsole, from, checkpointsTo, channels = 0 } = this.options;
     await using scope = new Scope();
     await using files = from
       ? await SessionFiles.from(this.tape, from)
-      : checkpoints
+      : checkpointsTo !== undefined
         ? await SessionFiles.fresh(this.tape)
         : undefined;
     const args = this.arguments(files);
@@ -225,13 +228,16 @@ export class Session implements AsyncDisposable {
 
   /**
    * Leaves a checkpoint of the paused machine, from which other sessions can start (`SessionOptions.from`).
-   * The session must have been made with `checkpoints`. Cost: about 0.2 s, and the RAM in use on disk.
+   * The session must have been made with `checkpointsTo`. Cost: about 0.2 s, and the RAM in use on disk.
    */
   async checkpoint(at: { readonly icount: Icount; readonly brctr?: Brctr }): Promise<Checkpoint> {
     const { qmp, qemu } = this.running();
+    const { checkpointsTo } = this.options;
+    if (checkpointsTo === undefined)
+      throw new VmtapeError("usage", "this session was not made to leave checkpoints");
     const disks = this.tape.machine.disks.length;
     await saveSnapshot(qmp, disks);
-    const checkpoint = await storeCheckpoint(this.tape, this.build, qemu.pid, at);
+    const checkpoint = await storeCheckpoint(this.tape, checkpointsTo, this.build, qemu.pid, at);
     await deleteSnapshot(qmp, disks);
     return checkpoint;
   }

@@ -1,0 +1,81 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { hex, type Icount, icount } from "../base/units.js";
+import { GuestRam } from "../qemu/ram.js";
+import { listCheckpoints } from "../replay/checkpoint.js";
+import { Session, type SessionOptions } from "../replay/session.js";
+import { type KernelPlacement, placementFromPhysicalMemory } from "../symbols/kaslr.js";
+import type { KernelSymbols } from "../symbols/kernel-symbols.js";
+import type { Tape } from "../tape/tape.js";
+import { physicalMemory } from "./physical-memory.js";
+
+/** Where KASLR put a tape's kernel, as `symbols/kaslr.ts` finds it in memory. */
+const fileName = "kernel-place.json";
+/** The kernel is in its place after this share of a boot, or this, or … */
+const shares = [16, 8, 5, 3, 2, 1.25, 1] as const;
+
+export interface KernelPlaceOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+  /** The tape's cache (`tapeCache`). */
+  readonly cache: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Finds where a tape's kernel lies: from the cache, or else by replaying until the kernel is in memory, once for a
+ * tape.
+ *
+ * @returns undefined when it never gets there: not a Linux that unpacked itself
+ */
+export async function kernelPlace(
+  tape: Tape,
+  kernel: KernelSymbols,
+  options: KernelPlaceOptions,
+): Promise<KernelPlacement | undefined> {
+  const known = await readPlace(options.cache);
+  if (known) return known;
+  const place = await findPlace(tape, kernel, options);
+  if (place) await writePlace(options.cache, place);
+  return place;
+}
+
+async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
+  const { cache, signal, ...sessionOptions } = options;
+  const plain = await Session.create(tape, sessionOptions, signal);
+  const from = (await listCheckpoints(cache, plain.build)).at(-1);
+  await using session = from
+    ? await Session.create(tape, { ...sessionOptions, from, trusted: true }, signal)
+    : plain;
+  await session.start(undefined, signal);
+  const started = await session.position();
+  for (const at of [started, ...instants(tape, started)]) {
+    await session.runTo(at, signal);
+    const place = await look(session, kernel);
+    if (place) return place;
+  }
+  return undefined;
+}
+
+function instants(tape: Tape, after: Icount): Icount[] {
+  const end = Number(tape.end.at);
+  return shares.map((share) => icount(Math.floor(end / share))).filter((at) => at > after);
+}
+
+async function look(session: Session, kernel: KernelSymbols): Promise<KernelPlacement | undefined> {
+  await using ram = await GuestRam.open(session.pid!);
+  return placementFromPhysicalMemory(physicalMemory(ram), kernel);
+}
+
+async function readPlace(cache: string): Promise<KernelPlacement | undefined> {
+  try {
+    const { slide, physicalOffset } = JSON.parse(await readFile(join(cache, fileName), "utf8"));
+    return { slide: BigInt(slide), physicalOffset: BigInt(physicalOffset) };
+  } catch {
+    return undefined; // not there, or not ours: it is found again
+  }
+}
+
+async function writePlace(cache: string, { slide, physicalOffset }: KernelPlacement): Promise<void> {
+  await mkdir(cache, { recursive: true });
+  const text = JSON.stringify({ slide: hex(slide), physicalOffset: hex(physicalOffset) });
+  await writeFile(join(cache, fileName), `${text}\n`).catch(() => {}); // a full disk costs only time
+}
