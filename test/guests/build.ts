@@ -58,6 +58,29 @@ export async function guestNames(): Promise<string[]> {
     .sort();
 }
 
+/** The addresses of a guest's labels. */
+export async function guestLabels(guest: Guest): Promise<Map<string, bigint>> {
+  const { stdout } = await runTool("nm", [guest.symbols]);
+  const labels = new Map<string, bigint>();
+  for (const line of stdout.split("\n")) {
+    const [, address, type, name] = line.match(/^([0-9a-f]+) (\w) (\w+)$/) ?? [];
+    // Absolute symbols are the constants of boot.inc; one of them is a place.
+    if (name !== undefined && (type !== "a" || name === "PAGES")) labels.set(name, BigInt(`0x${address}`));
+  }
+  return labels;
+}
+
+/** The text of the expected branch log beside a guest, `test/guests/NAME.branches`. */
+export function expectedBranches(name: string): Promise<string> {
+  return readFile(join(sources, `${name}.branches`), "utf8");
+}
+
+/** The guests that have an expected branch log. */
+export async function branchGuests(): Promise<string[]> {
+  const files = await readdir(sources);
+  return (await guestNames()).filter((name) => files.includes(`${name}.branches`));
+}
+
 async function sourceHash(): Promise<string> {
   const hash = createHash("sha256");
   for (const name of (await readdir(sources)).sort()) {
