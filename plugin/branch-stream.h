@@ -1,0 +1,55 @@
+/*
+ * What the plugin and TypeScript must agree on; docs/FORMATS.md, "Branch log", says the same in words.
+ *
+ * TypeScript's side: src/formats/branch.ts (kinds), branch-log-layout.ts (chunk header), branch-chunk-model.ts
+ * (payload), src/qemu/plugin-channel.ts (end marker, control lines). All integers are little-endian.
+ */
+#ifndef BRANCH_STREAM_H
+#define BRANCH_STREAM_H
+
+/* Kinds of branch records. */
+enum branch_kind {
+    JUMP, CONDITIONAL, CALL, RETURN, INDIRECT_JUMP, INDIRECT_CALL,
+    SYSCALL, SYSRETURN, INTERRUPT, EXCEPTION, IRET, FAR, KINDS
+};
+
+/*
+ * The data stream: chunks as they stand in a branch log, then one end marker. Both begin with a header of
+ * HEADER_SIZE bytes whose first word tells them apart and whose last word is the CRC-32 of what is before it.
+ */
+enum { HEADER_SIZE = 128, HEADER_CRC = 124 };
+
+enum chunk_header { /* u32 unless said otherwise */
+    CHUNK_MAGIC = 0, CHUNK_RECORDS = 4,
+    CHUNK_FIRST_BRCTR = 8, CHUNK_LAST_BRCTR = 16, CHUNK_FIRST_ICOUNT = 24, CHUNK_LAST_ICOUNT = 32, /* u64 */
+    CHUNK_RUNS_BYTES = 40, CHUNK_CODED_BYTES = 44, CHUNK_SYMBOLS = 48, CHUNK_KINDS = 52, /* one a kind */
+    CHUNK_PAYLOAD_CRC = 120
+};
+#define CHUNK_MAGIC_WORD 0x4b484342u /* "BCHK" */
+
+enum end_marker { /* u64 unless said otherwise */
+    END_MAGIC = 0 /* u32 */, END_REASON = 4 /* u32 */,
+    END_BRCTR = 8, END_ICOUNT = 16, END_RECORDS = 24, END_UNEXPLAINED = 32
+};
+#define END_MAGIC_WORD 0x4e494642u /* "BFIN" */
+/* END_REASON: the window's end was reached; logging was switched off; the machine's run ended. */
+enum end_reason { END_WINDOW = 1, END_SWITCHED_OFF = 2, END_RUN = 3 };
+
+/* Payload model: see src/formats/branch-chunk-model.ts for the meaning of each. */
+enum {
+    CHUNK_BITS = 19,
+    SLOTS = 4, HISTORY_MASK = 0xfff, SWAP_MARGIN = 8,
+    TABLE_BITS = 16, SETTLED = 10, SETTLED_SHIFT = 5,
+    KIND_TREE_BITS = 4, LENGTH_TREE_BITS = 7,
+    FREE_IS_NEW_FRESH = 0, FREE_IS_NEW_KNOWN = 1, FREE_IS_NEW_OVERFLOWED = 2, FREE_KIND = 16,
+    FREE_FROM = 128, FREE_TO = 128 * 17, FREE_STEP = 128 * 33, FREE_GAP = 128 * 34, FREE_SIZE = 128 * 35,
+    WORST_RECORD_BYTES = 64
+};
+#define HASH_A 0x9e3779b1u
+#define HASH_B 0x85ebca6bu
+#define HASH_C 0x2c1b3c6du
+#define EVEN_ODDS (0x8000u << 4)
+#define INITIAL_RANGE 0x7fffffffu
+#define LEAST_RANGE 0x800000u
+
+#endif
