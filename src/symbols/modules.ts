@@ -26,7 +26,10 @@ const largestStrings = 32 << 20;
 const kernelHalf = 0xffff_0000_0000_0000n;
 const pageMask = 4095n;
 
-/** A module as the kernel's own list had it at one instant. */
+/**
+ * A module as the kernel's own list had it at one instant. Letters of exported symbols are not made upper case, as
+ * /proc/kallsyms does with them.
+ */
 export interface LoadedModule {
   readonly name: string;
   readonly state: (typeof states)[number];
@@ -169,10 +172,13 @@ async function readSymbols(
 /** The stretches of memory the structure names: disjoint and ascending address keys. */
 function findRegions(view: DataView): Region[] {
   const found: Region[] = [];
-  for (let offset = structModule.name + structModule.nameSize; offset + 12 <= view.byteLength; offset += 8) {
+  for (let offset = structModule.name + structModule.nameSize; offset + 16 <= view.byteLength; offset += 8) {
     const base = view.getBigUint64(offset, true);
     const size = view.getUint32(offset + 8, true);
+    // The size of its text follows, or nothing: the upper half of a pointer is larger.
+    const textSize = view.getUint32(offset + 12, true);
     if (base < kernelHalf || base & pageMask || size === 0 || size > largestRegion) continue;
+    if (textSize > size) continue;
     const start = keyOf(base);
     found.push({ name: "module", start, end: start + size });
   }

@@ -1,7 +1,7 @@
 import { inflateRawSync } from "node:zlib";
-import { errnoOf, VmtapeError } from "../../base/errors.js";
+import { errnoOf } from "../../base/errors.js";
 import { crc32 } from "./checksum.js";
-import { type Decompressed, damaged, type OutputLimits } from "./output.js";
+import { type Decompressed, damaged, type OutputLimits, tooLarge } from "./output.js";
 
 /** Reader of one gzip member by node's zlib. Source: RFC 1952. Says where the member ends, as zlib's own does not. */
 
@@ -24,9 +24,7 @@ export function decompressGzip(input: Uint8Array, limits: OutputLimits): Decompr
     }) as unknown as typeof result;
   } catch (error) {
     if (errnoOf(error) === "ERR_BUFFER_TOO_LARGE") {
-      throw new VmtapeError("limit-exceeded", `the data unpacks to more than ${limits.maximum} bytes`, {
-        limit: limits.maximum,
-      });
+      throw tooLarge(limits.maximum);
     }
     throw damaged("gzip", errnoOf(error) === "Z_BUF_ERROR" ? "it ends early" : "it cannot be unpacked");
   }

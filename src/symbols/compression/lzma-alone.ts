@@ -1,5 +1,5 @@
 import { LzmaDecoder, lzmaProperties } from "./lzma.js";
-import { type Decompressed, damaged, Output, type OutputLimits } from "./output.js";
+import { type Decompressed, damaged, Output, type OutputLimits, tooLarge } from "./output.js";
 
 /**
  * Reader of .lzma files (LZMA alone): properties byte, u32 dictionary size, u64 unpacked size or all ones, data.
@@ -29,16 +29,21 @@ export function decompressLzmaAlone(input: Uint8Array, limits: OutputLimits): De
   const written = view.getBigUint64(5, true);
   const size = written === 0xffff_ffff_ffff_ffffn ? undefined : Number(written);
   const expected = size ?? limits.expected;
-  const output = new Output(input.length, { ...limits, ...(expected !== undefined && { expected }) });
+  const { maximum } = limits;
+  if (size !== undefined && size > maximum) throw tooLarge(maximum);
+  // One byte beyond the limit shows that it is passed, and the match that holds it may run on.
+  const room = { ...limits, maximum: maximum + 1 + longestMatch };
+  const output = new Output(input.length, { ...room, ...(expected !== undefined && { expected }) });
   const decoder = new LzmaDecoder(output.bytes);
   decoder.inputOffset = headerSize;
   decoder.reset(properties);
   decoder.startRange(input);
   for (;;) {
-    const next = Math.min(decoder.position + step, size ?? Number.POSITIVE_INFINITY);
-    const end = Math.min(next + longestMatch, size ?? Number.POSITIVE_INFINITY);
+    const next = Math.min(decoder.position + step, size ?? maximum + 1);
+    const end = Math.min(next + longestMatch, size ?? room.maximum);
     decoder.output = output.reserve(end, decoder.position);
     const stop = decoder.decode(input, next, end);
+    if (decoder.position > maximum) throw tooLarge(maximum);
     const done = stop === "end-marker" || decoder.position === size;
     if (done || limits.enough?.(output.bytes, decoder.position)) break;
   }

@@ -30,9 +30,7 @@ export class Output {
   reserve(end: number, used: number): Uint8Array {
     if (end <= this.bytes.length) return this.bytes;
     if (end > this.maximum) {
-      throw new VmtapeError("limit-exceeded", `the data unpacks to more than ${this.maximum} bytes`, {
-        limit: this.maximum,
-      });
+      throw tooLarge(this.maximum);
     }
     const grown = new Uint8Array(Math.min(this.maximum, Math.max(end, this.bytes.length * 2)));
     grown.set(this.bytes.subarray(0, used));
@@ -51,4 +49,11 @@ export interface Decompressed {
 /** A `bad-file` for damaged data of a format. */
 export function damaged(format: string, why: string): VmtapeError {
   return new VmtapeError("bad-file", `the ${format} data is damaged: ${why}`, { format });
+}
+
+/** A `limit-exceeded` for data that unpacks to more than the caller allows. */
+export function tooLarge(maximum: number): VmtapeError {
+  return new VmtapeError("limit-exceeded", `the data unpacks to more than ${maximum} bytes`, {
+    limit: maximum,
+  });
 }
