@@ -39,7 +39,7 @@ export async function attachConsole(client: ControlClient, signal: AbortSignal):
   };
   const onAbort = () => socket.end();
   stdin.on("data", onInput);
-  socket.on("data", (bytes: Buffer) => stdout.write(bytes));
+  socket.on("data", (bytes: Buffer) => stdout.write(bytes)).resume();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
     await new Promise<void>((resolve) => socket.once("close", () => resolve()));

@@ -15,7 +15,10 @@ export function destroyCommand(): Command {
         ]);
         const places = placesOf(options);
         const directory = tapeDirectory(places, name, options.dir);
-        if (!options.keepRunning) await (await ControlClient.connect(places, directory))?.stop();
+        if (!options.keepRunning) {
+          const client = await ControlClient.connect(places, directory);
+          await client?.stop().catch(() => {}); // however it ended: it is removed
+        }
         await destroyTape(directory, name);
         if (options.json) say(toJson({ destroyed: name, dir: directory }));
         else note(`destroyed ${name}`);

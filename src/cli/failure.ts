@@ -2,8 +2,17 @@ import pc from "picocolors";
 import { type ErrorClass, type ErrorCode, VmtapeError } from "../base/errors.js";
 import { toJson } from "./output.js";
 
+/** Exit code of a command that Ctrl-C, SIGTERM or a closed terminal ended, its tape complete or not. */
+export const interruptedExitCode = 130;
+
 /** Exit code by class of error. */
-const exitCodes: Record<ErrorClass, number> = { no: 1, input: 2, machine: 3, cancelled: 130, internal: 70 };
+const exitCodes: Record<ErrorClass, number> = {
+  no: 1,
+  input: 2,
+  machine: 3,
+  cancelled: interruptedExitCode,
+  internal: 70,
+};
 
 /** What a user can do about an error that has no mending command of its own. */
 const advice: Partial<Record<ErrorCode, string>> = {

@@ -1,4 +1,3 @@
-import Table from "cli-table3";
 import type { Command } from "commander";
 import { isVmtapeError } from "../base/errors.js";
 import { homeCommand, placesOf, type TapeOptions } from "./options.js";
@@ -22,6 +21,7 @@ export function listCommand(): Command {
       if (options.json) return say(toJson(rows));
       if (rows.length === 0)
         return say(`No tapes in ${placesOf(options).home}. Make one: vmtape record NAME`);
+      const { default: Table } = await import("cli-table3"); // not for --help: it takes 20 ms to load
       const table = new Table({
         head: ["tape", "state", "instructions", "seconds", "log", "recorded"],
         colAligns: ["left", "left", "right", "right", "right", "left"],

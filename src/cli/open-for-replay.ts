@@ -1,12 +1,13 @@
 import type { Places } from "../tape/home.js";
 import { Tape } from "../tape/tape.js";
+import { qemuCandidates, type TapeOptions } from "./options.js";
 import { note } from "./output.js";
 
 /** Opens a tape to replay it, repairing an interrupted one when the user asked for that. */
 export async function openForReplay(
   places: Places,
   name: string,
-  options: { readonly dir?: string; readonly repair?: boolean },
+  options: TapeOptions & { readonly repair?: boolean },
   signal?: AbortSignal,
 ): Promise<Tape> {
   const tape = await Tape.open(places, name, options.dir);
@@ -15,7 +16,10 @@ export async function openForReplay(
     return tape;
   }
   const { repairTape } = await import("../tape/repair.js");
-  const repaired = await repairTape(tape.directory, { ...(signal && { signal }) });
+  const repaired = await repairTape(tape.directory, {
+    qemu: qemuCandidates(options),
+    ...(signal && { signal }),
+  });
   note(`repaired ${name}: it replays to icount ${repaired.end.icount}`);
   return repaired;
 }

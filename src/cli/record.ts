@@ -5,6 +5,7 @@ import type { Recording } from "../tape/recording.js";
 import type { Tape } from "../tape/tape.js";
 import { beginning, isInBackground, reportStarted, startInBackground } from "./background.js";
 import { tapeFacts, tapeJson } from "./describe-tape.js";
+import { interruptedExitCode } from "./failure.js";
 import {
   debugSink,
   placesOf,
@@ -84,6 +85,7 @@ async function run(context: CommandContext, name: string, flags: RecordFlags): P
   if (flags.console && !isInBackground()) forwardInput(recording);
   using _input = { [Symbol.dispose]: () => process.stdin.pause() };
   printResult(await recording.done, flags);
+  if (context.signal.aborted) process.exitCode = interruptedExitCode;
 }
 
 /** Records in this process. */
@@ -91,21 +93,24 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
   const { record } = await import("../tape/recording.js");
   const places = placesOf(flags);
   const progress = new Progress();
-  const options = await recordOptions(name, flags, context.signal, progress);
-  if (flags.force) await endRunning(name, flags);
-  const quiet = flags.console === true || isInBackground();
-  const recording = await record(places, options, {
-    signal: context.signal,
-    ...(!quiet && { onProgress: progress.sink }),
-    ...(flags.console && { onConsole: (bytes) => process.stdout.write(bytes) }),
-    onNotice: note,
-    ...debugSink(flags),
-  });
-  recording.done.then(
-    () => progress[Symbol.dispose](),
-    () => progress[Symbol.dispose](),
-  );
-  return recording;
+  const clear = () => progress[Symbol.dispose]();
+  try {
+    const options = await recordOptions(name, flags, context.signal, progress);
+    if (flags.force) await endRunning(name, flags);
+    const quiet = flags.console === true || isInBackground();
+    const recording = await record(places, options, {
+      signal: context.signal,
+      ...(!quiet && { onProgress: progress.sink }),
+      ...(flags.console && { onConsole: (bytes) => process.stdout.write(bytes) }),
+      onNotice: note,
+      ...debugSink(flags),
+    });
+    recording.done.then(clear, clear);
+    return recording;
+  } catch (error) {
+    clear();
+    throw error;
+  }
 }
 
 /** Turns the command line into options; makes the default guest when no kernel is named. */
@@ -190,7 +195,7 @@ async function endRunning(name: string, flags: RecordFlags): Promise<void> {
   ]);
   const places = placesOf(flags);
   const client = await ControlClient.connect(places, tapeDirectory(places, name, flags.dir));
-  await client?.stop();
+  await client?.stop().catch(() => {}); // however it ended: it is replaced
 }
 
 /** The recording runs in a process of its own; this one prints, or is its console. */
@@ -204,7 +209,7 @@ async function runInBackground(
     using progress = new Progress(); // makes the guest here, where its progress can be seen
     await chooseKernel(flags, signal, progress);
   }
-  const { pid, facts } = await startInBackground();
+  const { pid, facts } = await startInBackground(signal);
   const places = placesOf(flags);
   if (interactive) {
     const [{ ControlClient }, { attachConsole }] = await Promise.all([
@@ -213,7 +218,11 @@ async function runInBackground(
     ]);
     const client = await ControlClient.connect(places, String(facts.dir));
     const left = client ? await attachConsole(client, signal) : "ended";
-    if (left === "ended") return printResult(await whenComplete(String(facts.dir), name), flags);
+    if (left === "ended") {
+      printResult(await whenComplete(String(facts.dir), name), flags);
+      if (signal.aborted) process.exitCode = interruptedExitCode;
+      return;
+    }
     note(`\ndetached: ${name} goes on being recorded`);
   }
   if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
@@ -236,9 +245,11 @@ async function whenComplete(directory: string, name: string): Promise<Tape> {
 
 /** Without a terminal, what comes in on stdin is typed: `printf 'ls\n' | vmtape record NAME -c`. */
 function forwardInput(recording: Recording): void {
-  process.stdin.on("data", (bytes: Buffer) => recording.type(bytes));
+  process.stdin.on("data", (bytes: Buffer) => {
+    process.stdin.pause(); // until the guest has taken them
+    void recording.type(bytes).then(() => process.stdin.resume());
+  });
   process.stdin.on("error", () => {});
-  recording.done.finally(() => process.stdin.pause()).catch(() => {});
 }
 
 function printResult(tape: Tape, flags: RecordFlags): void {

@@ -32,7 +32,7 @@ export function replayCommand(): Command {
 
 async function run(context: CommandContext, name: string, flags: ReplayFlags): Promise<void> {
   if (flags.kill) return kill(name, flags);
-  if (flags.background && !isInBackground()) return printBackground(name, flags);
+  if (flags.background && !isInBackground()) return printBackground(name, flags, context.signal);
   const tape = await beginning(openTape(name, flags, context.signal));
   await replay(context, tape, flags);
 }
@@ -43,8 +43,9 @@ async function openTape(name: string, flags: ReplayFlags, signal: AbortSignal): 
 }
 
 async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags): Promise<void> {
-  const [{ Session }, { ReplayServer }, { isVmtapeError }] = await Promise.all([
+  const [{ Session }, { quote }, { ReplayServer }, { isVmtapeError }] = await Promise.all([
     import("../replay/session.js"),
+    import("../qemu/machine.js"),
     import("../replay/replay-server.js"),
     import("../base/errors.js"),
   ]);
@@ -61,8 +62,8 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
       {
         qemu: qemuCandidates(flags),
         attach: {
-          monitors: [`socket,path=${qmp},server=on,wait=off`],
-          gdb: `unix:${gdb},server=on,wait=off`,
+          monitors: [`socket,path=${quote(qmp)},server=on,wait=off`],
+          gdb: `unix:${quote(gdb)},server=on,wait=off`,
         },
         ...(flags.console && { onConsole: (bytes) => process.stdout.write(bytes) }),
         ...(!flags.console && !isInBackground() && { onProgress: progress.sink }),
@@ -100,8 +101,8 @@ async function printEnd(session: Session, flags: ReplayFlags): Promise<void> {
   note(`replayed ${tape.name} to its end at icount ${grouped(facts.icount)} (${facts.cause})`);
 }
 
-async function printBackground(name: string, flags: ReplayFlags): Promise<void> {
-  const { pid, facts } = await startInBackground();
+async function printBackground(name: string, flags: ReplayFlags, signal: AbortSignal): Promise<void> {
+  const { pid, facts } = await startInBackground(signal);
   if (flags.json) return say(toJson({ name, pid, ...facts }));
   sayFacts({
     tape: name,
@@ -113,12 +114,14 @@ async function printBackground(name: string, flags: ReplayFlags): Promise<void> 
 }
 
 async function kill(name: string, flags: ReplayFlags): Promise<void> {
-  const [{ tapeDirectory }, { endReplays }] = await Promise.all([
+  const [{ tapeDirectory }, { Tape }, { endReplays }] = await Promise.all([
     import("../tape/home.js"),
+    import("../tape/tape.js"),
     import("../replay/replay-server.js"),
   ]);
   const places = placesOf(flags);
   const ended = await endReplays(places, tapeDirectory(places, name, flags.dir));
+  if (ended === 0) await Tape.open(places, name, flags.dir); // there may be no such tape
   if (flags.json) say(toJson({ name, ended }));
   else
     note(

@@ -1,9 +1,23 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import { VmtapeError } from "../base/errors.js";
+import type { Tape } from "../tape/tape.js";
 import { tapeFacts, tapeJson } from "./describe-tape.js";
 import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
 import { say, sayFacts, toJson } from "./output.js";
 import { action } from "./run.js";
+
+const patienceMs = 3000;
+
+/** The tape, when its recorder has let go of it, or after some seconds. */
+async function whenEnded(open: () => Promise<Tape>): Promise<Tape> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const tape = await open();
+    if (tape.state !== "recording" || performance.now() > deadline) return tape;
+    await delay(50);
+  }
+}
 
 export function stopCommand(): Command {
   return tapeCommand("stop", "end a running recording; its tape replays to that point").action(
@@ -13,19 +27,21 @@ export function stopCommand(): Command {
         import("../tape/control.js"),
       ]);
       const places = placesOf(options);
-      const tape = await Tape.open(places, name, options.dir);
+      const open = () => Tape.open(places, name, options.dir);
+      const tape = await open();
       if (tape.state !== "recording") {
         throw new VmtapeError("tape-idle", `tape '${name}' is not being recorded (it is ${tape.state})`);
       }
       const client = await ControlClient.connect(places, tape.directory);
-      if (!client) {
+      if (client) await client.stop();
+      const done = await whenEnded(open);
+      if (done.state === "recording") {
         throw new VmtapeError(
           "tape-busy",
           `the recording of tape '${name}' cannot be reached: it may belong to another user or runtime directory`,
         );
       }
-      await client.stop();
-      const done = await Tape.open(places, name, options.dir);
+      done.requireComplete();
       if (options.json) return say(toJson(tapeJson(done, undefined)));
       sayFacts(tapeFacts(done));
     }),

@@ -20,7 +20,7 @@ const text = (longest: number) =>
     .string()
     .max(longest)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-    .regex(/^[^\u0000-\u001f\u007f]*$/, "control characters");
+    .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, "control characters");
 const stored = z.strictObject({ bytes: count, sha256 });
 
 const state = z.strictObject({ icount: count, registers: sha256, memory: sha256 });

@@ -163,7 +163,7 @@ export class ControlClient {
     this.socket.destroy();
   }
 
-  /** Joins the guest's console; the socket then carries its bytes. */
+  /** Joins the guest's console; the socket, paused, then carries its bytes. */
   async console(role: "owner" | "guest"): Promise<Socket> {
     await this.request(role === "owner" ? "console owner" : "console");
     return this.socket;
@@ -180,7 +180,7 @@ export class ControlClient {
     return new Promise((resolve, reject) => {
       let answer = Buffer.alloc(0);
       const settle = (text: string, rest: Buffer) => {
-        socket.off("data", onData);
+        socket.off("data", onData).pause();
         socket.off("close", onClose);
         if (rest.length > 0) socket.unshift(rest);
         if (text === "ok") resolve();
