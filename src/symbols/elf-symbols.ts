@@ -220,7 +220,7 @@ class Collector {
     const inside = place !== undefined && start >= place.start && start < place.end;
     const index = this.count++;
     this.starts[index] = start;
-    this.sizes[index] = inside ? Math.min(size, place.end - start) : size;
+    this.sizes[index] = size;
     this.kinds[index] = kind;
     this.nameStarts[index] = nameStart;
     this.nameEnds[index] = nameEnd;

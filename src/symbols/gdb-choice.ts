@@ -5,6 +5,7 @@ import type { NameList } from "./name-list.js";
 export interface ChoiceInput {
   readonly names: NameList;
   readonly starts: Float64Array;
+  /** As the file states them; what runs past the region is cut here. */
   readonly sizes: Float64Array;
   /** 1 for each global or weak symbol of an executable section. */
   readonly globalCode: Uint8Array;
@@ -60,7 +61,7 @@ function chooseInRegion(
   const count = order.length;
   const start = (i: number) => starts[order[i]!]!;
   const size = (i: number) => sizes[order[i]!]!;
-  const end = (i: number) => start(i) + size(i);
+  const end = (i: number) => Math.min(start(i) + size(i), regionEnd);
   /** The one GDB looks at when it comes to `i`: itself, or the global function beside it. */
   const preferred = (i: number) =>
     i > 0 &&

@@ -212,7 +212,7 @@ function tableOf({ symtab, strtab, types }: RawSymbols, regions: readonly Region
     nameStarts[used] = nameStart;
     nameEnds[used] = nameEnd;
     starts[used] = start;
-    sizes[used] = region < 0 ? size : Math.min(size, regions[region]!.end - start);
+    sizes[used] = size;
     kinds[used] = types[i]!;
     regionOf[used++] = region;
   }

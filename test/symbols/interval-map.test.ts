@@ -1,0 +1,65 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import {
+  IntervalBuilder,
+  type IntervalMap,
+  overlay,
+  placed,
+  symbolAt,
+} from "../../src/symbols/interval-map.js";
+
+const anyMap = fc
+  .array(fc.tuple(fc.integer({ min: -50, max: 50 }), fc.integer({ min: -1, max: 5 })), { maxLength: 12 })
+  .map((steps): IntervalMap => {
+    const builder = new IntervalBuilder(1);
+    for (const [start, symbol] of steps.sort(([a], [b]) => a - b)) builder.from(start, symbol);
+    return builder.build();
+  });
+const addresses = Array.from({ length: 130 }, (_, i) => i - 65);
+
+/** The obvious search. */
+function slowSymbolAt(map: IntervalMap, key: number): number {
+  let found = -1;
+  map.starts.forEach((start, i) => {
+    if (start <= key) found = map.symbols[i]!;
+  });
+  return found;
+}
+
+it("finds the interval of an address", () => {
+  fc.assert(
+    fc.property(anyMap, (map) => {
+      for (const key of addresses) expect(symbolAt(map, key)).toBe(slowSymbolAt(map, key));
+    }),
+  );
+});
+
+it("overlays two maps, the first one winning", () => {
+  fc.assert(
+    fc.property(anyMap, anyMap, (first, second) => {
+      const both = overlay(first, second);
+      for (const key of addresses) {
+        const winner = symbolAt(first, key);
+        expect(symbolAt(both, key)).toBe(winner >= 0 ? winner : symbolAt(second, key));
+      }
+    }),
+  );
+});
+
+it("moves, renumbers and cuts a map", () => {
+  fc.assert(
+    fc.property(
+      anyMap,
+      fc.integer({ min: -10, max: 10 }),
+      fc.integer({ min: -60, max: 60 }),
+      fc.nat(40),
+      (map, bias, low, width) => {
+        const moved = placed(map, bias, 100, low, low + width);
+        for (const key of addresses) {
+          const symbol = key < low || key > low + width ? -1 : symbolAt(map, key - bias);
+          expect(symbolAt(moved, key)).toBe(symbol < 0 ? -1 : symbol + 100);
+        }
+      },
+    ),
+  );
+});
