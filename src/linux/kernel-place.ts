@@ -4,13 +4,18 @@ import { hex, type Icount, icount } from "../base/units.js";
 import { GuestRam } from "../qemu/ram.js";
 import { listCheckpoints } from "../replay/checkpoint.js";
 import { Session, type SessionOptions } from "../replay/session.js";
+import { addressOfKey } from "../symbols/address.js";
+import type { GuestMemory, PhysicalMemory } from "../symbols/guest-memory.js";
 import { type KernelPlacement, placementFromPhysicalMemory } from "../symbols/kaslr.js";
 import type { KernelSymbols } from "../symbols/kernel-symbols.js";
+import { walkedMemory } from "../symbols/page-tables.js";
 import type { Tape } from "../tape/tape.js";
 import { physicalMemory } from "./physical-memory.js";
 
 /** Where KASLR put a tape's kernel, as `symbols/kaslr.ts` finds it in memory. */
 const fileName = "kernel-place.json";
+/** Link address of the kernel's mapping: Linux, Documentation/arch/x86/x86_64/mm.rst. */
+const kernelMap = 0xffffffff80000000n;
 /** The kernel is in its place after this share of a boot, or this, or … */
 const shares = [16, 8, 5, 3, 2, 1.25, 1] as const;
 
@@ -62,7 +67,30 @@ function instants(tape: Tape, after: Icount): Icount[] {
 
 async function look(session: Session, kernel: KernelSymbols): Promise<KernelPlacement | undefined> {
   await using ram = await GuestRam.open(session.pid!);
-  return placementFromPhysicalMemory(physicalMemory(ram), kernel);
+  const physical = physicalMemory(ram);
+  const place = await placementFromPhysicalMemory(physical, kernel);
+  return place && (await isRunningThere(physical, kernel, place)) ? place : undefined;
+}
+
+/** While the kernel unpacks itself its bytes are there already, but not yet moved: its page table tells. */
+async function isRunningThere(physical: PhysicalMemory, kernel: KernelSymbols, place: KernelPlacement) {
+  const memory = kernelMemory(physical, kernel, place);
+  const banner = kernel.evidence[0];
+  if (!memory || !banner) return false;
+  const bytes = await memory.read(banner.address + place.slide, banner.bytes.length);
+  return bytes !== undefined && Buffer.compare(bytes, banner.bytes) === 0;
+}
+
+/** Virtual memory through the kernel's own page table, which maps all of its memory at any instant. */
+export function kernelMemory(
+  physical: PhysicalMemory,
+  kernel: KernelSymbols,
+  { physicalOffset }: KernelPlacement,
+): GuestMemory | undefined {
+  const index = kernel.table.names.find("init_top_pgt")[0];
+  if (index === undefined) return undefined;
+  const linked = addressOfKey(kernel.table.starts[index]!);
+  return walkedMemory(physical, linked - kernelMap + physicalOffset);
 }
 
 async function readPlace(cache: string): Promise<KernelPlacement | undefined> {

@@ -8,19 +8,16 @@ import type { KernelPlacement } from "../symbols/kaslr.js";
 import { type KernelSymbols, loadKernelSymbols } from "../symbols/kernel-symbols.js";
 import { loadInitramfsSources, loadSymbolSource } from "../symbols/load-source.js";
 import { readModules } from "../symbols/modules.js";
-import { walkedMemory } from "../symbols/page-tables.js";
 import { type SymbolSource, Symbols } from "../symbols/symbols.js";
 import { readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
-import { type KernelPlaceOptions, kernelPlace } from "./kernel-place.js";
+import { type KernelPlaceOptions, kernelMemory, kernelPlace } from "./kernel-place.js";
 import { physicalMemory } from "./physical-memory.js";
 import { RecordedMemory } from "./recorded-memory.js";
 
 /** Which answers first where two sources know an address. */
 const priorities = { named: 30, modules: 20, kernel: 10, initramfs: 0 } as const;
 const modulesFile = "modules.bin";
-/** Link address of the kernel's mapping: Linux, Documentation/arch/x86/x86_64/mm.rst. */
-const kernelMap = 0xffffffff80000000n;
 
 /**
  * The symbols of a tape's guest: what the user named with `--symbols`, the kernel's own kallsyms (moved by
@@ -71,10 +68,11 @@ export class TapeSymbols {
 
   /** Reads the modules loaded now in a paused session, and remembers them for the tape. */
   async seeModules(session: Session): Promise<void> {
-    const root = this.topPageTable();
-    if (root === undefined) return;
+    if (!this.kernel || !this.place) return;
     await using ram = await GuestRam.open(session.pid!);
-    const memory = RecordedMemory.over(walkedMemory(physicalMemory(ram), root));
+    const live = kernelMemory(physicalMemory(ram), this.kernel, this.place);
+    if (!live) return;
+    const memory = RecordedMemory.over(live);
     const added = await this.addModules(memory);
     if (added === 0) return;
     await mkdir(this.cache, { recursive: true });
@@ -95,13 +93,6 @@ export class TapeSymbols {
   private async rememberedModules(): Promise<RecordedMemory | undefined> {
     const bytes = await readFile(join(this.cache, modulesFile)).catch(() => undefined);
     return bytes && RecordedMemory.decode(bytes);
-  }
-
-  /** Physical address of the kernel's own page table, which maps all of its memory at any instant. */
-  private topPageTable(): bigint | undefined {
-    const [found] = this.symbols.find("init_top_pgt");
-    if (!found || !this.place) return undefined;
-    return found.address - this.place.slide - kernelMap + this.place.physicalOffset;
   }
 
   get name(): string {
