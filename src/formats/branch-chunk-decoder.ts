@@ -35,7 +35,10 @@ export class BranchChunkDecoder {
   private readonly slotOdds = new Int32Array(1 << tableBits);
   private readonly numberOdds = new Int32Array(1 << tableBits);
   private readonly freeOdds = new Int32Array(freeSets.size);
+  /** Symbols that were decoded; those from `walked` to `walkEnd` were not yet given out. */
   private readonly walk = new Int32Array(block);
+  private walked = 0;
+  private walkEnd = 0;
   private header: ChunkHeader | undefined;
   private file = "";
   /** The payload and padding. */
@@ -49,21 +52,16 @@ export class BranchChunkDecoder {
   private run = 0;
   private history = 0;
   private last = -1;
-  private done = 0;
-  private icount = 0;
-  private brctr = 0;
+  private decoded = 0;
+  /** icount and brctr of the last record given out: an array, for a field would be allocated at each change. */
+  private readonly counts = new Float64Array(2);
   /** Result of `takeWide` and `takeDistance`. */
   private low = 0;
   private high = 0;
 
-  /** Records of the chunk that were not yet decoded. */
+  /** Records of the chunk that were not yet given out. */
   get remaining(): number {
-    return this.header === undefined ? 0 : this.header.records - this.done;
-  }
-
-  /** brctr of the next record, when the chunk has no gaps. */
-  get next(): number {
-    return this.brctr + 1;
+    return this.header === undefined ? 0 : this.header.records - this.decoded + this.walkEnd - this.walked;
   }
 
   /**
@@ -88,9 +86,11 @@ export class BranchChunkDecoder {
     this.freeOdds.fill(evenOdds);
     this.history = 0;
     this.last = -1;
-    this.done = 0;
-    this.icount = header.firstIcount;
-    this.brctr = header.firstBrctr - 1;
+    this.decoded = 0;
+    this.walked = 0;
+    this.walkEnd = 0;
+    this.counts[0] = header.firstIcount;
+    this.counts[1] = header.firstBrctr - 1;
     this.run = this.takeRun();
     const at = header.runsBytes;
     if (header.codedBytes < 4) throw this.damaged("its coded part is too short");
@@ -102,46 +102,77 @@ export class BranchChunkDecoder {
   }
 
   /**
-   * Decodes up to `count` records into a batch, after those it holds.
+   * Decodes records into a batch, after those it holds, until it is full or the chunk ends.
    *
    * @returns how many records that were
    * @throws `bad-file` when the payload does not say what its header says
    */
-  read(batch: BranchBatch, count: number): number {
-    const wanted = Math.min(count, this.remaining, batch.capacity - batch.length);
-    for (let taken = 0; taken < wanted; ) {
-      const part = Math.min(block, wanted - taken);
-      this.step(part);
-      this.look(batch, part);
-      taken += part;
+  read(batch: BranchBatch): number {
+    const wanted = Math.min(this.remaining, batch.capacity - batch.length);
+    for (let left = wanted; left > 0; ) {
+      if (this.walked === this.walkEnd) this.step();
+      const part = Math.min(left, this.walkEnd - this.walked);
+      this.give(batch, part);
+      left -= part;
     }
-    if (this.remaining === 0 && wanted > 0) this.finish();
+    if (wanted > 0 && this.remaining === 0) this.finish();
     return wanted;
   }
 
-  /** Passes over `count` records (or what is left); about 90 M a second. */
-  skip(count: number): void {
-    const wanted = Math.min(count, this.remaining);
-    for (let taken = 0; taken < wanted; ) {
-      const part = Math.min(block, wanted - taken);
-      this.step(part);
-      this.count(part);
-      taken += part;
+  /** Passes over the records whose brctr is below `limit`. About 90 M a second. */
+  skipToBrctr(limit: number): void {
+    this.skip(limit, Number.POSITIVE_INFINITY);
+  }
+
+  /** Passes over the records whose icount is below `limit`. */
+  skipToIcount(limit: number): void {
+    this.skip(Number.POSITIVE_INFINITY, limit);
+  }
+
+  private skip(brctrLimit: number, icountLimit: number): void {
+    if (this.remaining === 0) return;
+    for (;;) {
+      if (this.walked === this.walkEnd) this.step();
+      const { walk, counts, walkEnd } = this;
+      const { icountStep, brctrGap } = this.symbols;
+      let at = this.walked;
+      let icount = counts[0]!;
+      let brctr = counts[1]!;
+      for (; at < walkEnd; at++) {
+        const symbol = walk[at]!;
+        const nextIcount = icount + icountStep[symbol]!;
+        const nextBrctr = brctr + brctrGap[symbol]! + 1;
+        if (nextIcount >= icountLimit || nextBrctr >= brctrLimit) break;
+        icount = nextIcount;
+        brctr = nextBrctr;
+      }
+      this.walked = at;
+      counts[0] = icount;
+      counts[1] = brctr;
+      if (at < walkEnd) return;
+      if (this.remaining === 0) break;
     }
-    if (this.remaining === 0 && wanted > 0) this.finish();
+    this.finish();
+  }
+
+  /** brctr of the next record; undefined at the chunk's end. */
+  peek(): number | undefined {
+    if (this.remaining === 0) return undefined;
+    if (this.walked === this.walkEnd) this.step();
+    return this.counts[1]! + this.symbols.brctrGap[this.walk[this.walked]!]! + 1;
   }
 
   /** Looks up the fields of the next `count` symbols of the walk. */
-  private look(batch: BranchBatch, count: number): void {
-    const { walk } = this;
+  private give(batch: BranchBatch, count: number): void {
+    const { walk, counts } = this;
     const { addresses, kind, icountStep, brctrGap } = this.symbols;
     const { fromWords, toWords, kind: kinds, icount: icounts, brctr: brctrs } = batch;
     const start = batch.length;
-    let icount = this.icount;
-    let brctr = this.brctr;
-    if (start === 0) batch.first = -1;
-    for (let i = 0, out = start; i < count; i++, out++) {
-      const symbol = walk[i]!;
+    const end = start + count;
+    let icount = counts[0]!;
+    let brctr = counts[1]!;
+    for (let from = this.walked, out = start; out < end; from++, out++) {
+      const symbol = walk[from]!;
       const words = symbol << addressBits;
       const pair = out << 1;
       fromWords[pair] = addresses[words]!;
@@ -155,28 +186,19 @@ export class BranchChunkDecoder {
       brctrs[out] = brctr;
     }
     if (start === 0) batch.first = brctrs[0]!;
-    batch.length = start + count;
-    batch.sparse = brctr - batch.first + 1 !== batch.length;
-    this.icount = icount;
-    this.brctr = brctr;
+    batch.length = end;
+    batch.sparse = brctr - batch.first + 1 !== end;
+    this.walked += count;
+    counts[0] = icount;
+    counts[1] = brctr;
   }
 
-  private count(count: number): void {
-    const { walk } = this;
-    const { icountStep, brctrGap } = this.symbols;
-    let icount = this.icount;
-    let brctr = this.brctr;
-    for (let i = 0; i < count; i++) {
-      const symbol = walk[i]!;
-      icount += icountStep[symbol]!;
-      brctr += brctrGap[symbol]! + 1;
-    }
-    this.icount = icount;
-    this.brctr = brctr;
-  }
-
-  /** Puts the next `count` ≤ `block` symbols into `walk`. The range coder is inlined: this is the hot loop. */
-  private step(count: number): void {
+  /** Fills the empty `walk` with the chunk's next symbols. The range coder is inlined: this is the hot loop. */
+  private step(): void {
+    const count = Math.min(block, this.header!.records - this.decoded);
+    this.walked = 0;
+    this.walkEnd = count;
+    this.decoded += count;
     const { walk, bytes, slotOdds: odds, symbols } = this;
     let { followers, hits, used: usedSlots } = symbols;
     let { position, range, code, history, last, run } = this;
@@ -263,7 +285,6 @@ export class BranchChunkDecoder {
     this.history = history;
     this.last = last;
     this.run = run;
-    this.done += count;
     if (position > this.codedEnd) throw this.damaged("its coded part ends too early");
   }
 
@@ -421,8 +442,8 @@ export class BranchChunkDecoder {
       this.runsPosition === this.runsEnd &&
       this.run === 0 &&
       this.symbols.count === header.symbols &&
-      this.icount === header.lastIcount &&
-      this.brctr === header.lastBrctr;
+      this.counts[0] === header.lastIcount &&
+      this.counts[1] === header.lastBrctr;
     if (!agrees) throw this.damaged("it does not end where its header says");
   }
 

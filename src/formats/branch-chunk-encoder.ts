@@ -53,8 +53,14 @@ export class BranchChunkEncoder {
   /** Counts, in a typed array because fields that hold doubles are allocated anew at each change. */
   private readonly numbers = new Float64Array(6);
 
-  /** @param chunkBits log2 of the brctr span of a chunk */
-  constructor(chunkBits = defaultChunkBits) {
+  /**
+   * @param chunkBits log2 of the brctr span of a chunk
+   * @param icounts false: the records' icounts are not looked at, and written as 0
+   */
+  constructor(
+    chunkBits = defaultChunkBits,
+    private readonly icounts = true,
+  ) {
     this.span = 2 ** chunkBits;
     this.reset();
   }
@@ -80,7 +86,7 @@ export class BranchChunkEncoder {
     const { symbols, numbers } = this;
     for (let i = start; i < end; i++) {
       const brctr = sparse ? brctrs[i]! : batch.first + i;
-      const icount = icounts[i]!;
+      const icount = this.icounts ? icounts[i]! : 0;
       if (this.records === 0) {
         this.begin(brctr, icount);
       } else if (!(brctr < this.nextChunk)) {

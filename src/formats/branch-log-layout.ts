@@ -1,7 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type BranchKind, branchKinds } from "./branch.js";
 import { crc32 } from "./branch-checksum.js";
-import { chunkRecords, leastChunkBits, mostChunkBits, worstRecordBytes } from "./branch-chunk-model.js";
+import { leastChunkBits, mostChunkBits, worstRecordBytes } from "./branch-chunk-model.js";
 
 /**
  * The layout of a branch log, version 1; docs/FORMATS.md, "Branch log", has the byte diagrams. All integers are
@@ -30,9 +30,13 @@ export const fileHeaderLayout = {
   startIcount: 120,
   chunkBits: 128,
   selection: 129,
+  flags: 130,
   crc: 188,
   size: 192,
 } as const;
+
+/** Flag: the source told no instruction counts; all are written as 0. */
+export const flagNoIcounts = 1;
 
 export const chunkHeaderLayout = {
   magic: 0,
@@ -96,6 +100,13 @@ export interface BranchLogHeader {
   /** log2 of the brctr span of a chunk. */
   readonly chunkBits: number;
   readonly selection: BranchSelection;
+  /** False for a log made from a file that tells no instruction counts (BTS). */
+  readonly icounts: boolean;
+}
+
+/** Must the brctr of its records run on without a gap? */
+export function isDense(header: BranchLogHeader): boolean {
+  return header.selection === "all" && header.icounts;
 }
 
 /** What a chunk says of itself. */
@@ -158,6 +169,7 @@ export function encodeFileHeader(header: BranchLogHeader): Uint8Array {
   putCount(view, at.startIcount, header.startIcount);
   bytes[at.chunkBits] = header.chunkBits;
   bytes[at.selection] = branchSelections.indexOf(header.selection);
+  bytes[at.flags] = header.icounts ? 0 : flagNoIcounts;
   return sealed(bytes, at.crc);
 }
 
@@ -205,6 +217,7 @@ export function decodeFileHeader(bytes: Uint8Array, file: string): BranchLogHead
     startIcount,
     chunkBits,
     selection,
+    icounts: (bytes[at.flags]! & flagNoIcounts) === 0,
   };
 }
 
@@ -338,9 +351,6 @@ export function kindCounts(kinds: readonly number[]): Partial<Record<BranchKind,
   for (const [code, count] of kinds.entries()) if (count > 0) named[branchKinds[code]!] = count;
   return named;
 }
-
-/** Header fields of a fresh log with the usual chunk size. */
-export const usualChunkBits = Math.log2(chunkRecords);
 
 function bad(file: string, why: string, offset: number): VmtapeError {
   return new VmtapeError("bad-file", `${file} ${why}`, { file, offset });

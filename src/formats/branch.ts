@@ -30,6 +30,8 @@ export const branchKinds = [
   "iret",
   /** Far jump, call and return, and what else loads a code segment. */
   "far",
+  /** Not told by the file it comes from (BTS). */
+  "unknown",
 ] as const;
 
 export type BranchKind = (typeof branchKinds)[number];
@@ -39,11 +41,8 @@ export const branchKindCodes = Object.fromEntries(branchKinds.map((kind, code) =
   Record<BranchKind, number>
 >;
 
-/** The code of a record whose file does not tell kinds (BTS). */
-export const unknownKind = 255;
-
 /** The name of a kind's code; `unknown` for any that is none. */
-export function branchKindName(code: number): BranchKind | "unknown" {
+export function branchKindName(code: number): BranchKind {
   return branchKinds[code] ?? "unknown";
 }
 
@@ -64,7 +63,7 @@ export class BranchBatch {
   readonly to: BigUint64Array;
   readonly fromWords: Uint32Array;
   readonly toWords: Uint32Array;
-  /** Codes of `branchKinds`, or `unknownKind`. */
+  /** Codes of `branchKinds`. */
   readonly kind: Uint8Array;
   /** Instructions executed at the instant just after the transfer (exact, below 2^53); NaN where not known. */
   readonly icount: Float64Array;
@@ -106,7 +105,7 @@ export class BranchBatch {
   push(record: {
     readonly from: bigint;
     readonly to: bigint;
-    readonly kind: BranchKind | "unknown";
+    readonly kind: BranchKind;
     readonly icount?: number | bigint | undefined;
     readonly brctr?: number | bigint | undefined;
   }): void {
@@ -121,7 +120,7 @@ export class BranchBatch {
     this.brctr[index] = place;
     this.from[index] = record.from;
     this.to[index] = record.to;
-    this.kind[index] = record.kind === "unknown" ? unknownKind : branchKindCodes[record.kind];
+    this.kind[index] = branchKindCodes[record.kind];
     this.icount[index] = record.icount === undefined ? Number.NaN : Number(record.icount);
     this.length++;
   }
@@ -139,7 +138,7 @@ export interface BranchRecord {
   readonly brctr: Brctr;
   readonly from: bigint;
   readonly to: bigint;
-  readonly kind: BranchKind | "unknown";
+  readonly kind: BranchKind;
   /** Instructions executed just after the transfer, where known. */
   readonly icount: Icount | undefined;
 }
