@@ -180,7 +180,7 @@ export class BranchLog implements BranchReader {
 
   async check(options: BranchCheckOptions = {}): Promise<BranchFileCheck> {
     const { chunks, decoder } = this;
-    const batch = new BranchBatch();
+    const batch = new BranchBatch(1 << 13);
     const kinds = new Float64Array(branchKinds.length);
     const total = this.info.records;
     let damage: BranchFileDamage | undefined = this.info.damage;
