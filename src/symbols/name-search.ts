@@ -158,7 +158,7 @@ export function editDistance(
     const to = Math.min(length, i + allowed);
     current[from - 1] = from === 1 ? i : allowed + 1;
     if (to === i + allowed) previous[to] = allowed + 1;
-    let least = allowed + 1;
+    let least = current[from - 1]!;
     const letter = wanted[i - 1]!;
     for (let j = from; j <= to; j++) {
       const other = text[start + j - 1]!;

@@ -43,7 +43,7 @@ describe.each(files)("%s", (file) => {
   });
 
   it("reports every cut", () => {
-    for (let length = 0; length < packed.length; length += length < 64 ? 1 : 37) {
+    for (let length = 0; length < packed.length; length += length < 64 ? 1 : 97) {
       const result = attempt(packed.subarray(0, length));
       if (result instanceof VmtapeError) continue;
       // A zstd checksum that is cut is not missed, as it is not checked; a legacy LZ4 frame has no end mark.
@@ -63,7 +63,7 @@ describe.each(files)("%s", (file) => {
         // Header fields that change nothing (a gzip time stamp) may differ.
         expect(Buffer.compare(result, sample)).toBe(0);
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 

@@ -135,7 +135,7 @@ describe.each([64, 32] as const)("an ELF file of %i bits", (bits) => {
           attempt(changed);
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     );
   });
 

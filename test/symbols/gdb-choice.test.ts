@@ -84,19 +84,13 @@ it("answers for every address as GDB's loop does", () => {
   fc.assert(
     fc.property(anySymbols, (symbols) => {
       const map = chooseLikeGdb(inputOf(symbols));
-      for (let address = 0; address < 100; address++) {
-        const expected = slowAnswer(symbols, address);
-        const got = symbolAt(map, address);
-        // Two symbols alike in all but their index are the same to a reader.
-        const same =
-          got === expected ||
-          (got >= 0 &&
-            expected >= 0 &&
-            symbols[got]!.name === symbols[expected]!.name &&
-            symbols[got]!.start === symbols[expected]!.start);
-        expect(same, `address ${address}: ${got}, not ${expected}`).toBe(true);
-      }
+      // Two symbols alike in name and start are the same to a reader.
+      const label = (i: number) => (i < 0 ? "-" : `${symbols[i]!.name}@${symbols[i]!.start}`);
+      const addresses = Array.from({ length: 100 }, (_, address) => address);
+      expect(addresses.map((address) => label(symbolAt(map, address)))).toEqual(
+        addresses.map((address) => label(slowAnswer(symbols, address))),
+      );
     }),
-    { numRuns: 2000 },
+    { numRuns: 500 },
   );
 });
