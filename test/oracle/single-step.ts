@@ -51,6 +51,7 @@ const askedEvery = 2048;
  *   with the same instruction count. After `hlt` the two are one step;
  * - an exception takes one step as well and adds nothing when the instruction had begun to access memory, but
  *   counts the instruction when it was refused at decoding (`int n`, `ud2`, a privileged instruction in ring 3);
+ * - an exception during the delivery of another is in the replay log as well, without a step of its own;
  * - a trap of TF shows only the handler: where the instruction before it went is on the handler's stack;
  * - a step goes on through `pause` and shows what comes behind the next instruction;
  * - a step sometimes executes nothing (after a device raised an interrupt line): same address, same count.
@@ -84,6 +85,7 @@ export class SingleStepper implements AsyncDisposable {
   async step(begin: Point, end: Point, onProgress?: (steps: number) => void): Promise<SteppedWindow> {
     const { process } = this;
     const { gdb } = process;
+    const { icounts } = this.deliveries;
     if ("icount" in begin) await process.runTo(this.quietInstant(begin.icount));
     else await process.runToAddress(begin.address);
     const last = "icount" in end ? this.quietInstant(end.icount) : Number.POSITIVE_INFINITY;
@@ -109,7 +111,9 @@ export class SingleStepper implements AsyncDisposable {
     /** What happened between `here` and the next stop at `at`; gives the instruction count there. */
     const resolve = (at: bigint, counted: number | undefined, pushed?: bigint): number => {
       const { instruction } = here;
-      const pending = this.deliveries.icounts[delivery] ?? Number.POSITIVE_INFINITY;
+      // An exception raised while another is delivered is in the log too, but only the last one got anywhere.
+      while (counted !== undefined && counted > here.icount && icounts[delivery] === here.icount) delivery++;
+      const pending = icounts[delivery] ?? Number.POSITIVE_INFINITY;
       const next = instruction === undefined ? -1n : here.at + BigInt(instruction.length);
       const transfer = (done: Instruction, to: bigint, icount: number): void => {
         const kind = transferOf(done, to, next);
@@ -150,7 +154,7 @@ export class SingleStepper implements AsyncDisposable {
     while (here.icount < last && here.at !== lastAddress) {
       // Here is known and the machine has yet to leave it.
       // A step goes on through `pause`, so what follows it must be looked at before.
-      while (here.instruction?.flow === "pause" && this.deliveries.icounts[delivery] !== here.icount) {
+      while (here.instruction?.flow === "pause" && icounts[delivery] !== here.icount) {
         const at = here.at + BigInt(here.instruction.length);
         here = { at, icount: here.icount + 1, instruction: await this.fetch(at) };
         steps++;
@@ -162,7 +166,7 @@ export class SingleStepper implements AsyncDisposable {
       steps++;
       if (steps % 10_000 === 0) onProgress?.(steps);
       const guess = this.guess(here, successors, lastAddress);
-      const pending = this.deliveries.icounts[delivery] ?? Number.POSITIVE_INFINITY;
+      const pending = icounts[delivery] ?? Number.POSITIVE_INFINITY;
       overshot =
         guess !== undefined && ++sinceAsked < askedEvery && here.icount + 4 < Math.min(pending, last);
       let next: Here;
