@@ -4,7 +4,6 @@ import { type ElfFile, type ElfSection, inFile, viewOf } from "./elf.js";
 import {
   fileType,
   machine,
-  programType,
   sectionFlag,
   sectionNumber,
   sectionType,
@@ -17,6 +16,9 @@ import { pltSymbols } from "./plt-symbols.js";
 import type { Region, SymbolTable } from "./symbol-table.js";
 
 const threadLocalFlag = 0x400;
+/** All names together are at most so many times as long as the string table, where it is no small one. */
+const mostSharing = 4;
+const smallTable = 1 << 20;
 /** A kernel's template of per-CPU data is linked at 0 and never runs there. */
 const kernelPerCpu = ".data..percpu";
 
@@ -55,7 +57,7 @@ export function readElfSymbols(elf: ElfFile, options: ElfSymbolOptions = {}): Sy
   return collected.build();
 }
 
-/** The allocated sections, or the loaded segments of a file without section headers: disjoint and ascending. */
+/** The allocated sections, disjoint and ascending. */
 export function regionsOf(elf: ElfFile, options: ElfSymbolOptions = {}): (Region & { section: number })[] {
   const all: (Region & { section: number })[] = [];
   for (const section of elf.sections) {
@@ -66,13 +68,6 @@ export function regionsOf(elf: ElfFile, options: ElfSymbolOptions = {}): (Region
     if (address === undefined) continue;
     const start = Number(BigInt.asIntN(64, address));
     all.push({ name: section.name, section: section.index, start, end: start + section.size });
-  }
-  if (elf.sections.length === 0) {
-    for (const segment of elf.segments) {
-      if (segment.type !== programType.load) continue;
-      const start = Number(BigInt.asIntN(64, segment.address));
-      all.push({ name: "segment", section: -1, start, end: start + segment.memorySize });
-    }
   }
   all.sort((a, b) => a.start - b.start);
   const disjoint: (Region & { section: number })[] = [];
@@ -126,6 +121,7 @@ class Collector {
     const view = viewOf(elf.source.read(section.offset, count * at.size));
     const strings = elf.source.read(stringSection.offset, stringSection.size);
     const stringsBase = this.addStrings(strings);
+    let namesLeft = strings.length * mostSharing + smallTable;
     const extended = this.extendedSections(section);
     const hasMappingSymbols = elf.machine !== machine.x86 && elf.machine !== machine.x86_64;
     for (let i = 1; i < count; i++) {
@@ -139,6 +135,9 @@ class Collector {
       if (nameStart >= strings.length || strings[nameStart] === 0) continue;
       if (isLocalLabel(strings, nameStart, hasMappingSymbols)) continue;
       const nameEnd = strings.indexOf(0, nameStart);
+      // Names may share their ends, but not all of them all of the table: reading those would never end.
+      namesLeft -= (nameEnd < 0 ? strings.length : nameEnd) - nameStart;
+      if (namesLeft < 0) break;
       const low = view.getUint32(base + at.value, true);
       const value = wordSize === 8 ? view.getInt32(base + at.value + 4, true) * 2 ** 32 + low : low;
       const sizeLow = view.getUint32(base + at.length, true);
@@ -157,8 +156,6 @@ class Collector {
           start += this.regions[region]!.start;
         }
       }
-      if (elf.sections.length === 0)
-        region = this.regions.findIndex((r) => start >= r.start && start < r.end);
       if (!isExactKey(start)) continue;
       this.push(
         start,

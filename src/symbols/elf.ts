@@ -1,5 +1,4 @@
 import { VmtapeError } from "../base/errors.js";
-import type { ByteSource } from "./byte-source.js";
 import {
   fileType,
   gnuBuildId,
@@ -9,6 +8,7 @@ import {
   layout64,
   sectionType,
 } from "./elf-layout.js";
+import type { SyncSource } from "./sync-source.js";
 
 /** A section header; numbers beyond 2^53 make the file `bad-file`, except addresses, which are whole. */
 export interface ElfSection {
@@ -51,7 +51,7 @@ export class ElfFile {
   readonly segments: readonly ElfSegment[];
 
   private constructor(
-    readonly source: ByteSource,
+    readonly source: SyncSource,
     readonly layout: HeaderLayout,
     /** `e_type`: one of `fileType`. */
     readonly type: number,
@@ -83,7 +83,7 @@ export class ElfFile {
    *
    * @throws VmtapeError `bad-file` when it is no ELF file or the header is cut, `unsupported` when big-endian
    */
-  static open(source: ByteSource): ElfFile {
+  static open(source: SyncSource): ElfFile {
     const { name } = source;
     const first = source.read(0, Math.min(source.size, ident.size));
     if (!isElf(first)) throw new VmtapeError("bad-file", `${name} is not an ELF file`, { file: name });
@@ -149,7 +149,7 @@ export function isElf(bytes: Uint8Array): boolean {
 }
 
 function readSections(
-  source: ByteSource,
+  source: SyncSource,
   layout: HeaderLayout,
   offset: number,
   entrySize: number,
@@ -188,7 +188,7 @@ function readSections(
 }
 
 function readSegments(
-  source: ByteSource,
+  source: SyncSource,
   layout: HeaderLayout,
   offset: number,
   entrySize: number,
@@ -229,7 +229,7 @@ function findBuildId(notes: Uint8Array): string | undefined {
 }
 
 /** Whether the stored bytes of a section lie inside the file. */
-export function inFile(source: ByteSource, section: ElfSection): boolean {
+export function inFile(source: SyncSource, section: ElfSection): boolean {
   return section.offset + section.size <= source.size;
 }
 

@@ -33,22 +33,32 @@ export interface KallsymsPlace {
  * into; before them a count whose names, walked from the first to the last, agree with every marker; and a
  * table of as many ascending addresses on either side. Nothing but kallsyms passes all of it.
  *
- * Cost: one pass over the bytes, about 10 ms for 30 MB.
+ * Cost: one pass over the bytes, about 10 ms for 30 MB; bytes made to look like tables over and over are given up.
  *
  * @param bytes a vmlinux, or any part of one or of guest memory that holds the tables whole
  * @returns undefined when the kernel has none (CONFIG_KALLSYMS off)
  */
 export function findKallsyms(bytes: Uint8Array, wordSize: 4 | 8): KallsymsPlace | undefined {
   const view = viewOf(bytes);
+  const effort = { names: mostNamesWalked, counts: mostCountsTried };
   for (let at = 0; at + tokenIndexSize <= bytes.length; at += wordSize) {
     if (bytes[at] !== 0 || bytes[at + 1] !== 0 || !isTokenIndex(view, at)) continue;
     const tokenTable = tokenTableBefore(bytes, view, at, wordSize);
     if (tokenTable === undefined) continue;
-    const place = tablesAround(bytes, view, tokenTable, at, wordSize);
+    const place = tablesAround(bytes, view, tokenTable, at, wordSize, effort);
+    if (effort.names <= 0 || effort.counts <= 0) return place;
     if (place) return place;
   }
   return undefined;
 }
+
+/** What is left of the work a search may take. A real kernel needs one walk of its names. */
+interface Effort {
+  names: number;
+  counts: number;
+}
+const mostNamesWalked = 1 << 26;
+const mostCountsTried = 1 << 27;
 
 /** 256 ascending offsets from 0 on, each leaving room for a token of at least one character. */
 function isTokenIndex(view: DataView, at: number): boolean {
@@ -99,9 +109,11 @@ function tablesAround(
   tokenTable: number,
   tokenIndex: number,
   wordSize: 4 | 8,
+  effort: Effort,
 ): KallsymsPlace | undefined {
   const furthest = Math.max(0, tokenTable - mostSymbols * 16);
-  for (let at = tokenTable - 2 * wordSize; at >= furthest; at -= wordSize) {
+  for (let at = tokenTable - 2 * wordSize; at >= furthest && effort.counts > 0; at -= wordSize) {
+    effort.counts--;
     const count = view.getUint32(at, true);
     if (count < fewestSymbols || count > mostSymbols) continue;
     if (wordSize === 8 && view.getUint32(at + 4, true) !== 0) continue;
@@ -109,7 +121,7 @@ function tablesAround(
     if (room < count * smallestName || room > count * largestName) continue;
     const names = at + wordSize;
     for (const longLengths of [true, false]) {
-      if (!namesAgree(bytes, view, names, count, tokenTable, wordSize, longLengths)) continue;
+      if (!namesAgree(bytes, view, names, count, tokenTable, wordSize, longLengths, effort)) continue;
       const found = addressTable(view, at, tokenIndex + tokenIndexSize, count, wordSize);
       if (found) return { wordSize, count, names, tokenTable, tokenIndex, longLengths, ...found };
     }
@@ -126,11 +138,16 @@ function namesAgree(
   limit: number,
   wordSize: number,
   longLengths: boolean,
+  effort: Effort,
 ): boolean {
-  const starts = new Uint32Array(Math.ceil(count / markerStep));
+  const starts: number[] = [];
   let at = names;
   for (let i = 0; i < count; i++) {
-    if (i % markerStep === 0) starts[i / markerStep] = at - names;
+    if (i % markerStep === 0) {
+      starts.push(at - names);
+      effort.names -= markerStep;
+      if (effort.names <= 0) return false;
+    }
     let length = bytes[at++]!;
     if (longLengths && length >= 0x80) length = (length & 0x7f) | (bytes[at++]! << 7);
     if (length === 0) return false;

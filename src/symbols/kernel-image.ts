@@ -1,8 +1,9 @@
 import { VmtapeError } from "../base/errors.js";
-import { type ByteSource, bytesSource } from "./byte-source.js";
 import { type CompressionFormat, compressionOf, decompress } from "./compression/decompress.js";
-import { ElfFile, isElf, viewOf } from "./elf.js";
-import { programType, sectionFlag } from "./elf-layout.js";
+import { tooLarge } from "./compression/output.js";
+import { ElfFile, inFile, isElf, viewOf } from "./elf.js";
+import { programType } from "./elf-layout.js";
+import { type SyncSource, syncBytes } from "./sync-source.js";
 
 /**
  * The x86 boot header of a bzImage. Source: Documentation/arch/x86/boot.rst of Linux. Offsets in the file.
@@ -23,8 +24,11 @@ const bootHeader = {
 /** A payload ends with the size of what it unpacks to, except a gzip one, whose own trailer says it. */
 const sizeTrailer = 4;
 
-/** No kernel is larger; a payload that claims more is not believed. */
-const maxKernel = 1 << 30;
+/** No kernel is larger, packed or not; what claims more is not believed. */
+const maxKernel = 512 << 20;
+/** Nor has one a larger segment, or more than these before the last of interest. */
+const maxSegment = 256 << 20;
+const maxSegments = 16;
 
 /** An uncompressed kernel. */
 export interface KernelImage {
@@ -35,6 +39,9 @@ export interface KernelImage {
   /** False when unpacking stopped behind the first segment: it has text, kallsyms and BTF, but no sections. */
   readonly whole: boolean;
 }
+
+/** An ELF header and the program headers behind it fit into the first page. */
+const enoughForHeaders = 4096;
 
 /** How much of a compressed kernel is wanted. */
 export interface KernelImageOptions {
@@ -50,7 +57,7 @@ export interface KernelImageOptions {
  *
  * @throws VmtapeError `bad-file` when it is no kernel or damaged, `unsupported` for an LZO or bzip2 payload
  */
-export function openKernelImage(source: ByteSource, options: KernelImageOptions = {}): KernelImage {
+export function openKernelImage(source: SyncSource, options: KernelImageOptions = {}): KernelImage {
   const { name, size } = source;
   const start = source.read(0, Math.min(size, bootHeader.end));
   if (isElf(start)) {
@@ -68,11 +75,12 @@ export function openKernelImage(source: ByteSource, options: KernelImageOptions 
     );
   }
   try {
+    if (size > maxKernel) throw tooLarge(maxKernel);
     const { bytes, early } = unpack(payload?.bytes ?? source.read(0, size), payload?.unpackedSize, options);
     if (!isElf(bytes)) {
       throw new VmtapeError("bad-file", "it does not unpack to an ELF file", { file: name });
     }
-    const elf = ElfFile.open(bytesSource(bytes, name));
+    const elf = ElfFile.open(syncBytes(bytes, name));
     return { elf, container: payload ? "bzImage" : compression, compression, whole: !early };
   } catch (error) {
     if (!(error instanceof VmtapeError)) throw error;
@@ -94,7 +102,7 @@ function unpack(
     maximum: maxKernel,
     ...(expected !== undefined && expected <= maxKernel && options.whole && { expected }),
     enough: (unpacked, used) => {
-      if (options.whole) return false;
+      if (options.whole || used < enoughForHeaders) return false;
       wanted ??= endOfFirstCode(unpacked.subarray(0, used));
       early = used >= wanted;
       return early;
@@ -106,7 +114,7 @@ function unpack(
 /** The file offset after the first executable segment. */
 function endOfFirstCode(start: Uint8Array): number {
   if (!isElf(start)) return Number.POSITIVE_INFINITY;
-  const code = ElfFile.open(bytesSource(start)).segments.find(
+  const code = ElfFile.open(syncBytes(start)).segments.find(
     ({ type, flags }) => type === programType.load && flags & 1,
   );
   return code ? code.offset + code.fileSize : Number.POSITIVE_INFINITY;
@@ -121,7 +129,7 @@ function isBzImage(start: Uint8Array): boolean {
 }
 
 function readPayload(
-  source: ByteSource,
+  source: SyncSource,
   start: Uint8Array,
 ): { readonly bytes: Uint8Array; readonly unpackedSize: number } {
   const view = viewOf(start);
@@ -135,6 +143,7 @@ function readPayload(
   const sectors = start[bootHeader.setupSectors] || bootHeader.defaultSetupSectors;
   const offset = (sectors + 1) * bootHeader.sectorSize + view.getUint32(bootHeader.payloadOffset, true);
   const length = view.getUint32(bootHeader.payloadLength, true);
+  if (length > maxKernel) throw tooLarge(maxKernel);
   if (length <= sizeTrailer) {
     throw new VmtapeError("bad-file", `${source.name} has an empty payload`, { file: source.name });
   }
@@ -162,13 +171,13 @@ export function* kallsymsHomes(elf: ElfFile): Generator<Uint8Array> {
   const { source } = elf;
   for (const name of [".rodata", ".init.rodata", ".data"]) {
     const section = elf.section(name);
-    if (section && section.flags & sectionFlag.allocate && section.offset + section.size <= source.size) {
+    if (section && section.size <= maxSegment && inFile(source, section)) {
       yield elf.contents(section);
     }
   }
-  for (const segment of elf.segments) {
+  for (const segment of elf.segments.slice(0, maxSegments)) {
     if (segment.type !== programType.load || segment.offset >= source.size) continue;
-    if (segment.fileSize > maxKernel) continue;
+    if (segment.fileSize > maxSegment) continue;
     yield source.read(segment.offset, Math.min(segment.fileSize, source.size - segment.offset));
   }
 }

@@ -1,11 +1,11 @@
 import { VmtapeError } from "../base/errors.js";
 import { addressOfKey } from "./address.js";
-import { type ByteSource, withFileSource } from "./byte-source.js";
 import { sectionType } from "./elf-layout.js";
 import { readElfSymbols } from "./elf-symbols.js";
 import { readKallsyms } from "./kallsyms.js";
 import { imageBytes, type KernelImage, kallsymsHomes, openKernelImage } from "./kernel-image.js";
 import type { SymbolTable } from "./symbol-table.js";
+import { type SyncSource, withSyncFile } from "./sync-source.js";
 
 /** What is known of a kernel from its image, at link addresses: with KASLR everything moves by one slide. */
 export interface KernelSymbols {
@@ -38,11 +38,11 @@ const longestBanner = 1024;
  * @throws VmtapeError `bad-file` when it is no kernel, damaged, or has no symbols at all; see `openKernelImage`
  */
 export function loadKernelSymbols(file: string): KernelSymbols {
-  return withFileSource(file, readKernelSymbols);
+  return withSyncFile(file, readKernelSymbols);
 }
 
 /** As `loadKernelSymbols`, from an open source. */
-export function readKernelSymbols(source: ByteSource): KernelSymbols {
+export function readKernelSymbols(source: SyncSource): KernelSymbols {
   const image = openKernelImage(source);
   const fromText = symbolsOf(image);
   if (fromText) return fromText;

@@ -1,11 +1,11 @@
 import { VmtapeError } from "../base/errors.js";
-import { type ByteSource, bytesSource, withFileSource } from "./byte-source.js";
 import { ElfFile, isElf } from "./elf.js";
 import { readElfSymbols } from "./elf-symbols.js";
 import { initramfsElfFiles } from "./initramfs.js";
 import { readKernelSymbols } from "./kernel-symbols.js";
 import type { SymbolSourceSpec } from "./symbol-source-spec.js";
 import type { SymbolSource } from "./symbols.js";
+import { type SyncSource, syncBytes, withSyncFile } from "./sync-source.js";
 
 /** A source made from a file, before anybody knows where the file is loaded. */
 export interface LoadedSource extends SymbolSource {
@@ -21,7 +21,7 @@ export interface LoadedSource extends SymbolSource {
  *   relocatable)
  */
 export function loadSymbolSource(spec: SymbolSourceSpec): LoadedSource {
-  return withFileSource(spec.file, (source) => {
+  return withSyncFile(spec.file, (source) => {
     const { prefix, range, bias } = spec;
     return {
       ...readSource(source),
@@ -43,7 +43,7 @@ export function loadInitramfsSources(archive: Uint8Array, file?: string): Loaded
   for (const { name, bytes } of initramfsElfFiles(archive, file)) {
     if (name.endsWith(".ko")) continue;
     try {
-      const elf = ElfFile.open(bytesSource(bytes, name));
+      const elf = ElfFile.open(syncBytes(bytes, name));
       const table = readElfSymbols(elf);
       if (table.names.count === 0) continue;
       sources.push({ name, table, needsBias: elf.isPositionIndependent, buildId: elf.buildId });
@@ -54,7 +54,7 @@ export function loadInitramfsSources(archive: Uint8Array, file?: string): Loaded
   return sources;
 }
 
-function readSource(source: ByteSource): LoadedSource {
+function readSource(source: SyncSource): LoadedSource {
   const { name } = source;
   if (!isElf(source.read(0, Math.min(4, source.size)))) {
     const kernel = readKernelSymbols(source);

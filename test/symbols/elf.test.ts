@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { type ByteSource, bytesSource } from "../../src/symbols/byte-source.js";
 import { ElfFile } from "../../src/symbols/elf.js";
 import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
 import { Symbols } from "../../src/symbols/symbols.js";
+import { type SyncSource, syncBytes } from "../../src/symbols/sync-source.js";
 import { type FixtureElf, makeElf, pack } from "./elf-fixture.js";
 
 const text = 0x401000n;
@@ -43,7 +43,7 @@ const fixture: FixtureElf = {
 
 function symbolsOf(bytes: Uint8Array): Symbols {
   const symbols = new Symbols();
-  symbols.add({ name: "a.out", table: readElfSymbols(ElfFile.open(bytesSource(bytes, "a.out"))) });
+  symbols.add({ name: "a.out", table: readElfSymbols(ElfFile.open(syncBytes(bytes, "a.out"))) });
   return symbols;
 }
 
@@ -54,7 +54,7 @@ const named = (symbols: Symbols, address: bigint) => {
 
 describe.each([64, 32] as const)("an ELF file of %i bits", (bits) => {
   const bytes = makeElf({ ...fixture, bits });
-  const elf = ElfFile.open(bytesSource(bytes));
+  const elf = ElfFile.open(syncBytes(bytes));
   const symbols = symbolsOf(bytes);
 
   it("gives its sections, build id and kind", () => {
@@ -154,7 +154,7 @@ describe.each([64, 32] as const)("an ELF file of %i bits", (bits) => {
 it("reads only what it needs of a large file", () => {
   const bytes = makeElf(fixture);
   let fetched = 0;
-  const source: ByteSource = {
+  const source: SyncSource = {
     name: "large",
     size: 2 ** 40,
     read: (offset, length) => {
@@ -184,7 +184,7 @@ it("refuses what it cannot read in a clear sentence", () => {
 
 it("places a relocatable object where its sections were loaded", () => {
   const elf = ElfFile.open(
-    bytesSource(
+    syncBytes(
       makeElf({
         type: 1,
         sections: [
@@ -207,7 +207,7 @@ it("places a relocatable object where its sections were loaded", () => {
 
 function attempt(bytes: Uint8Array): number | VmtapeError {
   try {
-    const elf = ElfFile.open(bytesSource(bytes));
+    const elf = ElfFile.open(syncBytes(bytes));
     void elf.buildId;
     return readElfSymbols(elf).names.count;
   } catch (error) {
@@ -217,5 +217,5 @@ function attempt(bytes: Uint8Array): number | VmtapeError {
 }
 
 function symbolCount(bytes: Uint8Array): number {
-  return readElfSymbols(ElfFile.open(bytesSource(bytes))).names.count;
+  return readElfSymbols(ElfFile.open(syncBytes(bytes))).names.count;
 }

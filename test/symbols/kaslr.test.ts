@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bytesSource } from "../../src/symbols/byte-source.js";
 import { ElfFile } from "../../src/symbols/elf.js";
 import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
 import type { GuestMemory } from "../../src/symbols/guest-memory.js";
 import { placementFromPhysicalMemory, slideFromCalls, slideFromMemory } from "../../src/symbols/kaslr.js";
 import type { KernelSymbols } from "../../src/symbols/kernel-symbols.js";
+import { syncBytes } from "../../src/symbols/sync-source.js";
 import { makeElf, pack } from "./elf-fixture.js";
 
 const start = 0xffff_ffff_8100_0000n;
@@ -31,7 +31,7 @@ function makeKernel(): KernelSymbols {
   });
   const bytes = Buffer.from("Linux version 6.1.0-fixture\n");
   return {
-    table: readElfSymbols(ElfFile.open(bytesSource(elf))),
+    table: readElfSymbols(ElfFile.open(syncBytes(elf))),
     origin: "symtab",
     banner: "",
     release: undefined,

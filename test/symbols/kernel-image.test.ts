@@ -5,10 +5,10 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { bytesSource } from "../../src/symbols/byte-source.js";
 import { openKernelImage } from "../../src/symbols/kernel-image.js";
 import { loadKernelSymbols, readKernelSymbols } from "../../src/symbols/kernel-symbols.js";
 import { loadSymbolSource } from "../../src/symbols/load-source.js";
+import { syncBytes } from "../../src/symbols/sync-source.js";
 import { makeElf, pack } from "./elf-fixture.js";
 import { kernelSymbols, makeKallsyms } from "./kallsyms-fixture.js";
 
@@ -48,7 +48,7 @@ function makeBzImage(payload: Uint8Array, unpackedSize: number, version = 0x020f
 
 const vmlinux = makeVmlinux();
 const bzImage = makeBzImage(gzipSync(vmlinux), vmlinux.length);
-const open = (bytes: Uint8Array) => readKernelSymbols(bytesSource(bytes, "vmlinuz"));
+const open = (bytes: Uint8Array) => readKernelSymbols(syncBytes(bytes, "vmlinuz"));
 
 describe("a kernel's symbols", () => {
   it.each([
@@ -70,8 +70,8 @@ describe("a kernel's symbols", () => {
 });
 
 it("says how the kernel was held", () => {
-  expect(openKernelImage(bytesSource(bzImage))).toMatchObject({ container: "bzImage", compression: "gzip" });
-  expect(openKernelImage(bytesSource(vmlinux))).toMatchObject({ container: "ELF", compression: undefined });
+  expect(openKernelImage(syncBytes(bzImage))).toMatchObject({ container: "bzImage", compression: "gzip" });
+  expect(openKernelImage(syncBytes(vmlinux))).toMatchObject({ container: "ELF", compression: undefined });
 });
 
 describe("what is no kernel is refused in a clear sentence", () => {

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bytesSource } from "../../src/symbols/byte-source.js";
 import { ElfFile } from "../../src/symbols/elf.js";
 import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
 import { formatAddress } from "../../src/symbols/symbol-format.js";
 import type { SymbolTable } from "../../src/symbols/symbol-table.js";
 import { Symbols } from "../../src/symbols/symbols.js";
+import { syncBytes } from "../../src/symbols/sync-source.js";
 import { makeElf } from "./elf-fixture.js";
 
 /** Functions back to back from an address: name and size. */
@@ -18,7 +18,7 @@ function tableOf(start: bigint, functions: readonly (readonly [name: string, siz
   });
   const bytes = new Uint8Array(Number(value - start));
   const elf = makeElf({ sections: [{ name: ".text", address: start, bytes }], symbols });
-  return readElfSymbols(ElfFile.open(bytesSource(elf)));
+  return readElfSymbols(ElfFile.open(syncBytes(elf)));
 }
 
 const kernelStart = 0xffff_ffff_8100_0000n;

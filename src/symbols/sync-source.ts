@@ -1,8 +1,11 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { fileError, VmtapeError } from "../base/errors.js";
 
-/** Positional access to bytes that may be too many to hold: a file, or an array. */
-export interface ByteSource {
+/**
+ * Positional access to bytes that may be too many to hold: a file, or an array. Unlike base's `ByteSource` it answers
+ * at once: a reader of symbols follows one small structure to the next, and asks thousands of times.
+ */
+export interface SyncSource {
   /** The name used in errors. */
   readonly name: string;
   /** Bytes in all. */
@@ -16,7 +19,7 @@ export interface ByteSource {
 }
 
 /** An array as a source; `read` gives views. */
-export function bytesSource(bytes: Uint8Array, name = "input"): ByteSource {
+export function syncBytes(bytes: Uint8Array, name = "input"): SyncSource {
   return {
     name,
     size: bytes.length,
@@ -28,12 +31,12 @@ export function bytesSource(bytes: Uint8Array, name = "input"): ByteSource {
 }
 
 /** A file opened for positional reads; `close` it. */
-export interface FileSource extends ByteSource {
+export interface SyncFile extends SyncSource {
   close(): void;
 }
 
 /** @throws VmtapeError `bad-file`, `not-writable` (no permission) */
-export function openFileSource(file: string): FileSource {
+export function openSyncFile(file: string): SyncFile {
   let descriptor: number;
   try {
     descriptor = openSync(file, "r");
@@ -66,8 +69,8 @@ export function openFileSource(file: string): FileSource {
 }
 
 /** Opens a file, gives it to `use`, and closes it whatever happens. */
-export function withFileSource<T>(file: string, use: (source: ByteSource) => T): T {
-  const source = openFileSource(file);
+export function withSyncFile<T>(file: string, use: (source: SyncSource) => T): T {
+  const source = openSyncFile(file);
   try {
     return use(source);
   } catch (error) {
