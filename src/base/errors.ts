@@ -32,6 +32,7 @@ export const errorClasses = {
   "qemu-failed": "machine",
   "qemu-hung": "machine",
   "protocol-error": "machine",
+  inexact: "machine",
   /** The user asked to stop: exit 130. */
   cancelled: "cancelled",
   /** A defect of vmtape itself: exit 70. */
@@ -96,6 +97,13 @@ export function fileError(error: unknown, file: string, doing: string): VmtapeEr
       return new VmtapeError("bad-file", `${file} does not exist`, facts, error);
     case "EISDIR":
       return new VmtapeError("bad-file", `${file} is a directory`, facts, error);
+    case "ENOTDIR":
+      return new VmtapeError(
+        "bad-file",
+        `${file} cannot be there: a part of its path is no directory`,
+        facts,
+        error,
+      );
     case "ENOSPC":
     case "EDQUOT":
       return new VmtapeError("disk-full", `no space left while ${doing} ${file}`, facts, error);

@@ -1,6 +1,6 @@
 import pc from "picocolors";
 import { type ErrorClass, type ErrorCode, VmtapeError } from "../base/errors.js";
-import { toJson } from "./output.js";
+import { printable, toJson } from "./output.js";
 
 /** Exit code of a command that Ctrl-C, SIGTERM or a closed terminal ended, its tape complete or not. */
 export const interruptedExitCode = 130;
@@ -31,10 +31,12 @@ const advice: Partial<Record<ErrorCode, string>> = {
 export function reportFailure(error: unknown, json = jsonWanted()): number {
   const known = error instanceof VmtapeError ? error : defect(error);
   const help = known.facts.mend ?? advice[known.code];
+  // Names, paths and QEMU's words may hold anything; an error is one line.
+  const sentence = printable(known.message).replaceAll("\n", " ");
   if (known.code === "cancelled") {
-    process.stderr.write(`vmtape: ${known.message}\n`);
+    process.stderr.write(`vmtape: ${sentence}\n`);
   } else {
-    process.stderr.write(`${pc.red("vmtape:")} ${known.message}${help ? ` (${help})` : ""}\n`);
+    process.stderr.write(`${pc.red("vmtape:")} ${sentence}${help ? ` (${help})` : ""}\n`);
   }
   if (json && known.code !== "cancelled") {
     const { code, message, facts } = known;

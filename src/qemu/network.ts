@@ -18,6 +18,14 @@ const forwardRule = /^(tcp|udp):([^:]*):(\d{1,5})-([0-9.]*):(\d{1,5})$/;
 export function parseNetwork(text: string): NetworkChoice {
   const [kind = "", ...options] = text.split(",");
   if (kind === "none" && options.length === 0) return { network: "none", hostForwards: [] };
+  const card = /(?:^|model=)((?:e1000|rtl8139|ne2k|pcnet|vmxnet3|i8255)\w*)/.exec(text)?.[1];
+  if (card !== undefined) {
+    throw new VmtapeError(
+      "unsupported",
+      `network card '${card}' cannot be chosen: only virtio-net replays (e1000 hangs)`,
+      { got: card, expected: "virtio-net" },
+    );
+  }
   if (/^(tap|bridge|vhost|socket|l2tpv3|vde|netmap)/.test(kind)) {
     throw new VmtapeError("unsupported", `network '${kind}' cannot be replayed: only 'user' and 'none' can`, {
       got: kind,
@@ -33,13 +41,6 @@ export function parseNetwork(text: string): NetworkChoice {
 }
 
 function parseOption(option: string): string {
-  if (/^model=/.test(option)) {
-    throw new VmtapeError(
-      "unsupported",
-      `network card '${option.slice(6)}' cannot be chosen: only virtio-net replays (e1000 hangs)`,
-      { got: option },
-    );
-  }
   if (!option.startsWith("hostfwd=")) {
     throw new VmtapeError("usage", `network option '${option}' is not known: only hostfwd= is`, {
       got: option,

@@ -14,16 +14,21 @@ export interface Places {
   readonly runtime: string;
 }
 
+/** A socket's path has at most 107 bytes (unix(7)); the names of ours in the runtime directory have up to 48. */
+const longestRuntime = 107 - 1 - 48;
+
 /** The places of `env`: `VMTAPE_HOME`, the XDG base directories, or their defaults. */
 export function placesFrom(env: NodeJS.ProcessEnv): Places {
   const home = env.HOME || homedir();
   const data = env.XDG_DATA_HOME || join(home, ".local", "share");
   const cache = env.XDG_CACHE_HOME || join(home, ".cache");
-  const runtime = env.XDG_RUNTIME_DIR || join(tmpdir(), `vmtape-${userInfo().uid}`);
+  const own = `vmtape-${userInfo().uid}`;
+  const runtime = resolve(env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, "vmtape") : join(tmpdir(), own));
+  const short = join("/tmp", `${own}-${createHash("sha256").update(runtime).digest("hex").slice(0, 16)}`);
   return {
     home: resolve(env.VMTAPE_HOME || join(data, "vmtape")),
     cache: resolve(join(cache, "vmtape")),
-    runtime: resolve(join(runtime, "vmtape")),
+    runtime: Buffer.byteLength(runtime) <= longestRuntime ? runtime : short,
   };
 }
 

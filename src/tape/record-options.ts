@@ -69,7 +69,7 @@ export function parseMemoryMB(text: string): number {
 
 /** Reads `IMAGE[,format=raw|qcow2]`. */
 export function parseDisk(text: string): DiskChoice {
-  const match = /^(.*?)(?:,format=(.*))?$/s.exec(text)!;
+  const match = /^(.*?)(?:,format=([^,]*))?$/s.exec(text)!;
   const [, path = "", format] = match;
   if (format !== undefined && format !== "raw" && format !== "qcow2") {
     throw new VmtapeError("usage", `disk format '${format}' is not known: use raw or qcow2`, { got: format });
