@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
+import { findProgram, runTool } from "../base/tool.js";
+
+/** The plugin's sources, in this package. */
+const sourceDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
+const sourceFiles = ["branches.c", "branch-stream.h"] as const;
+const flags = ["-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall"] as const;
+/** The command that installs a compiler on Debian and Ubuntu. */
+export const installCompiler = "sudo apt-get install gcc libc6-dev";
+
+/**
+ * Builds the branch plugin for a QEMU version, or finds it built: a file in `cacheDir/plugins`, named by a hash of
+ * the sources and how they are compiled. Cost: about 2 s once.
+ *
+ * @param options.compiler default: the system's `cc`
+ * @throws `missing-tool` without a compiler or when it fails, `disk-full`, `not-writable`
+ */
+export async function buildPlugin(options: {
+  readonly cacheDir: string;
+  readonly qemuVersion: string;
+  readonly compiler?: string;
+}): Promise<string> {
+  const { cacheDir, qemuVersion, compiler = "cc" } = options;
+  const api = pluginApi(qemuVersion);
+  const directory = join(cacheDir, "plugins");
+  const target = join(directory, `branches-${await sourceKey(api)}.so`);
+  if (await isThere(target)) return target;
+  if (!(await findProgram(compiler))) {
+    throw new VmtapeError("missing-tool", "there is no C compiler (cc) to build the branch plugin with", {
+      tool: compiler,
+      mend: installCompiler,
+    });
+  }
+  try {
+    await mkdir(directory, { recursive: true });
+    const half = await mkdtemp(join(directory, "new-"));
+    try {
+      await compile(compiler, api, join(half, "branches.so"));
+      await rename(join(half, "branches.so"), target);
+    } finally {
+      await rm(half, { recursive: true, force: true });
+    }
+  } catch (error) {
+    throw fileError(error, target, "building");
+  }
+  return target;
+}
+
+/** Which of the two API families a QEMU version speaks. Source: QEMU, include/qemu/qemu-plugin.h of 7.2 and 9.0. */
+function pluginApi(qemuVersion: string): 1 | 2 {
+  return Number(qemuVersion.split(".")[0]) >= 9 ? 2 : 1;
+}
+
+async function sourceKey(api: number): Promise<string> {
+  const hash = createHash("sha256").update(JSON.stringify({ api, flags }));
+  for (const file of sourceFiles) hash.update(await readFile(join(sourceDirectory, file)));
+  return hash.digest("hex").slice(0, 16);
+}
+
+async function compile(compiler: string, api: number, target: string): Promise<void> {
+  const source = join(sourceDirectory, sourceFiles[0]);
+  try {
+    await runTool(compiler, [
+      ...flags,
+      `-DQEMU_PLUGIN_API=${api}`,
+      source,
+      "-o",
+      target,
+      "-lpthread",
+      "-ldl",
+    ]);
+  } catch (error) {
+    if (!isVmtapeError(error, "bad-file")) throw error;
+    throw new VmtapeError("missing-tool", `the branch plugin cannot be compiled: ${error.message}`, {
+      file: source,
+      mend: installCompiler,
+    });
+  }
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    (facts) => facts.isFile() && facts.size > 0,
+    () => false,
+  );
+}

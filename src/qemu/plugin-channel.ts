@@ -1,0 +1,291 @@
+import type { Socket } from "node:net";
+import { ByteReader } from "../base/bytes.js";
+import { VmtapeError } from "../base/errors.js";
+import {
+  type Brctr,
+  brctr,
+  type GuestAddress,
+  guestAddress,
+  hex,
+  type Icount,
+  icount,
+} from "../base/units.js";
+import { firstChannelFd } from "./process.js";
+
+/** How many connected pairs a QEMU with the branch plugin inherits. */
+export const pluginChannels = 2;
+
+/** QEMU's options that load the branch plugin on the first two channels. */
+export function pluginArguments(plugin: string): string[] {
+  return ["-plugin", `${plugin},data=${firstChannelFd},control=${firstChannelFd + 1}`];
+}
+
+/** An instant at which logging shall begin or end. A visit: `rep` iterations of a `rep` instruction are done. */
+export type PluginPoint =
+  | { readonly at: "now" | "never" }
+  | { readonly at: "icount"; readonly icount: Icount }
+  | { readonly at: "address"; readonly address: GuestAddress }
+  | { readonly at: "visit"; readonly address: GuestAddress; readonly brctr: Brctr; readonly rep: bigint };
+
+/** Which records are logged. */
+export type PluginSelection = "all" | "user" | "kernel";
+
+/** Counts at an instant. `pc` is undefined where the plugin does not know it. */
+export interface PluginPosition {
+  readonly icount: Icount;
+  readonly brctr: Brctr;
+  readonly pc: GuestAddress | undefined;
+}
+
+/** How often an awaited address was visited, and the visits nearest to the wanted one. */
+export interface PluginVisits {
+  readonly count: bigint;
+  readonly before: Omit<PluginPosition, "pc"> | undefined;
+  readonly after: Omit<PluginPosition, "pc"> | undefined;
+}
+
+/** What the stream's end says. */
+export interface PluginEnd {
+  readonly reason: "window" | "closed" | "run";
+  readonly brctr: Brctr;
+  readonly icount: Icount;
+  /** Records logged. */
+  readonly records: bigint;
+}
+
+/**
+ * The data stream: whole chunks, then one end marker; both begin with a header of 128 bytes. The same table is in
+ * plugin/branch-stream.h; docs/FORMATS.md, "Branch log", has the chunk's other fields.
+ */
+const stream = {
+  headerBytes: 128,
+  chunkMagic: 0x4b484342,
+  endMagic: 0x4e494642,
+  runsBytes: 40,
+  codedBytes: 44,
+  /** A chunk of 2^19 records at 64 bytes each, and some. */
+  longestPayload: 40 << 20,
+  end: { reason: 4, brctr: 8, icount: 16, records: 24, unexplained: 32 },
+} as const;
+const endReasons = [undefined, "window", "closed", "run"] as const;
+
+interface Answer {
+  readonly answer?: string;
+  readonly error?: string;
+  readonly event?: string;
+  readonly [field: string]: unknown;
+}
+
+/**
+ * Speaks to the branch plugin of one QEMU: commands and answers are lines (plugin/README.md), records come as
+ * chunks that stand in a branch log byte for byte. Commands need a stopped machine.
+ */
+export class PluginChannel {
+  private readonly data: Socket;
+  private readonly control: Socket;
+  private readonly waiting: { resolve(answer: Answer): void; reject(error: unknown): void }[] = [];
+  private readonly reached = new Map<"start" | "end", PluginPosition>();
+  private readonly visited = new Map<string, PluginVisits>();
+  private readonly onReached = new Set<(which: "start" | "end", at: PluginPosition) => void>();
+  private lost: VmtapeError | undefined;
+  private markClosed: () => void = () => {};
+  /** Resolves when QEMU has closed its end: all events have come. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.markClosed = resolve;
+  });
+
+  /** @param channels our ends of the pairs, in order: data, control */
+  constructor(channels: readonly Socket[]) {
+    const [data, control] = channels;
+    if (!data || !control)
+      throw new VmtapeError("usage", "this QEMU was not started with channels for the plugin");
+    this.data = data;
+    this.control = control;
+    let pending = "";
+    control.setEncoding("utf8").on("data", (text: string) => {
+      const lines = (pending + text).split("\n");
+      pending = lines.pop()!;
+      for (const line of lines) this.receive(line);
+    });
+    control.on("close", () => this.lose());
+    control.on("end", () => this.lose());
+  }
+
+  /**
+   * Says where the run begins: before the first instruction, or at a checkpoint with `at` records before it.
+   * Needed once, before the machine runs.
+   */
+  async start(at: Brctr = brctr(0)): Promise<PluginPosition> {
+    return readPosition(await this.ask(`start ${at}`));
+  }
+
+  /** The counts of the stopped machine. Fails QEMU when the plugin's count of instructions is not QEMU's own. */
+  async where(): Promise<PluginPosition> {
+    return readPosition(await this.ask("where"));
+  }
+
+  /** Logs the records between two instants; they come out of {@link chunks}. */
+  async openWindow(start: PluginPoint, end: PluginPoint, selection: PluginSelection = "all"): Promise<void> {
+    await this.ask(`window ${pointText(start)} ${pointText(end)} ${selection}`);
+  }
+
+  /** Ends the window where the stopped machine is. */
+  async closeWindow(): Promise<PluginPosition> {
+    return readPosition(await this.ask("close"));
+  }
+
+  /** Where the window's start or end was reached, once it was. */
+  reachedAt(which: "start" | "end"): PluginPosition | undefined {
+    return this.reached.get(which);
+  }
+
+  /** Calls `listener` when the window's start or end is reached, until the returned function is called. */
+  listen(listener: (which: "start" | "end", at: PluginPosition) => void): () => void {
+    this.onReached.add(listener);
+    return () => this.onReached.delete(listener);
+  }
+
+  /** Visits of the start's or end's address; known once QEMU has exited. */
+  visits(of: "start" | "end"): PluginVisits | undefined {
+    return this.visited.get(of);
+  }
+
+  /**
+   * The window's chunks as they come, each header and payload; returns the end marker. A slow caller holds the
+   * guest up; nothing is lost.
+   *
+   * @throws `qemu-failed` when the stream breaks off, `inexact` when the plugin met a transfer it cannot explain
+   */
+  async *chunks(): AsyncGenerator<Uint8Array, PluginEnd> {
+    const reader = new StreamReader(this.data);
+    for (;;) {
+      const header = await reader.take(stream.headerBytes);
+      const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+      const magic = view.getUint32(0, true);
+      if (magic === stream.endMagic) return readEnd(header);
+      const payload = view.getUint32(stream.runsBytes, true) + view.getUint32(stream.codedBytes, true);
+      if (magic !== stream.chunkMagic || payload > stream.longestPayload) {
+        throw new VmtapeError("protocol-error", "the branch plugin sent something that is no chunk", {
+          got: hex(magic),
+        });
+      }
+      yield Buffer.concat([header, await reader.take(payload)]);
+    }
+  }
+
+  private ask(command: string): Promise<Answer> {
+    if (this.lost) return Promise.reject(this.lost);
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject });
+      this.control.write(`${command}\n`);
+    });
+  }
+
+  private receive(line: string): void {
+    let message: Answer;
+    try {
+      message = JSON.parse(line) as Answer;
+    } catch {
+      this.lose(
+        new VmtapeError("protocol-error", "the branch plugin sent a line that is no JSON", { got: line }),
+      );
+      return;
+    }
+    if (message.event !== undefined) {
+      this.note(message);
+      return;
+    }
+    const waiting = this.waiting.shift();
+    if (message.error === undefined) waiting?.resolve(message);
+    else waiting?.reject(new VmtapeError("usage", `the branch plugin refused: ${message.error}`));
+  }
+
+  private note(message: Answer): void {
+    if (message.event === "visits") {
+      const { of, count, before, after } = message as {
+        of?: string;
+        count?: number;
+        before?: Answer;
+        after?: Answer;
+      };
+      this.visited.set(String(of), {
+        count: BigInt(count ?? 0),
+        before: before && readPosition(before),
+        after: after && readPosition(after),
+      });
+    }
+    if (message.event !== "start" && message.event !== "end") return;
+    const at = readPosition(message);
+    this.reached.set(message.event, at);
+    for (const listener of [...this.onReached]) listener(message.event, at);
+  }
+
+  private lose(error = new VmtapeError("qemu-failed", "QEMU went away with the branch plugin")): void {
+    this.lost ??= error;
+    this.markClosed();
+    for (const waiting of this.waiting.splice(0)) waiting.reject(this.lost);
+  }
+}
+
+/** Exact pieces of a byte stream. */
+class StreamReader {
+  private readonly source: AsyncIterator<Buffer>;
+  private held: Buffer = Buffer.alloc(0);
+
+  constructor(socket: Socket) {
+    this.source = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  }
+
+  async take(length: number): Promise<Uint8Array> {
+    const pieces = [this.held];
+    let have = this.held.length;
+    while (have < length) {
+      const { value, done } = await this.source
+        .next()
+        .catch(() => ({ value: undefined, done: true as const }));
+      if (done || !value) throw new VmtapeError("qemu-failed", "the branch stream broke off before its end");
+      pieces.push(value);
+      have += value.length;
+    }
+    const all = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+    this.held = all.subarray(length);
+    return all.subarray(0, length);
+  }
+}
+
+function readEnd(bytes: Uint8Array): PluginEnd {
+  const reader = new ByteReader(bytes, "the branch stream's end");
+  reader.seek(stream.end.reason);
+  const reason = endReasons[reader.u32()] ?? "run";
+  const end = { reason, brctr: brctr(reader.u64()), icount: icount(reader.u64()), records: reader.u64() };
+  const unexplained = reader.u64();
+  if (unexplained > 0n) {
+    throw new VmtapeError(
+      "inexact",
+      `the branch plugin met ${unexplained} transfers it cannot explain: the log is not exact`,
+    );
+  }
+  return end;
+}
+
+function readPosition(message: Answer): PluginPosition {
+  const pc = message.pc === undefined ? 0n : BigInt(String(message.pc));
+  return {
+    icount: icount(BigInt(String(message.icount))),
+    brctr: brctr(BigInt(String(message.brctr))),
+    pc: pc === 0n ? undefined : guestAddress(pc),
+  };
+}
+
+function pointText(point: PluginPoint): string {
+  switch (point.at) {
+    case "icount":
+      return `icount:${point.icount}`;
+    case "address":
+      return `address:${hex(point.address)}`;
+    case "visit":
+      return `visit:${hex(point.address)}:${point.brctr}:${point.rep}`;
+    default:
+      return point.at;
+  }
+}

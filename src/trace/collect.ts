@@ -1,0 +1,241 @@
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import type { Brctr, Icount } from "../base/units.js";
+import {
+  PluginChannel,
+  type PluginEnd,
+  type PluginPoint,
+  type PluginPosition,
+  type PluginSelection,
+  pluginArguments,
+  pluginChannels,
+} from "../qemu/plugin-channel.js";
+import type { Checkpoint } from "../replay/checkpoint.js";
+import { Session, type SessionOptions } from "../replay/session.js";
+import type { Tape } from "../tape/tape.js";
+import { BranchLogWriter } from "./branch-log-writer.js";
+
+/** From where to where a tape is traced. */
+export interface TraceWindow {
+  readonly start: PluginPoint;
+  readonly end: PluginPoint;
+  readonly selection?: PluginSelection;
+}
+
+export interface CollectOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress" | "trusted"> {
+  /** The built plugin (`buildPlugin`). */
+  readonly plugin: string;
+  /** Where the log goes; none: records are counted only. */
+  readonly output?: string;
+  /** Begin the replay here; it must know its brctr, and not lie behind the window's start. */
+  readonly from?: Checkpoint & { readonly brctr: Brctr };
+  /** Called with the machine paused at or shortly after the window's end, before it is ended. */
+  readonly atEnd?: (session: Session) => Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+/** What was traced. */
+export interface CollectedTrace {
+  readonly start: PluginPosition;
+  readonly end: PluginPosition;
+  readonly records: bigint;
+  /** Bytes of the log file; 0 when records were counted only. */
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+/**
+ * Replays a tape and writes the branch log of a window of it: XenTT's `trace_task`, finished. One pass, from the
+ * tape's beginning or a checkpoint to the window's end.
+ *
+ * @throws `not-reached` when the start or the end never comes, with the nearest visits; `diverged`, `qemu-failed`,
+ *   `inexact`, `disk-full`, `not-writable`, `cancelled`: there is then no file
+ */
+export async function collectTrace(
+  tape: Tape,
+  window: TraceWindow,
+  options: CollectOptions,
+): Promise<CollectedTrace> {
+  const startedAt = performance.now();
+  const { qemu, debug, onProgress, trusted, from, signal } = options;
+  await using session = await Session.create(
+    tape,
+    {
+      ...(qemu && { qemu }),
+      ...(debug && { debug }),
+      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "tracing" }) }),
+      ...(trusted && { trusted }),
+      ...(from && { from }),
+      attach: { extra: pluginArguments(options.plugin) },
+      channels: pluginChannels,
+    },
+    signal,
+  );
+  await session.start(undefined, signal);
+  const channel = new PluginChannel(session.channels);
+  await channel.start(from?.brctr);
+  await channel.openWindow(window.start, window.end, window.selection);
+  const run = new TraceRun(tape, window, session, channel, options);
+  const { end, bytes } = await run.whole();
+  const start = channel.reachedAt("start")!;
+  const reached = channel.reachedAt("end") ?? { icount: end.icount, brctr: end.brctr, pc: undefined };
+  const seconds = (performance.now() - startedAt) / 1000;
+  return { start, end: reached, records: end.records, bytes, seconds };
+}
+
+/** The machine runs, chunks come, and both must end well. */
+class TraceRun {
+  private readonly tape: Tape;
+  private readonly window: TraceWindow;
+  private readonly session: Session;
+  private readonly channel: PluginChannel;
+  private readonly options: CollectOptions;
+  /** Ends the watch over the machine: the window's end was reached, or something failed. */
+  private readonly enough = new AbortController();
+  private streamFailed = false;
+
+  constructor(
+    tape: Tape,
+    window: TraceWindow,
+    session: Session,
+    channel: PluginChannel,
+    options: CollectOptions,
+  ) {
+    this.tape = tape;
+    this.window = window;
+    this.session = session;
+    this.channel = channel;
+    this.options = options;
+  }
+
+  async whole(): Promise<{ end: PluginEnd; bytes: number }> {
+    const stop = () => this.enough.abort();
+    this.options.signal?.addEventListener("abort", stop, { once: true });
+    const written = this.write();
+    const watched = this.watch();
+    written.then(stop, (error) => {
+      this.streamFailed = true;
+      // A stream that breaks off means that QEMU is dying: the watch will say of what.
+      if (!isVmtapeError(error, "qemu-failed")) stop();
+    });
+    const [machine, stream] = await Promise.allSettled([watched, written]);
+    this.options.signal?.removeEventListener("abort", stop);
+    if (machine.status === "rejected") throw machine.reason;
+    if (stream.status === "rejected") throw stream.reason;
+    return stream.value;
+  }
+
+  /** Lets the machine run to the window's end or the tape's. */
+  private async watch(): Promise<void> {
+    const { session, options, channel } = this;
+    const { signal } = this.enough;
+    await session.resume();
+    const ended = await session.follow(signal).then(
+      () => true,
+      (error) => {
+        if (signal.aborted) return false;
+        throw error;
+      },
+    );
+    if (options.signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+    if (this.streamFailed) return; // the guest waits for a reader that is gone: it cannot even pause
+    if (ended) await channel.closeWindow();
+    else await session.pause();
+    await options.atEnd?.(session);
+    if (ended && this.wasMissed()) await this.failMissed();
+  }
+
+  private wasMissed(): boolean {
+    const { channel, window } = this;
+    return (
+      channel.reachedAt("start") === undefined || (window.end.at !== "never" && !channel.reachedAt("end"))
+    );
+  }
+
+  /** The tape is over, and a point was not met: QEMU's exit tells how near it came. */
+  private async failMissed(): Promise<never> {
+    const { channel, session, window, tape } = this;
+    await session.qmp.execute("quit").catch(() => {});
+    await channel.closed;
+    const which = channel.reachedAt("start") ? "end" : "start";
+    const visits = channel.visits(which);
+    const point = window[which];
+    const nearest = [visits?.before, visits?.after].filter((one) => one !== undefined);
+    throw new VmtapeError(
+      "not-reached",
+      `${describePoint(point)} is never reached${missedWhy(which, point, visits?.count)}`,
+      {
+        file: tape.directory,
+        which,
+        visits: visits?.count,
+        nearest: nearest.map(({ brctr, icount }) => ({ brctr, icount })),
+      },
+    );
+  }
+
+  private async write(): Promise<{ end: PluginEnd; bytes: number }> {
+    const { channel, options, window } = this;
+    let writer: BranchLogWriter | undefined;
+    try {
+      const chunks = channel.chunks();
+      for (;;) {
+        const { value, done } = await chunks.next();
+        if (options.output !== undefined)
+          writer ??= await this.begin(options.output, window.selection ?? "all");
+        if (!done) {
+          await writer?.addChunk(value, "the branch plugin's chunk");
+          continue;
+        }
+        const bytes = this.isComplete(value) ? await writer?.finish(endOf(value)) : undefined;
+        return { end: value, bytes: bytes?.bytes ?? 0 };
+      }
+    } finally {
+      await writer?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /** A log whose window was not met must not appear. */
+  private isComplete({ reason }: PluginEnd): boolean {
+    return (
+      this.channel.reachedAt("start") !== undefined && (reason === "window" || this.window.end.at === "never")
+    );
+  }
+
+  private async begin(path: string, selection: PluginSelection): Promise<BranchLogWriter | undefined> {
+    const start = this.channel.reachedAt("start");
+    if (!start) return undefined;
+    const { manifest } = this.tape;
+    return BranchLogWriter.create(path, {
+      tape: manifest.id,
+      qemu: manifest.qemu.fullVersion,
+      selection,
+      startBrctr: Number(start.brctr),
+      startIcount: Number(start.icount),
+    });
+  }
+}
+
+const endOf = ({ brctr, icount }: { brctr: Brctr; icount: Icount }) => ({
+  brctr: Number(brctr),
+  icount: Number(icount),
+});
+
+function describePoint(point: PluginPoint): string {
+  switch (point.at) {
+    case "icount":
+      return `icount ${point.icount}`;
+    case "address":
+      return `0x${point.address.toString(16)}`;
+    case "visit":
+      return `0x${point.address.toString(16)}:${point.brctr}${point.rep > 0n ? `/${point.rep}` : ""}`;
+    default:
+      return point.at;
+  }
+}
+
+function missedWhy(which: "start" | "end", point: PluginPoint, visits = 0n): string {
+  if (point.at === "visit")
+    return visits === 0n
+      ? ": its address is never run"
+      : `: its address is run ${visits} times, but not then`;
+  return which === "end" ? " after the start" : "";
+}
