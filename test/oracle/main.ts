@@ -5,7 +5,7 @@ import { judge } from "./judge.js";
 import { readInterrupts } from "./qemu-interrupts.js";
 import { readDeliveries, replayLogOf } from "./replay-events.js";
 import { type Point, SingleStepper } from "./single-step.js";
-import { evenWindows, merged, placeWindows, troubledWindows } from "./windows.js";
+import { evenWindows, firmwareWindows, merged, placeWindows, troubledWindows } from "./windows.js";
 
 /**
  * The oracle by hand, through `node test/oracle/run.mjs test/oracle/main.ts`:
@@ -53,10 +53,12 @@ async function survey(words: readonly string[]): Promise<void> {
     else log = readFileSync(word, "utf8").trim().split("\n").map(fromJson);
   }
   const interrupts = await readInterrupts(command);
-  const { end } = readDeliveries(replayLogOf(command));
+  const deliveries = readDeliveries(replayLogOf(command));
+  const around = { count, before: 500, after: 2500 };
   const windows = merged([
-    ...troubledWindows(interrupts, { count, before: 500, after: 2500 }),
-    ...evenWindows(end, count * 2, 3000),
+    ...troubledWindows(interrupts, around),
+    ...firmwareWindows(deliveries, interrupts, around),
+    ...evenWindows(deliveries.end, count * 2, 3000),
     ...(places.size > 0 ? await placeWindows(command, places, 3000) : []),
   ]);
   let steps = 0;

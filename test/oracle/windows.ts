@@ -1,4 +1,5 @@
 import type { Interrupt } from "./qemu-interrupts.js";
+import type { Deliveries } from "./replay-events.js";
 import { ReplayProcess } from "./replay-process.js";
 
 /** A stretch of a tape worth single-stepping, and why. Both ends are instruction counts, the last exclusive. */
@@ -23,8 +24,7 @@ const troubles: readonly [name: string, is: (interrupt: Interrupt) => boolean][]
 
 /**
  * Windows around what hurts a branch recorder, found in the tape itself: `count` of each trouble, spread evenly
- * over the run, `before` and `after` instructions around the instant; then the machine's first instructions (the
- * firmware, 16-bit code, system management mode when `deliveries` has one there). Overlapping windows become one.
+ * over the run, `before` and `after` instructions around the instant. Overlapping windows become one.
  */
 export function troubledWindows(
   interrupts: readonly Interrupt[],
@@ -40,6 +40,25 @@ export function troubledWindows(
     }
   }
   return merged(windows);
+}
+
+/**
+ * Windows around what the firmware takes before QEMU reports interrupts, in real mode: its software interrupts and
+ * the system management interrupt, `count` of them.
+ */
+export function firmwareWindows(
+  deliveries: Deliveries,
+  interrupts: readonly Interrupt[],
+  options: { readonly count: number; readonly before: number; readonly after: number },
+): NamedWindow[] {
+  const { count, before, after } = options;
+  const early = deliveries.icounts.subarray(0, deliveries.icounts.length - interrupts.length);
+  return merged(
+    Array.from({ length: Math.min(count, early.length) }, (_, i) => {
+      const icount = early[Math.floor((i * early.length) / Math.min(count, early.length))]!;
+      return { name: "firmware interrupt", from: Math.max(0, icount - before), to: icount + after };
+    }),
+  );
 }
 
 /** `count` windows of `length` instructions, spread evenly over a run of `end` instructions, the first at 0. */
