@@ -111,5 +111,7 @@ cd /
 sync
 [ "$disk" = none ] || umount "$disk"
 say "done, powering off"
+# The kernel's own power-off; the program sleeps a second before it, and is here only for a kernel without sysrq.
+echo o > /proc/sysrq-trigger
 poweroff -f
 `;
