@@ -1,25 +1,23 @@
 import { VmtapeError } from "../base/errors.js";
-import { type BranchBatch, branchKinds } from "./branch.js";
-import {
-  evenOdds,
-  freeSets,
+import { type BranchBatch, branchKinds, isDelivery } from "./branch.js";
+import * as model from "./branch-chunk-model.js";
+import { type ChunkHeader, payloadBytes } from "./branch-log-layout.js";
+import { addressBits, BranchSymbols } from "./branch-symbols.js";
+
+const { evenOdds, freeSets, hashIndex, initialRange, kindTreeBits, lengthTreeBits } = model;
+/** Constants of this file, for V8 folds them into the hot loop, and loads imported ones: a quarter faster. */
+const {
   hashA,
   hashB,
   hashC,
-  hashIndex,
   historyMask,
-  initialRange,
-  kindTreeBits,
   leastRange,
-  lengthTreeBits,
   settled,
   settledShift,
   slotBits,
   swapMargin,
   tableBits,
-} from "./branch-chunk-model.js";
-import { type ChunkHeader, payloadBytes } from "./branch-log-layout.js";
-import { addressBits, BranchSymbols } from "./branch-symbols.js";
+} = model;
 
 /** Symbols decoded in one go before their fields are looked up: small enough to stay in the first cache. */
 const block = 4096;
@@ -53,6 +51,8 @@ export class BranchChunkDecoder {
   private history = 0;
   private last = -1;
   private decoded = 0;
+  /** Were records left out of the chunk? */
+  private sparse = false;
   /** icount and brctr of the last record given out: an array, for a field would be allocated at each change. */
   private readonly counts = new Float64Array(2);
   /** Result of `takeWide` and `takeDistance`. */
@@ -87,6 +87,7 @@ export class BranchChunkDecoder {
     this.history = 0;
     this.last = -1;
     this.decoded = 0;
+    this.sparse = header.lastBrctr - header.firstBrctr + 1 !== header.records;
     this.walked = 0;
     this.walkEnd = 0;
     this.counts[0] = header.firstIcount;
@@ -124,17 +125,21 @@ export class BranchChunkDecoder {
     this.skip(limit, Number.POSITIVE_INFINITY);
   }
 
-  /** Passes over the records whose icount is below `limit`. */
-  skipToIcount(limit: number): void {
-    this.skip(Number.POSITIVE_INFINITY, limit);
+  /**
+   * Passes over the records made before the instant when `executed` instructions had been executed: those with a
+   * lower icount, and the transfer by the last of these instructions. An interrupt or a fault that was delivered
+   * at that count comes after the instant.
+   */
+  skipToIcount(executed: number): void {
+    this.skip(Number.POSITIVE_INFINITY, executed);
   }
 
-  private skip(brctrLimit: number, icountLimit: number): void {
+  private skip(brctrLimit: number, executed: number): void {
     if (this.remaining === 0) return;
     for (;;) {
       if (this.walked === this.walkEnd) this.step();
       const { walk, counts, walkEnd } = this;
-      const { icountStep, brctrGap } = this.symbols;
+      const { icountStep, brctrGap, kind } = this.symbols;
       let at = this.walked;
       let icount = counts[0]!;
       let brctr = counts[1]!;
@@ -142,7 +147,8 @@ export class BranchChunkDecoder {
         const symbol = walk[at]!;
         const nextIcount = icount + icountStep[symbol]!;
         const nextBrctr = brctr + brctrGap[symbol]! + 1;
-        if (nextIcount >= icountLimit || nextBrctr >= brctrLimit) break;
+        if (nextBrctr >= brctrLimit) break;
+        if (nextIcount >= executed && (nextIcount > executed || isDelivery(kind[symbol]!))) break;
         icount = nextIcount;
         brctr = nextBrctr;
       }
@@ -162,34 +168,50 @@ export class BranchChunkDecoder {
     return this.counts[1]! + this.symbols.brctrGap[this.walk[this.walked]!]! + 1;
   }
 
-  /** Looks up the fields of the next `count` symbols of the walk. */
+  /**
+   * Looks up the fields of the next `count` symbols of the walk. The bigints are only moved from one typed array to
+   * another, which V8 does without making any: twice as fast as moving pairs of u32.
+   */
   private give(batch: BranchBatch, count: number): void {
-    const { walk, counts } = this;
-    const { addresses, kind, icountStep, brctrGap } = this.symbols;
-    const { fromWords, toWords, kind: kinds, icount: icounts, brctr: brctrs } = batch;
+    const { walk, counts, walked } = this;
+    const { wideAddresses, kind, icountStep } = this.symbols;
+    const { from, to, kind: kinds, icount: icounts } = batch;
     const start = batch.length;
-    const end = start + count;
     let icount = counts[0]!;
-    let brctr = counts[1]!;
-    for (let from = this.walked, out = start; out < end; from++, out++) {
-      const symbol = walk[from]!;
-      const words = symbol << addressBits;
-      const pair = out << 1;
-      fromWords[pair] = addresses[words]!;
-      fromWords[pair + 1] = addresses[words + 1]!;
-      toWords[pair] = addresses[words + 2]!;
-      toWords[pair + 1] = addresses[words + 3]!;
+    for (let i = 0; i < count; i++) {
+      const symbol = walk[walked + i]!;
+      const out = start + i;
+      from[out] = wideAddresses[symbol << 1]!;
+      to[out] = wideAddresses[(symbol << 1) + 1]!;
       kinds[out] = kind[symbol]!;
       icount += icountStep[symbol]!;
       icounts[out] = icount;
-      brctr += brctrGap[symbol]! + 1;
-      brctrs[out] = brctr;
     }
-    if (start === 0) batch.first = brctrs[0]!;
-    batch.length = end;
-    batch.sparse = brctr - batch.first + 1 !== end;
-    this.walked += count;
     counts[0] = icount;
+    const first = counts[1]! + 1;
+    if (this.sparse || batch.sparse || (start > 0 && first !== batch.first + start)) {
+      this.giveBrctr(batch, count);
+    } else {
+      if (start === 0) batch.first = first;
+      counts[1] = first + count - 1;
+    }
+    batch.length = start + count;
+    this.walked += count;
+  }
+
+  /** The brctr of each record, where they do not just run on. */
+  private giveBrctr(batch: BranchBatch, count: number): void {
+    const { walk, counts, walked } = this;
+    const { brctrGap } = this.symbols;
+    const { brctr: brctrs, length: start } = batch;
+    let brctr = counts[1]!;
+    if (!batch.sparse) for (let i = 0; i < start; i++) brctrs[i] = batch.first + i;
+    for (let i = 0; i < count; i++) {
+      brctr += brctrGap[walk[walked + i]!]! + 1;
+      brctrs[start + i] = brctr;
+    }
+    batch.first = brctrs[0]!;
+    batch.sparse = brctr - batch.first !== start + count - 1;
     counts[1] = brctr;
   }
 

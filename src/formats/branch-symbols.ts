@@ -1,6 +1,6 @@
 import { slotBits, slots } from "./branch-chunk-model.js";
 
-/** Words of a symbol's addresses in `addresses`: from low, from high, to low, to high. */
+/** log2 of the words of a symbol in `addresses`. */
 export const addressBits = 2;
 
 /**
@@ -12,6 +12,8 @@ export class BranchSymbols {
   private capacity = 1 << 10;
   /** from low, from high, to low, to high. */
   addresses = new Uint32Array(this.capacity << addressBits);
+  /** The same bytes: from, to. */
+  wideAddresses = new BigUint64Array(this.addresses.buffer);
   kind = new Uint8Array(this.capacity);
   icountStep = new Float64Array(this.capacity);
   brctrGap = new Float64Array(this.capacity);
@@ -52,6 +54,7 @@ export class BranchSymbols {
   private grow(): void {
     this.capacity *= 2;
     this.addresses = enlarged(this.addresses, new Uint32Array(this.capacity << addressBits));
+    this.wideAddresses = new BigUint64Array(this.addresses.buffer);
     this.kind = enlarged(this.kind, new Uint8Array(this.capacity));
     this.icountStep = enlarged(this.icountStep, new Float64Array(this.capacity));
     this.brctrGap = enlarged(this.brctrGap, new Float64Array(this.capacity));

@@ -46,6 +46,11 @@ export function branchKindName(code: number): BranchKind {
   return branchKinds[code] ?? "unknown";
 }
 
+/** Is it one that comes between instructions or instead of one, so that its icount is that of the instant before it? */
+export function isDelivery(kind: number): boolean {
+  return kind === branchKindCodes.interrupt || kind === branchKindCodes.exception;
+}
+
 /** Records of a batch when nothing else is asked: 25 bytes each. */
 export const defaultBatchSize = 1 << 16;
 

@@ -133,8 +133,8 @@ export class BranchLog implements BranchReader {
     }
     this.failure = undefined;
     if (this.chunks.count > 0) {
-      await this.load(await this.chunks.find("firstIcount", Number(executed)));
-      this.decoder.skipToIcount(Number(executed) + 1);
+      await this.load(await this.chunks.find("firstIcount", Number(executed) - 1));
+      this.decoder.skipToIcount(Number(executed));
       await this.toNextRecord();
     }
     const next = this.decoder.peek();

@@ -74,8 +74,8 @@ export interface BranchReader extends AsyncDisposable {
   /** Puts the cursor at the first record whose brctr is at least this. */
   seek(brctr: bigint | number): Promise<void>;
   /**
-   * Puts the cursor at the first record made after the instant when so many instructions had been executed (its
-   * icount is higher).
+   * Puts the cursor at the first record made after the instant when so many instructions had been executed. An
+   * interrupt or fault delivered at exactly that count comes after the instant.
    *
    * @returns the brctr of that instant
    * @throws `unsupported` on a file that tells no icounts

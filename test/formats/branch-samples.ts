@@ -15,6 +15,12 @@ export function recordsOf(batch: BranchBatch): BranchRecord[] {
   return Array.from({ length: batch.length }, (_, index) => batch.record(index));
 }
 
+/** Was a record made before the instant when so many instructions had been executed? */
+export function isBefore({ icount: made, kind }: BranchRecord, executed: bigint | number): boolean {
+  const delivered = kind === "interrupt" || kind === "exception";
+  return delivered ? made! < executed : made! <= executed;
+}
+
 const address = fc.oneof(
   fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   fc.constantFrom(0n, 1n, 0xfffffff0n, 0x7fffffffffffn, 0xffffffff81000000n, 2n ** 64n - 1n),
