@@ -6,7 +6,7 @@ import { printable, toJson } from "./output.js";
 export const interruptedExitCode = 130;
 
 /** Exit code by class of error. */
-const exitCodes: Record<ErrorClass, number> = {
+export const exitCodes: Record<ErrorClass, number> = {
   no: 1,
   input: 2,
   machine: 3,

@@ -5,7 +5,7 @@ import type { Recording } from "../tape/recording.js";
 import type { Tape } from "../tape/tape.js";
 import { beginning, isInBackground, reportStarted, startInBackground } from "./background.js";
 import { tapeFacts, tapeJson } from "./describe-tape.js";
-import { interruptedExitCode } from "./failure.js";
+import { exitCodes, interruptedExitCode } from "./failure.js";
 import {
   debugSink,
   placesOf,
@@ -253,10 +253,13 @@ function forwardInput(recording: Recording): void {
 }
 
 function printResult(tape: Tape, flags: RecordFlags): void {
-  if (flags.json) {
-    say(toJson(tapeJson(tape, undefined)));
-    return;
+  if (flags.json) say(toJson(tapeJson(tape, undefined)));
+  else {
+    if (flags.console) say();
+    sayFacts(tapeFacts(tape));
   }
-  if (flags.console) say();
-  sayFacts(tapeFacts(tape));
+  if (tape.end.cause === "disk-full") {
+    note(`vmtape: the disk was nearly full, so the recording was ended; its tape replays to there`);
+    process.exitCode = exitCodes.machine;
+  }
 }

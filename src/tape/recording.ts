@@ -1,13 +1,13 @@
-import { open, statfs } from "node:fs/promises";
-import { fileError, isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { statfs } from "node:fs/promises";
+import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
 import type { DebugSink } from "../base/log.js";
 import type { ProgressSink } from "../base/progress.js";
 import type { Scope } from "../base/scope.js";
 import type { EndCause, Manifest } from "../formats/manifest.js";
 import { dialectFor, type ShutdownCause } from "../formats/replay-log-dialect.js";
 import { connectMonitor, describeEnd } from "../qemu/connect.js";
-import { machineArguments, quote } from "../qemu/machine.js";
-import { consoleFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
+import { machineArguments } from "../qemu/machine.js";
+import { monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
 import { hashState, type StateHash } from "../qemu/state-hash.js";
 import { ConsoleCast } from "./console-cast.js";
@@ -16,6 +16,7 @@ import type { Places } from "./home.js";
 import type { TapeLayout } from "./layout.js";
 import { neededSpace, type PreparedTape, prepareTape } from "./prepare.js";
 import type { RecordOptions } from "./record-options.js";
+import { RecordedConsole } from "./recorded-console.js";
 import { sealLog } from "./seal.js";
 import { describeFile } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
@@ -81,6 +82,7 @@ export class Recording {
   private readonly discard: () => Promise<void>;
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
+  private readonly console: RecordedConsole;
   private readonly witnesses: StateHash[] = [];
   private readonly startedAt = performance.now();
   private readonly consoleSinks = new Set<(bytes: Uint8Array) => void>();
@@ -96,7 +98,7 @@ export class Recording {
     prepared: PreparedTape,
     options: RecordOptions,
     hooks: RecordHooks,
-    running: { scope: Scope; qemu: QemuProcess; qmp: Qmp },
+    running: { scope: Scope; qemu: QemuProcess; qmp: Qmp; console: RecordedConsole },
   ) {
     this.layout = prepared.layout;
     this.manifest = prepared.manifest;
@@ -106,6 +108,7 @@ export class Recording {
     this.discard = prepared.discard;
     this.qemu = running.qemu;
     this.qmp = running.qmp;
+    this.console = running.console;
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
     this.done = this.watch();
     this.done.catch(() => {}); // whoever awaits it sees the error
@@ -122,6 +125,7 @@ export class Recording {
     let began = false;
     scope.defer(() => (began ? undefined : prepared.discard()));
     const control = scope.own(await ControlServer.listen(places, layout.directory));
+    const console = scope.own(await RecordedConsole.make(places, layout.directory, layout.console));
     let failed: (() => void) | undefined;
     let logFailed = false;
     const machine = new Tape(layout.directory, prepared.manifest, "recording").machine;
@@ -133,7 +137,7 @@ export class Recording {
         log: layout.log,
         disks: "written",
         hostForwards: options.network.hostForwards,
-        console: `socket,fd=${consoleFd},logfile=${quote(layout.console)}`,
+        console: console.device,
         monitors: [`socket,fd=${monitorFd}`],
       },
     );
@@ -150,8 +154,9 @@ export class Recording {
       }),
     );
     const qmp = await connectMonitor(qemu, hooks.signal);
+    await console.connect();
     began = true;
-    const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp });
+    const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp, console });
     failed = () => recording.failLog();
     if (logFailed) recording.failLog();
     control.serve(recording);
@@ -160,10 +165,7 @@ export class Recording {
 
   /** Sends bytes to the guest's serial console, as if typed. Resolves when QEMU has taken them, or has ended. */
   type(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.qemu.console.writable) this.qemu.console.write(bytes, () => resolve());
-      else resolve();
-    });
+    return this.console.type(bytes);
   }
 
   /** Calls `sink` with everything the guest prints from now on, until the returned function is called. */
@@ -199,7 +201,9 @@ export class Recording {
   private async watch(): Promise<Tape> {
     await using _owned = { [Symbol.asyncDispose]: () => this.scope[Symbol.asyncDispose]() };
     const shutdown = this.watchShutdown();
-    const cast = await this.watchConsole();
+    const cast = await ConsoleCast.create(this.layout.consoleCast, this.manifest.created);
+    const printing = this.watchConsole(cast);
+    printing.catch(() => {}); // thrown where it is awaited
     const timers = this.startTimers();
     const onAbort = () => void this.stop();
     this.hooks.signal?.addEventListener("abort", onAbort, { once: true });
@@ -208,6 +212,8 @@ export class Recording {
     try {
       end = await this.qemu.ended;
       await this.witnessing; // it writes the manifest, too
+      this.console.end();
+      await printing;
     } finally {
       for (const timer of timers) clearInterval(timer);
       this.hooks.signal?.removeEventListener("abort", onAbort);
@@ -228,16 +234,14 @@ export class Recording {
     return () => reason;
   }
 
-  private async watchConsole(): Promise<ConsoleCast> {
-    const cast = await ConsoleCast.create(this.layout.consoleCast, this.manifest.created);
+  private watchConsole(cast: ConsoleCast): Promise<void> {
     let tail = "";
-    this.qemu.console.on("data", (bytes: Buffer) => {
+    return this.console.follow((bytes) => {
       cast.add((performance.now() - this.startedAt) / 1000, bytes);
       for (const sink of this.consoleSinks) sink(bytes);
       tail = (tail + bytes.toString("latin1")).slice(-4096);
       if (!this.panicked && tail.includes("Kernel panic - not syncing")) this.notePanic();
     });
-    return cast;
   }
 
   private notePanic(): void {
@@ -332,7 +336,6 @@ export class Recording {
       await this.discard();
       throw new VmtapeError("cancelled", "stopped before the guest's first instruction: there is no tape");
     }
-    await touch(layout.console);
     const [log, console] = await Promise.all([describeFile(layout.log), describeFile(layout.console)]);
     const end = Number(sealed.end);
     const manifest: Manifest = {
@@ -360,13 +363,5 @@ export class Recording {
     if (reason === "guest-reset") return "reboot";
     if (reason === "guest-panic") return "panic";
     return "stopped";
-  }
-}
-
-async function touch(path: string): Promise<void> {
-  try {
-    await (await open(path, "a", 0o600)).close();
-  } catch (error) {
-    throw fileError(error, path, "writing");
   }
 }
