@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { buildAddressIndex, indexedSymbolAt } from "../../src/symbols/address-index.js";
 import {
   IntervalBuilder,
   type IntervalMap,
@@ -33,6 +34,33 @@ it("finds the interval of an address", () => {
         addresses.map((key) => slowSymbolAt(map, key)),
       );
     }),
+  );
+});
+
+it("finds the same with an index, near and far", () => {
+  // Steps of 300 kB, so that some starts share a page's neighbourhood and some are clusters apart.
+  const anyWideMap = fc
+    .array(fc.tuple(fc.integer({ min: 0, max: 40 }), fc.nat(9000), fc.integer({ min: -1, max: 5 })), {
+      maxLength: 30,
+    })
+    .map((steps): IntervalMap => {
+      const builder = new IntervalBuilder();
+      const starts = steps.map(
+        ([step, more, symbol]) => [step * 300_000 - 4_000_000 + more, symbol] as const,
+      );
+      for (const [start, symbol] of starts.sort(([a], [b]) => a - b)) builder.from(start, symbol);
+      return builder.build();
+    });
+  fc.assert(
+    fc.property(anyWideMap, fc.array(fc.integer({ min: -5_000_000, max: 9_000_000 })), (map, far) => {
+      const index = buildAddressIndex(map);
+      const near = Array.from(map.starts).flatMap((start) => [start - 1, start, start + 1, start + 4096]);
+      const keys = [...near, ...far];
+      expect(keys.map((key) => indexedSymbolAt(index, key))).toEqual(
+        keys.map((key) => slowSymbolAt(map, key)),
+      );
+    }),
+    { numRuns: 300 },
   );
 });
 
