@@ -8,10 +8,10 @@
 
 main:   begin
 
-        /* Into the middle: b8 eb 05 90 90 is `movl`, but from its second byte `jmp`. */
+        /* Into the middle: b8 eb 07 90 90 is `movl`, but from its second byte `jmp`. */
         xorl    %ecx, %ecx
 outer:  .byte   0xb8
-inner:  .byte   0xeb, 0x05, 0x90, 0x90
+inner:  .byte   0xeb, 0x07, 0x90, 0x90
         incl    %ecx
 hop:    jmp     inner
         nop
