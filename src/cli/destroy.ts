@@ -19,7 +19,7 @@ export function destroyCommand(): Command {
           const client = await ControlClient.connect(places, directory);
           await client?.stop().catch(() => {}); // however it ended: it is removed
         }
-        await destroyTape(directory, name);
+        await destroyTape(directory, name, places);
         if (options.json) say(toJson({ destroyed: name, dir: directory }));
         else note(`destroyed ${name}`);
       }),

@@ -18,6 +18,7 @@ export async function openForReplay(
   const { repairTape } = await import("../tape/repair.js");
   const repaired = await repairTape(tape.directory, {
     qemu: qemuCandidates(options),
+    places,
     ...(signal && { signal }),
   });
   note(`repaired ${name}: it replays to icount ${repaired.end.icount}`);

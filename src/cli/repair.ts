@@ -13,9 +13,14 @@ export function repairCommand(): Command {
           import("../tape/tape.js"),
           import("../tape/repair.js"),
         ]);
-        const before = await Tape.open(placesOf(options), name, options.dir);
+        const places = placesOf(options);
+        const before = await Tape.open(places, name, options.dir);
         if (before.state === "complete") note(`${name} is complete: there is nothing to repair`);
-        const tape = await repairTape(before.directory, { qemu: qemuCandidates(options), signal });
+        const tape = await repairTape(before.directory, {
+          qemu: qemuCandidates(options),
+          signal,
+          places,
+        });
         if (options.json) return say(toJson(tapeJson(tape, undefined)));
         sayFacts({
           ...tapeFacts(tape),

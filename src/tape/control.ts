@@ -24,6 +24,11 @@ const patienceMs = 5000;
 
 const socketPath = (places: Places, directory: string) => `${socketStem(places, directory)}.record`;
 
+/** Removes the socket of a recorder that was killed. Whoever calls holds the tape's lock. */
+export async function removeDeadSocket(places: Places, directory: string): Promise<void> {
+  await rm(socketPath(places, directory), { force: true });
+}
+
 export class ControlServer implements AsyncDisposable {
   private readonly server: Server;
   private readonly path: string;
@@ -49,7 +54,7 @@ export class ControlServer implements AsyncDisposable {
   static async listen(places: Places, directory: string): Promise<ControlServer> {
     await makeRuntimeDirectory(places);
     const path = socketPath(places, directory);
-    await rm(path, { force: true });
+    await removeDeadSocket(places, directory);
     const server = createServer();
     const control = new ControlServer(server, path);
     server.on("connection", (socket) => control.hear(socket));

@@ -9,6 +9,8 @@ import { planRepair, repairedTail, repairHeader } from "../formats/replay-log-re
 import { chooseQemu } from "../qemu/choose.js";
 import { machineArguments, quote } from "../qemu/machine.js";
 import { QemuProcess } from "../qemu/process.js";
+import { removeDeadSocket } from "./control.js";
+import type { Places } from "./home.js";
 import type { TapeLayout } from "./layout.js";
 import { FileLock } from "./lock.js";
 import { sealLog } from "./seal.js";
@@ -19,6 +21,8 @@ export interface RepairOptions {
   /** QEMU programs to look for the recording build in, when the console must be printed again. */
   readonly qemu?: readonly string[];
   readonly signal?: AbortSignal;
+  /** Where a killed recorder may have left its socket. */
+  readonly places?: Places;
 }
 
 /**
@@ -32,6 +36,7 @@ export async function repairTape(directory: string, options: RepairOptions = {})
   if (before.state === "complete") return before;
   const { layout } = before;
   await using _lock = await FileLock.take(layout.lock, `tape '${before.name}' is being recorded`);
+  if (options.places) await removeDeadSocket(options.places, directory);
   const { manifest } = await Tape.openDirectory(directory); // it may have been completed meanwhile
   if (manifest.end) return new Tape(directory, manifest, "complete");
   const log = `${layout.log}.new`;

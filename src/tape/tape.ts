@@ -11,6 +11,7 @@ import {
   type ManifestEnd,
 } from "../formats/manifest.js";
 import type { Machine } from "../qemu/machine.js";
+import { removeDeadSocket } from "./control.js";
 import { type Places, tapeDirectory } from "./home.js";
 import { TapeLayout } from "./layout.js";
 import { FileLock } from "./lock.js";
@@ -160,9 +161,14 @@ export function newTapeId(): string {
 /**
  * Removes a tape: exactly the files a tape consists of, then its directory.
  *
+ * @param places where a killed recorder may have left its socket
  * @throws `tape-busy` when it is being written; `no-such-tape`; `bad-file` when foreign files are left over
  */
-export async function destroyTape(directory: string, name = basename(directory)): Promise<void> {
+export async function destroyTape(
+  directory: string,
+  name = basename(directory),
+  places?: Places,
+): Promise<void> {
   const layout = new TapeLayout(directory);
   const [manifest, lockFile] = await Promise.all(
     [layout.manifest, layout.lock].map((path) => lstat(path).catch(() => undefined)),
@@ -173,6 +179,7 @@ export async function destroyTape(directory: string, name = basename(directory))
     });
   }
   await using _lock = await FileLock.take(layout.lock, `tape '${name}' is in use: stop its recording first`);
+  if (places) await removeDeadSocket(places, directory);
   try {
     // The manifest goes first: from then on the tape is gone, however far the rest gets.
     for (const path of layout.everything()) await rm(path, { recursive: true, force: true });
