@@ -157,9 +157,10 @@ async function benchPeers(program: string, table: SymbolTable): Promise<void> {
     }
     // Aliases differ from tool to tool: a name of the same address agrees. What no symbol covers we do not name,
     // and some tools give to the symbol before it; others have no names for jump stubs.
-    const named = names.flatMap((located, i) =>
-      located ? [{ located, theirs: lines[i * linesEach] ?? "" }] : [],
-    );
+    const named = names.flatMap((located, i) => {
+      const theirs = lines[i * linesEach] ?? "??";
+      return located && theirs !== "??" ? [{ located, theirs }] : [];
+    });
     const other = named.filter(
       ({ located, theirs }) =>
         theirs !== located.name && !symbols.find(theirs).some(({ address }) => address === located.start),
