@@ -6,6 +6,7 @@ import { demoCommand } from "./demo.js";
 import { destroyCommand } from "./destroy.js";
 import { doctorCommand } from "./doctor.js";
 import { guestCommand } from "./guest.js";
+import { indexCommand } from "./index-tape.js";
 import { infoCommand } from "./info.js";
 import { listCommand } from "./list.js";
 import { logCommand } from "./log.js";
@@ -14,6 +15,7 @@ import { repairCommand } from "./repair.js";
 import { replayCommand } from "./replay.js";
 import { runProgram } from "./run.js";
 import { stopCommand } from "./stop.js";
+import { traceCommand } from "./trace.js";
 import { verifyCommand } from "./verify.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -46,6 +48,8 @@ for (const command of [
   verifyCommand(),
   repairCommand(),
   logCommand(),
+  indexCommand(),
+  traceCommand(),
 ]) {
   program.addCommand(command);
 }

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isVmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { GuestRam } from "../qemu/ram.js";
 import type { Session } from "../replay/session.js";
@@ -8,6 +8,7 @@ import type { KernelPlacement } from "../symbols/kaslr.js";
 import { type KernelSymbols, loadKernelSymbols } from "../symbols/kernel-symbols.js";
 import { loadInitramfsSources, loadSymbolSource } from "../symbols/load-source.js";
 import { readModules } from "../symbols/modules.js";
+import { formatName } from "../symbols/symbol-format.js";
 import { type SymbolSource, Symbols } from "../symbols/symbols.js";
 import { readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
@@ -64,6 +65,25 @@ export class TapeSymbols {
     const all = new TapeSymbols(tape, options.cache, symbols, kernel, place);
     await all.addModules(await all.rememberedModules());
     return all;
+  }
+
+  /**
+   * The address of a symbol; of several of one name, that of the source that answers first.
+   *
+   * @throws `not-found` with the nearest names
+   */
+  addressOf(name: string): bigint {
+    const [found] = this.symbols.find(name);
+    if (found) return found.address;
+    const nearest = this.symbols.nearestNames(name, 5);
+    const hint = nearest.length > 0 ? `; there are ${nearest.join(", ")}` : "";
+    throw new VmtapeError("not-found", `no symbol is named '${name}'${hint}`, { got: name, nearest });
+  }
+
+  /** `name+offset` of an address, or undefined. */
+  describe(address: bigint): string | undefined {
+    const located = this.symbols.lookup(address);
+    return located && formatName(located);
   }
 
   /** Reads the modules loaded now in a paused session, and remembers them for the tape. */

@@ -339,7 +339,7 @@ export class Session implements AsyncDisposable {
         }
         await this.nudge(until.untilEnd && !events.running ? pausedLookMs : nudgeMs);
       }
-      return await this.settle(events.shutdown);
+      return await this.settle(events.shutdown, until.target);
     } finally {
       events.dispose();
     }
@@ -364,7 +364,7 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  private async settle(shutdown: boolean): Promise<Stop> {
+  private async settle(shutdown: boolean, target: Icount): Promise<Stop> {
     const { qemu } = this.running();
     if (!qemu.running) {
       const end = await qemu.ended;
@@ -390,9 +390,8 @@ export class Session implements AsyncDisposable {
       return { at: this.tape.end.at, why: "end" };
     }
     this.current = "paused";
-    const state = await this.qmp.runState();
     const at = await this.position();
-    return { at, why: state === "debug" ? "break" : "paused" };
+    return { at, why: at === target ? "break" : "paused" };
   }
 
   private throwIfStalled(ms: number): void {

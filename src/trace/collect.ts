@@ -1,5 +1,5 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import type { Brctr, Icount } from "../base/units.js";
+import { type Brctr, hex, type Icount } from "../base/units.js";
 import {
   PluginChannel,
   type PluginEnd,
@@ -77,6 +77,12 @@ export async function collectTrace(
   const run = new TraceRun(tape, window, session, channel, options);
   const { end, bytes } = await run.whole();
   const start = channel.reachedAt("start")!;
+  if (end.icount < start.icount) {
+    throw new VmtapeError(
+      "not-reached",
+      `the end (${describePoint(window.end)}) comes before the start at @${start.icount}`,
+    );
+  }
   const reached = channel.reachedAt("end") ?? { icount: end.icount, brctr: end.brctr, pc: undefined };
   const seconds = (performance.now() - startedAt) / 1000;
   return { start, end: reached, records: end.records, bytes, seconds };
@@ -160,9 +166,11 @@ class TraceRun {
     const visits = channel.visits(which);
     const point = window[which];
     const nearest = [visits?.before, visits?.after].filter((one) => one !== undefined);
+    const places = nearest.map(({ brctr, icount }) => `${placeOf(point)}:${brctr} @${icount}`);
+    const hint = places.length > 0 ? `; the nearest visits: ${places.join(" and ")}` : "";
     throw new VmtapeError(
       "not-reached",
-      `${describePoint(point)} is never reached${missedWhy(which, point, visits?.count)}`,
+      `${describePoint(point)} is never reached${missedWhy(which, point, visits?.count)}${hint}`,
       {
         file: tape.directory,
         which,
@@ -194,7 +202,7 @@ class TraceRun {
   }
 
   /** A log whose window was not met must not appear. */
-  private isComplete({ reason }: PluginEnd): boolean {
+  private isComplete({ reason, icount }: PluginEnd): boolean {
     return (
       this.channel.reachedAt("start") !== undefined && (reason === "window" || this.window.end.at === "never")
     );
@@ -224,12 +232,16 @@ function describePoint(point: PluginPoint): string {
     case "icount":
       return `icount ${point.icount}`;
     case "address":
-      return `0x${point.address.toString(16)}`;
+      return placeOf(point);
     case "visit":
-      return `0x${point.address.toString(16)}:${point.brctr}${point.rep > 0n ? `/${point.rep}` : ""}`;
+      return `${placeOf(point)}:${point.brctr}${point.rep > 0n ? `/${point.rep}` : ""}`;
     default:
       return point.at;
   }
+}
+
+function placeOf(point: PluginPoint): string {
+  return "address" in point ? hex(point.address) : point.at;
 }
 
 function missedWhy(which: "start" | "end", point: PluginPoint, visits = 0n): string {

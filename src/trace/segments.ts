@@ -1,0 +1,160 @@
+import { rm } from "node:fs/promises";
+import type { ProgressSink } from "../base/progress.js";
+import type { Icount } from "../base/units.js";
+import { chooseQemu } from "../qemu/choose.js";
+import type { PluginPoint } from "../qemu/plugin-channel.js";
+import { checkTape } from "../replay/check-tape.js";
+import { type CountedCheckpoint, countedCheckpoints } from "../replay/index-tape.js";
+import type { Tape } from "../tape/tape.js";
+import { type CollectedTrace, type CollectOptions, collectTrace, type TraceWindow } from "./collect.js";
+import { joinBranchLogs } from "./join-logs.js";
+
+export interface SegmentOptions extends Omit<CollectOptions, "from" | "trusted"> {
+  /** The tape's cache (`tapeCache`), where checkpoints lie. */
+  readonly cache: string;
+  /** How many segments may be traced side by side. */
+  readonly jobs: number;
+}
+
+/** One segment of a window: where its replay starts, and what it logs. */
+interface Segment {
+  readonly window: TraceWindow;
+  readonly from: CountedCheckpoint | undefined;
+  /** Instructions it replays, for progress. */
+  readonly instructions: number;
+}
+
+/**
+ * Traces a window with what checkpoints there are: from the one nearest to its start, and with several jobs cut at
+ * others into segments that are traced side by side and joined. The file is the same, byte for byte.
+ *
+ * @throws as `collectTrace`
+ */
+export async function traceWindow(
+  tape: Tape,
+  window: TraceWindow,
+  options: SegmentOptions,
+): Promise<CollectedTrace> {
+  const { cache, jobs, signal, qemu } = options;
+  await checkTape(tape, signal);
+  const checkpoints = await countedCheckpoints(cache, { build: await chooseQemu(tape.manifest.qemu, qemu) });
+  const segments = cut(tape, window, checkpoints, options.output === undefined ? 1 : jobs);
+  const [only] = segments;
+  if (segments.length === 1 && only) {
+    return collectTrace(tape, only.window, {
+      ...options,
+      trusted: true,
+      ...(only.from && { from: only.from }),
+    });
+  }
+  return traceSideBySide(tape, segments, options);
+}
+
+async function traceSideBySide(tape: Tape, segments: readonly Segment[], options: SegmentOptions) {
+  const startedAt = performance.now();
+  const output = options.output!;
+  const parts = segments.map((_, i) => `${output}.segment-${i}-${process.pid}`);
+  const stop = new AbortController();
+  const abort = () => stop.abort();
+  options.signal?.addEventListener("abort", abort, { once: true });
+  const progress = sumProgress(segments, options.onProgress);
+  try {
+    const traces = await Promise.all(
+      segments.map(({ window, from }, i) =>
+        collectTrace(tape, window, {
+          ...options,
+          output: parts[i]!,
+          trusted: true,
+          signal: stop.signal,
+          ...(from && { from }),
+          ...(progress && { onProgress: progress(i) }),
+          ...(i < segments.length - 1 && { atEnd: async () => {} }),
+        }).catch((error) => {
+          abort(); // one that fails ends the others
+          throw error;
+        }),
+      ),
+    );
+    const { bytes } = await joinBranchLogs(parts, output, options.signal ? { signal: options.signal } : {});
+    return {
+      start: traces[0]!.start,
+      end: traces.at(-1)!.end,
+      records: traces.reduce((sum, { records }) => sum + records, 0n),
+      bytes,
+      seconds: (performance.now() - startedAt) / 1000,
+    };
+  } finally {
+    options.signal?.removeEventListener("abort", abort);
+    await Promise.all(parts.map((part) => rm(part, { force: true })));
+  }
+}
+
+/** Cuts at the checkpoints nearest to equal shares. A window whose ends are not icounts stays whole. */
+function cut(
+  tape: Tape,
+  window: TraceWindow,
+  checkpoints: readonly CountedCheckpoint[],
+  jobs: number,
+): Segment[] {
+  const start = icountOf(window.start, tape);
+  const end = icountOf(window.end, tape);
+  const before = checkpoints.filter((one) => start !== undefined && one.icount <= start).at(-1);
+  const whole = { window: begin(window, start, before), from: before, instructions: 0 };
+  if (start === undefined || end === undefined || jobs < 2) return [whole];
+  const cuts = chooseCuts(start, end, checkpoints, jobs);
+  const bounds = [start, ...cuts.map((one) => one.icount), end];
+  return bounds.slice(0, -1).map((low, i) => {
+    const isLast = i === bounds.length - 2;
+    const from = i === 0 ? before : cuts[i - 1];
+    const until: PluginPoint = isLast ? window.end : { at: "icount", icount: bounds[i + 1]! };
+    return {
+      window: begin({ ...window, end: until }, low, from),
+      from,
+      instructions: Number(bounds[i + 1]! - (from?.icount ?? 0n)),
+    };
+  });
+}
+
+/** The start of a segment: at once when its replay starts there. */
+function begin(
+  window: TraceWindow,
+  start: Icount | undefined,
+  from: CountedCheckpoint | undefined,
+): TraceWindow {
+  if (start === undefined) return window;
+  return {
+    ...window,
+    start: start === (from?.icount ?? 0n) ? { at: "now" } : { at: "icount", icount: start },
+  };
+}
+
+function chooseCuts(start: Icount, end: Icount, checkpoints: readonly CountedCheckpoint[], jobs: number) {
+  const inside = checkpoints.filter((one) => one.icount > start && one.icount < end);
+  const chosen = new Set<CountedCheckpoint>();
+  for (let job = 1; job < jobs; job++) {
+    const wanted = Number(start) + (Number(end - start) * job) / jobs;
+    const [nearest] = [...inside].sort(
+      (a, b) => Math.abs(Number(a.icount) - wanted) - Math.abs(Number(b.icount) - wanted),
+    );
+    if (nearest) chosen.add(nearest);
+  }
+  return [...chosen].sort((a, b) => (a.icount < b.icount ? -1 : 1));
+}
+
+function icountOf(point: PluginPoint, tape: Tape): Icount | undefined {
+  if (point.at === "icount") return point.icount;
+  if (point.at === "now") return 0n as Icount;
+  return point.at === "never" ? tape.end.at : undefined;
+}
+
+/** One report for all segments: instructions replayed of those to replay. */
+function sumProgress(segments: readonly Segment[], sink: ProgressSink | undefined) {
+  if (!sink) return undefined;
+  const total = segments.reduce((sum, { instructions }) => sum + instructions, 0);
+  const done = new Float64Array(segments.length);
+  return (index: number): ProgressSink =>
+    (report) => {
+      done[index] = report.done - Number(segments[index]!.from?.icount ?? 0n);
+      sink({ ...report, done: done.reduce((sum, part) => sum + part, 0), total });
+    };
+}
