@@ -1,1 +1,99 @@
-export { isVmtapeError, VmtapeError } from "./base/errors.js";
+/**
+ * vmtape as a library: the same calls the command line is made of. They neither print nor exit; every failure is a
+ * {@link VmtapeError} with a stable code; `AbortSignal` cancels what takes long.
+ *
+ * ```ts
+ * import { defaultRecordOptions, makeGuest, placesFrom, record, Session, verifyTape } from "vmtape";
+ *
+ * const places = placesFrom(process.env);
+ * const guest = await makeGuest({ cacheDir: places.cache });
+ * const recording = await record(places, { ...(await defaultRecordOptions("boot")), ...guest });
+ * const tape = await recording.done;
+ * await using session = await Session.create(tape);
+ * await session.start(icount(1_000_000n)); // paused there
+ * const report = await verifyTape(tape);
+ * ```
+ */
+
+// Facts that every call deals in.
+export { type ByteSource, bytesSource, type FileSource, openFileSource } from "./base/byte-source.js";
+export {
+  type ErrorClass,
+  type ErrorCode,
+  type ErrorFacts,
+  errorClasses,
+  isVmtapeError,
+  VmtapeError,
+} from "./base/errors.js";
+export type { DebugSink } from "./base/log.js";
+export type { ProgressReport, ProgressSink } from "./base/progress.js";
+export {
+  type Brctr,
+  brctr,
+  type GuestAddress,
+  guestAddress,
+  type Icount,
+  icount,
+  type PhysicalAddress,
+  physicalAddress,
+} from "./base/units.js";
+
+// What a tape says of itself.
+export type { EndCause, Manifest, ManifestEnd, StoredFile, SymbolFile } from "./formats/manifest.js";
+
+// The replay log.
+export {
+  dialect71,
+  dialect72,
+  dialectFor,
+  type ReplayLogDialect,
+  type ShutdownCause,
+} from "./formats/replay-log-dialect.js";
+export { encodeLogHeader, ReplayLogEncoder } from "./formats/replay-log-encoder.js";
+export type { EventBody, ReplayEvent } from "./formats/replay-log-event.js";
+export { type EventKind, eventKinds } from "./formats/replay-log-layout.js";
+export { guessDialect, parseKinds, readEventLists, readReplayLog } from "./formats/replay-log-reader.js";
+export { type LogSummary, summarizeLog } from "./formats/replay-log-summary.js";
+export { eventToJson, formatEvent } from "./formats/replay-log-text.js";
+
+// Guests and QEMU.
+export { type Addition, parseAddition } from "./guest/addition.js";
+export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
+export { inspectQemu, type QemuBuild } from "./qemu/build.js";
+export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
+export type { StateHash } from "./qemu/state-hash.js";
+
+// Replays.
+export { checkTape } from "./replay/check-tape.js";
+export { type ConsolePiece, consolePieces } from "./replay/console-position.js";
+export type { Divergence } from "./replay/divergence.js";
+export { plainReplayCommand } from "./replay/plain-command.js";
+export {
+  comparePositions,
+  formatPosition,
+  formatWritten,
+  type Position,
+  parsePosition,
+  type Visit,
+  type WrittenPosition,
+} from "./replay/position.js";
+export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session.js";
+export { type VerifiedState, type VerifyOptions, type VerifyReport, verifyTape } from "./replay/verify.js";
+
+// Recordings and tapes.
+export { ControlClient } from "./tape/control.js";
+export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from "./tape/home.js";
+export { TapeLayout } from "./tape/layout.js";
+export {
+  type DiskChoice,
+  defaultRecordOptions,
+  parseDisk,
+  parseMemoryMB,
+  parseSymbols,
+  type RecordOptions,
+  recordDefaults,
+  type SymbolChoice,
+} from "./tape/record-options.js";
+export { type RecordHooks, type Recording, record, type StopReason } from "./tape/recording.js";
+export { type RepairOptions, repairTape } from "./tape/repair.js";
+export { destroyTape, Tape, type TapeState } from "./tape/tape.js";

@@ -3,7 +3,7 @@ import { VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
 import { type KernelKind, kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { decodeQcow2Head, isQcow2, qcow2HeadBytes } from "../formats/qcow2.js";
-import type { QemuBuild } from "../qemu/build.js";
+import { inspectQemu, type QemuBuild } from "../qemu/build.js";
 import type { NetworkChoice } from "../qemu/network.js";
 import { readHead } from "./store.js";
 
@@ -44,6 +44,16 @@ export interface RecordOptions {
 
 /** What a user gets who names nothing. 256 MB boots a stock Debian kernel with a small initramfs. */
 export const recordDefaults = { memoryMB: 256, cpu: "qemu64" } as const;
+
+/**
+ * Options with every default: this host's QEMU, 256 MB, no disks, no network. Add at least a `kernel`.
+ *
+ * @throws `missing-tool`, `wrong-qemu`
+ */
+export async function defaultRecordOptions(name: string): Promise<Omit<RecordOptions, "kernel">> {
+  const network: NetworkChoice = { network: "none", hostForwards: [] };
+  return { name, qemu: await inspectQemu(), append: "", ...recordDefaults, disks: [], network, symbols: [] };
+}
 
 /**
  * Reads a memory size in megabytes.
