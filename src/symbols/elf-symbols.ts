@@ -244,9 +244,9 @@ const globalCodeKinds: ReadonlySet<number> = new Set([..."TWu"].map((letter) => 
 
 /** The letter `nm` prints: t text, d data, b no bytes, r read-only, n other; upper case when global. */
 function kindOf(type: number, binding: number, section: ElfSection | undefined): number {
+  if (type === symbolType.ifunc) return "i".charCodeAt(0);
   if (binding === symbolBinding.weak) return (type === symbolType.object ? "V" : "W").charCodeAt(0);
   if (binding === symbolBinding.unique) return "u".charCodeAt(0);
-  if (type === symbolType.ifunc) return "i".charCodeAt(0);
   const letter =
     section === undefined
       ? "a"

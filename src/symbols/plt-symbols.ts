@@ -23,6 +23,8 @@ const bndPrefix = 0xf2;
 const relocationSize = 24;
 /** R_X86_64_GLOB_DAT and R_X86_64_JUMP_SLOT. */
 const slotRelocations: readonly number[] = [6, 7];
+/** R_X86_64_IRELATIVE: the slot has no name, only the address of a function that chooses what goes in. */
+const indirectRelocation = 37;
 
 /** The stubs of a 64-bit x86 file; none for other machines, and fewer for a damaged file. */
 export function pltSymbols(elf: ElfFile): PltSymbol[] {
@@ -93,7 +95,12 @@ function addSlots(
   const table = viewOf(elf.contents(symbols));
   const at = elf.layout.symbol;
   for (let offset = 0; offset + relocationSize <= relocations.byteLength; offset += relocationSize) {
-    if (!slotRelocations.includes(relocations.getUint32(offset + 8, true))) continue;
+    const type = relocations.getUint32(offset + 8, true);
+    if (type === indirectRelocation) {
+      const chooser = relocations.getBigUint64(offset + 16, true).toString(16);
+      names.set(numberAt(relocations, offset, 8), `*ABS*+0x${chooser}`);
+    }
+    if (!slotRelocations.includes(type)) continue;
     const symbol = relocations.getUint32(offset + 12, true) * at.size;
     if (symbol + at.size > table.byteLength) continue;
     const name = stringAt(strings, table.getUint32(symbol + at.name, true));
