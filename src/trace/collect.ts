@@ -203,9 +203,9 @@ class TraceRun {
 
   /** A log whose window was not met must not appear. */
   private isComplete({ reason, icount }: PluginEnd): boolean {
-    return (
-      this.channel.reachedAt("start") !== undefined && (reason === "window" || this.window.end.at === "never")
-    );
+    const start = this.channel.reachedAt("start");
+    if (!start || icount < start.icount) return false;
+    return reason === "window" || this.window.end.at === "never";
   }
 
   private async begin(path: string, selection: PluginSelection): Promise<BranchLogWriter | undefined> {
