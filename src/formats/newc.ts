@@ -219,8 +219,8 @@ function readMember(bytes: Uint8Array, offset: number, file: string): Member {
   const name = Buffer.from(bytes.buffer, bytes.byteOffset + at, header.nameSize - 1).toString();
   const dataStart = aligned(nameEnd + 1 - offset) + offset;
   const dataEnd = dataStart + header.size;
-  if (dataEnd > bytes.length) throw cut(file, dataStart, header.size, bytes.length);
-  // The padding behind the last member's data may be missing: the kernel does not ask for it.
+  if (header.size > 0 && dataEnd > bytes.length) throw cut(file, dataStart, header.size, bytes.length);
+  // The padding of the last member may be missing: the kernel does not ask for it.
   const next = Math.min(aligned(dataEnd - offset) + offset, bytes.length);
   return { offset, header, name, data: bytes.subarray(dataStart, dataEnd), next };
 }

@@ -8,12 +8,18 @@ import { lastLine, runCommand } from "./command.js";
 export interface PackageRecord {
   readonly name: string;
   readonly version: string;
-  /** Names of the packages it depends on; of alternatives the first. */
-  readonly depends: readonly string[];
+  /** The packages it depends on; of alternatives the first. */
+  readonly depends: readonly Dependency[];
   /** Of the `.deb`, lower-case hexadecimal. */
   readonly sha256: string;
   /** Of the `.deb`, in bytes. */
   readonly size: number;
+}
+
+/** A package another one needs, and the exact version where it names one: `linux-image-6.1.0-56-amd64 (= 6.1.192-2)`. */
+export interface Dependency {
+  readonly name: string;
+  readonly version?: string;
 }
 
 /** A source of packages. `aptArchive` is the real one; tests bring their own. */
@@ -88,9 +94,15 @@ export function parsePackageRecord(text: string, name: string): PackageRecord | 
   if (!whole || !Number.isSafeInteger(size)) return undefined;
   const depends = `${values.get("Pre-Depends") ?? ""},${values.get("Depends") ?? ""}`
     .split(",")
-    .map((clause) => clause.trim().split(/[\s(:|]/)[0]!)
-    .filter(isPackageName);
+    .map(parseDependency)
+    .filter((dependency) => isPackageName(dependency.name));
   return { name, version, depends, sha256, size };
+}
+
+function parseDependency(clause: string): Dependency {
+  const match = /^\s*([^\s(:|]*)(?::\w+)?\s*(?:\(= ([^)\s]+)\))?/.exec(clause);
+  const [, name = "", version] = match ?? [];
+  return version !== undefined && isPackageVersion(version) ? { name, version } : { name };
 }
 
 async function downloadByApt(

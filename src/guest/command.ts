@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
-import { errnoOf, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { errnoOf, fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
 
 /** How a packaging tool ended, and what it printed. */
 export interface CommandResult {
@@ -53,7 +53,12 @@ export async function runPipeline(
   options: CommandOptions = {},
 ): Promise<CommandResult[]> {
   throwIfAborted(options.signal);
-  const common: SpawnOptions = { env: packagingEnvironment(), ...(options.cwd && { cwd: options.cwd }) };
+  // A process group of its own for each, so that stopping one stops its helpers (apt's downloaders) too.
+  const common: SpawnOptions = {
+    detached: true,
+    env: packagingEnvironment(),
+    ...(options.cwd && { cwd: options.cwd }),
+  };
   const children: ChildProcess[] = [];
   const ends: Promise<CommandResult>[] = [];
   for (const [index, [program, args]] of stages.entries()) {
@@ -71,7 +76,7 @@ export async function runPipeline(
     children.push(child);
   }
   const stop = () => {
-    for (const child of children) child.kill("SIGTERM");
+    for (const child of children) killGroup(child);
   };
   options.signal?.addEventListener("abort", stop);
   try {
@@ -93,7 +98,7 @@ function finished(child: ChildProcess, program: string, keepOutput: boolean): Pr
   collect(child, "stderr", stderr);
   return new Promise((resolve, reject) => {
     child.once("error", (error) => {
-      if (errnoOf(error) !== "ENOENT") return reject(error);
+      if (errnoOf(error) !== "ENOENT") return reject(fileError(error, program, "running"));
       const mend = `install ${program}`;
       reject(new VmtapeError("missing-tool", `${program} is not installed`, { tool: program, mend }, error));
     });
@@ -101,6 +106,14 @@ function finished(child: ChildProcess, program: string, keepOutput: boolean): Pr
       resolve({ code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() });
     });
   });
+}
+
+function killGroup(child: ChildProcess): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
+  } catch {
+    // it is gone already
+  }
 }
 
 function collect(child: ChildProcess, stream: "stdout" | "stderr", into: Buffer[]): void {

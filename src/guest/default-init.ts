@@ -98,7 +98,7 @@ case " $(cat /proc/cmdline) " in
     say "a shell; leave it to power off"
     setsid cttyhack sh
     ;;
-  *" vmtape.run="* | *' "vmtape.run='*)
+  *" vmtape.run="*)
     sh -c "$command"
     say "the command ended with $?"
     ;;

@@ -65,7 +65,7 @@ const initrdName = "initrd.img";
  * Makes the default guest, or finds it made: the same inputs give the same bytes. The first call for a kernel
  * downloads 30 to 110 MB and takes some seconds; a call that finds everything there takes well under 100 ms.
  *
- * @throws VmtapeError `usage`, `not-found`, `missing-tool`, `bad-file`, `disk-full`, `not-writable`,
+ * @throws VmtapeError `usage`, `bad-guest`, `missing-tool`, `bad-file`, `disk-full`, `not-writable`,
  *   `limit-exceeded`, `cancelled`: see `findKernelPackages`, `fetchKernel`, `readAdditions`. Nothing half-made is
  *   left behind.
  */
@@ -113,7 +113,7 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
     await writeWhole(join(place, factsName), `${JSON.stringify(facts, undefined, 2)}\n`);
   };
   if (options.directory) await fillUserDirectory(directory, facts, fill);
-  else await replaceDirectory(directory, fill, options.signal);
+  else await replaceDirectory(directory, key, fill, options.signal);
   return guestAt(directory, facts);
 }
 
@@ -146,13 +146,17 @@ function guestAt(directory: string, facts: GuestFile): Guest {
   };
 }
 
-/** A directory of the cache: whole or not there. A damaged one is taken away first. */
+/**
+ * A directory of the cache: whole or not there. A damaged one is taken away first, but not one that another process
+ * has finished in the meantime.
+ */
 async function replaceDirectory(
   directory: string,
+  key: string,
   fill: (place: string) => Promise<void>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
+  if (!(await openGuest(directory, key))) await rm(directory, { recursive: true, force: true });
   await makeDirectory(directory, fill, signal);
 }
 

@@ -47,8 +47,8 @@ export interface KernelOptions {
  * The packages of a kernel: `wanted` is a package (`linux-image-6.1.0-56-cloud-amd64`), a meta package, a kernel
  * release (`6.1.0-56-amd64`), any of them with `=VERSION` of the package; without it the distribution's newest.
  *
- * @throws VmtapeError `usage` for a word that is no package name, `not-found` when the archive has none of that
- *   name, `missing-tool` without apt or without its lists
+ * @throws VmtapeError `usage` for a word that is no package name, `bad-guest` when the archive has none of that
+ *   name or it holds no kernel, `missing-tool` without apt or without its lists
  */
 export async function findKernelPackages(
   wanted: string | undefined,
@@ -57,11 +57,17 @@ export async function findKernelPackages(
 ): Promise<KernelPackages> {
   const { names, version } = wantedNames(wanted);
   for (const name of names) {
+    if (/-dbg(sym)?$/.test(name)) {
+      // A gigabyte that would turn out to be of no use.
+      throw new VmtapeError("bad-guest", `the package ${name} holds debug symbols and no kernel`, {
+        package: name,
+      });
+    }
     const record = await archive.find(name, version, signal);
     if (record) return followMeta(record, archive, signal);
   }
   throw new VmtapeError(
-    "not-found",
+    "bad-guest",
     `the package archive has no ${names[0]}${version ? ` ${version}` : ""}`,
     {
       package: names[0],
@@ -162,15 +168,15 @@ async function followMeta(
 ): Promise<KernelPackages> {
   let record = first;
   for (let depth = 0; depth < maxMetaDepth; depth++) {
-    const next = record.depends.find((name) => name.startsWith(kernelPrefix) && name !== record.name);
+    const next = record.depends.find(({ name }) => name.startsWith(kernelPrefix) && name !== record.name);
     if (!next) break;
-    const found = await archive.find(next, undefined, signal);
+    const found = await archive.find(next.name, next.version, signal);
     if (!found) {
       throw new VmtapeError(
-        "not-found",
-        `${record.name} depends on ${next}, which the package archive lacks`,
+        "bad-guest",
+        `${record.name} depends on ${next.name}, which the package archive lacks`,
         {
-          package: next,
+          package: next.name,
           mend: updateCommand(),
         },
       );
@@ -179,9 +185,9 @@ async function followMeta(
   }
   // Ubuntu, and Debian from 14 on, ship the modules (and Debian the image) in packages of their own.
   const parts: PackageRecord[] = [];
-  for (const name of record.depends) {
+  for (const { name, version } of record.depends) {
     if (!/^linux-(binary|modules)-[0-9]/.test(name)) continue;
-    const part = await archive.find(name, undefined, signal);
+    const part = await archive.find(name, version, signal);
     if (part) parts.push(part);
   }
   return [record, ...parts];
@@ -194,7 +200,7 @@ async function tidyKernel(directory: string, record: PackageRecord): Promise<voi
   const release = inBoot[0]?.slice("vmlinuz-".length) ?? (await namesIn(join(directory, root)))[0];
   const image = inBoot[0] ? join("boot", inBoot[0]) : join(root, release ?? "", "vmlinuz");
   if (release === undefined || !(await exists(join(directory, image)))) {
-    throw new VmtapeError("not-found", `the package ${record.name} holds no kernel image`, {
+    throw new VmtapeError("bad-guest", `the package ${record.name} holds no kernel image`, {
       package: record.name,
       mend: "apt-cache search '^linux-image-'",
     });

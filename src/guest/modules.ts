@@ -93,7 +93,7 @@ async function readModule(directory: string, path: string): Promise<{ data: Uint
 
 /** Module name to path below `directory`, sorted. */
 async function moduleFiles(directory: string): Promise<Map<string, string>> {
-  const paths = await readdir(join(directory, "kernel"), { recursive: true });
+  const paths = await readdir(join(directory, "kernel"), { recursive: true }).catch(() => []);
   const files = new Map<string, string>();
   for (const path of paths.sort()) {
     const base = withoutSuffix(path.slice(path.lastIndexOf("/") + 1));

@@ -21,7 +21,7 @@ export async function withTemporary<T>(parent: string, work: (directory: string)
     await mkdir(directory);
     return await work(directory);
   } catch (error) {
-    throw fileError(error, parent, "writing");
+    throw errnoOf(error) === undefined ? error : fileError(error, parent, "writing");
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -1,0 +1,117 @@
+import { describe, expect, test } from "vitest";
+import { aptArchive, isPackageName, isPackageVersion, parsePackageRecord } from "../../src/guest/archive.js";
+import { packagingEnvironment, runCommand, runPipeline } from "../../src/guest/command.js";
+
+const stanza = `Package: linux-image-amd64
+Source: linux-signed-amd64 (6.1.192+2)
+Version: 6.1.192-2
+Depends: linux-image-6.1.0-56-amd64 (= 6.1.192-2), initramfs-tools (>= 0.120+deb8u2) | linux-initramfs-tool, kmod:any
+Description: Linux for 64-bit PCs (meta-package)
+ Version: 9.9
+Size: 1480
+SHA256: 45457bcfc86c87585800b5656bdf2773b063a3bb95486b0e820d51e870491f8d
+
+Package: linux-image-amd64
+Version: 6.1.176-1
+`;
+
+describe("names", () => {
+  test.each(["linux-image-6.12.117+deb12-amd64", "busybox-static", "g++"])("%s is a package", (name) => {
+    expect(isPackageName(name)).toBe(true);
+  });
+  test.each([
+    "",
+    "a",
+    "-o",
+    "--help",
+    "A",
+    "a b",
+    "a;b",
+    "a/b",
+    "../x",
+    "a=1",
+    "a\nb",
+    "$(x)",
+    "é1",
+    "x".repeat(201),
+  ])("%j is not", (name) => {
+    expect(isPackageName(name)).toBe(false);
+  });
+  test("versions", () => {
+    expect(["6.1.192-2", "1:1.35.0-4+deb12u1+b1", "6.12.117-1~deb12u1"].every(isPackageVersion)).toBe(true);
+    expect(["", "-1", "a", "1 2", "1;2", "1/2", "1$"].some(isPackageVersion)).toBe(false);
+  });
+});
+
+describe("what apt-cache says", () => {
+  test("the first stanza, alternatives' first, exact versions", () => {
+    expect(parsePackageRecord(stanza, "linux-image-amd64")).toEqual({
+      name: "linux-image-amd64",
+      version: "6.1.192-2",
+      depends: [
+        { name: "linux-image-6.1.0-56-amd64", version: "6.1.192-2" },
+        { name: "initramfs-tools" },
+        { name: "kmod" },
+      ],
+      size: 1480,
+      sha256: "45457bcfc86c87585800b5656bdf2773b063a3bb95486b0e820d51e870491f8d",
+    });
+  });
+
+  test.each([
+    ["another package", stanza.replace("Package: linux-image-amd64", "Package: other")],
+    ["an installed one without a file", stanza.replace(/SHA256.*/, "")],
+    ["no version", stanza.replace("Version: 6.1.192-2", "")],
+    ["a version with words", stanza.replace("Version: 6.1.192-2", "Version: 1; rm -rf /")],
+    ["nothing", ""],
+  ])("%s is no record", (_, text) => {
+    expect(parsePackageRecord(text, "linux-image-amd64")).toBeUndefined();
+  });
+
+  test("apt's own state is stable", async () => {
+    const apt = aptArchive();
+    expect(await apt.state()).toBe(await apt.state());
+  });
+});
+
+describe("running tools", () => {
+  test("nothing of the caller's environment but path, home and proxies", () => {
+    const environment = packagingEnvironment({
+      PATH: "/bin",
+      APT_CONFIG: "/evil",
+      LANG: "de",
+      http_proxy: "p",
+    });
+    expect(environment).toEqual({
+      PATH: "/bin",
+      http_proxy: "p",
+      LC_ALL: "C",
+      DEBIAN_FRONTEND: "noninteractive",
+    });
+  });
+
+  test("a pipeline carries bytes, and says how each stage ended", async () => {
+    const ends = await runPipeline([
+      ["printf", ["a\\nb\\n"]],
+      ["grep", ["c"]],
+      ["wc", ["-c"]],
+    ]);
+    expect(ends.map((end) => end.code)).toEqual([0, 1, 0]);
+    expect(ends[2]!.stdout.trim()).toBe("0");
+  });
+
+  test("a missing program", async () => {
+    await expect(runCommand("no-such-program", [])).rejects.toMatchObject({ code: "missing-tool" });
+  });
+
+  test("on abort the program is gone before the error comes", async () => {
+    const stop = new AbortController();
+    const running = runCommand("sh", ["-c", "trap 'sleep 0.2; exit' TERM; sleep 10 & wait"], {
+      signal: stop.signal,
+    });
+    const started = performance.now();
+    setTimeout(() => stop.abort(), 100);
+    await expect(running).rejects.toMatchObject({ code: "cancelled" });
+    expect(performance.now() - started).toBeGreaterThan(250);
+  });
+});
