@@ -43,8 +43,14 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
 
   heading("Replaying it twice, and comparing everything");
   const { verifyTape } = await import("../replay/verify.js");
-  const { sayVerifyReport } = await import("./verify.js");
-  const report = await verifyTape(tape, { qemu: [wanted.qemu.path], onProgress: progress.sink, signal });
+  const { branchPlugin, sayVerifyReport } = await import("./verify.js");
+  const plugin = await branchPlugin(tape, options);
+  const report = await verifyTape(tape, {
+    ...(plugin !== undefined && { plugin }),
+    qemu: [wanted.qemu.path],
+    onProgress: progress.sink,
+    signal,
+  });
   progress[Symbol.dispose]();
   sayVerifyReport(tapeName, report);
   process.exitCode = report.ok ? 0 : 1;

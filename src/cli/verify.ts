@@ -1,8 +1,10 @@
 import type { Command } from "commander";
 import pc from "picocolors";
+import { isVmtapeError } from "../base/errors.js";
 import type { VerifyReport } from "../replay/verify.js";
+import type { Tape } from "../tape/tape.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, say, sayFacts, toJson } from "./output.js";
+import { grouped, note, say, sayFacts, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action } from "./run.js";
 
@@ -19,7 +21,9 @@ export function verifyCommand(): Command {
         ]);
         const tape = await openForReplay(placesOf(options), name, options, signal);
         using progress = new Progress();
+        const plugin = await branchPlugin(tape, options);
         const report = await verifyTape(tape, {
+          ...(plugin !== undefined && { plugin }),
           qemu: qemuCandidates(options),
           onProgress: progress.sink,
           signal,
@@ -31,6 +35,18 @@ export function verifyCommand(): Command {
         sayVerifyReport(name, report);
       }),
     );
+}
+
+/** The branch plugin, built; without a compiler `verify` goes on without comparing branches, and says so. */
+export async function branchPlugin(tape: Tape, options: TapeOptions): Promise<string | undefined> {
+  const { buildPlugin } = await import("../qemu/plugin-build.js");
+  try {
+    return await buildPlugin({ cacheDir: placesOf(options).cache, qemuVersion: tape.manifest.qemu.version });
+  } catch (error) {
+    if (!isVmtapeError(error, "missing-tool")) throw error;
+    note(`branches are not compared: ${error.message} (${error.facts.mend})`);
+    return undefined;
+  }
 }
 
 /** Prints what `verify` found, for people. */
@@ -48,6 +64,7 @@ export function sayVerifyReport(name: string, report: VerifyReport): void {
     got: divergence?.got,
     icount: grouped(report.icount),
     console: `${grouped(report.console.bytes)} bytes, SHA-256 ${report.console.sha256}`,
+    branches: report.branches && `${grouped(report.branches.records)}, SHA-256 ${report.branches.sha256}`,
     shutdown: report.cause,
     seconds: report.seconds.toFixed(1),
   });

@@ -2,9 +2,11 @@ import { createHash, type Hash } from "node:crypto";
 import { isVmtapeError, type VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
 import { type Icount, icount } from "../base/units.js";
+import { pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
 import type { StateHash } from "../qemu/state-hash.js";
 import { checkStored, readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
+import { BranchComparison, type BranchStream } from "./branch-comparison.js";
 import { checkLog, checkMachine } from "./check-tape.js";
 import { consoleIcount } from "./console-position.js";
 import { type Divergence, firstDifference, nextEvent, type StateDifference } from "./divergence.js";
@@ -26,18 +28,22 @@ export interface VerifyReport {
   readonly cause: string;
   /** States that were equal, in order. */
   readonly states: readonly VerifiedState[];
+  /** All branches of both replays; absent when they were not compared (no plugin). */
+  readonly branches?: BranchStream;
   readonly seconds: number;
   /** Where the machine first parted from its tape; absent when `ok`. */
   readonly divergence?: Divergence;
 }
 
 export interface VerifyOptions extends Pick<SessionOptions, "qemu" | "debug" | "stallSeconds"> {
+  /** The built branch plugin (`buildPlugin`): every branch of the two replays is then compared, too. */
+  readonly plugin?: string;
   readonly onProgress?: ProgressSink;
   readonly signal?: AbortSignal;
 }
 
 /** The part of a {@link Session} that a comparison needs. */
-export type Replay = Pick<Session, "start" | "runTo" | "hashState" | "stop" | "shutdownReason"> &
+export type Replay = Pick<Session, "start" | "runTo" | "hashState" | "stop" | "shutdownReason" | "channels"> &
   AsyncDisposable;
 /** Makes a replay that is not started yet. */
 export type OpenReplay = (options: Pick<SessionOptions, "onConsole" | "onProgress">) => Promise<Replay>;
@@ -58,6 +64,10 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
   await checkMachine(tape, signal);
   const common = {
     trusted: true,
+    ...(options.plugin !== undefined && {
+      attach: { extra: pluginArguments(options.plugin) },
+      channels: pluginChannels,
+    }),
     ...(qemu && { qemu }),
     ...(debug && { debug }),
     ...(stallSeconds && { stallSeconds }),
@@ -86,7 +96,7 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
 export function compareReplays(
   tape: Tape,
   open: OpenReplay,
-  options: Pick<VerifyOptions, "onProgress" | "signal"> = {},
+  options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal"> = {},
 ): Promise<VerifyReport> {
   return new Comparison(tape, open, options).run();
 }
@@ -97,13 +107,20 @@ class Comparison {
   private readonly states: VerifiedState[] = [];
   private readonly tape: Tape;
   private readonly open: OpenReplay;
-  private readonly options: Pick<VerifyOptions, "onProgress" | "signal">;
+  private readonly options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal">;
+  private readonly branches: BranchComparison | undefined;
+  private stream: BranchStream | undefined;
   private readonly consoles: ConsoleCheck[] = [new ConsoleCheck(), new ConsoleCheck()];
 
-  constructor(tape: Tape, open: OpenReplay, options: Pick<VerifyOptions, "onProgress" | "signal">) {
+  constructor(
+    tape: Tape,
+    open: OpenReplay,
+    options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal">,
+  ) {
     this.tape = tape;
     this.open = open;
     this.options = options;
+    this.branches = options.plugin === undefined ? undefined : new BranchComparison();
   }
 
   async run(): Promise<VerifyReport> {
@@ -116,7 +133,8 @@ class Comparison {
     await using second = await this.open({ onConsole: (bytes) => this.consoles[1]!.add(bytes) });
     try {
       await Promise.all([first.start(undefined, signal), second.start(undefined, signal)]);
-      const parted = await this.walk(first, second, signal);
+      await this.branches?.attach([first, second]);
+      const parted = (await this.walk(first, second, signal)) ?? (await this.compareBranches());
       await Promise.all([first.stop(), second.stop()]); // the last of their consoles comes in
       const divergence = parted ?? (await this.compareEnds(first));
       return this.report(divergence, first.shutdownReason);
@@ -131,10 +149,18 @@ class Comparison {
       await Promise.all([first.runTo(at, signal), second.runTo(at, signal)]);
       const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
       const parted = firstDifference(a, b);
-      if (parted) return this.narrowDown(at, parted);
+      if (parted) return (await this.compareBranches()) ?? (await this.narrowDown(at, parted));
       const difference = this.compareRecorded(at, a);
       if (difference) return difference;
     }
+    return undefined;
+  }
+
+  /** Ends the comparison of branches, where there is one: it names the very record at which two replays parted. */
+  private async compareBranches(): Promise<Divergence | undefined> {
+    const result = await this.branches?.finish();
+    if (result && "what" in result) return result;
+    this.stream = result;
     return undefined;
   }
 
@@ -234,6 +260,7 @@ class Comparison {
       console: this.consoles[0]!.result(),
       cause,
       states: this.states,
+      ...(this.stream && { branches: this.stream }),
       seconds: Math.round(performance.now() - this.startedAt) / 1000,
       ...(divergence && { divergence }),
     };
