@@ -135,32 +135,36 @@ export class Symbols {
     return addressOfKey(this.merge().starts[id]!);
   }
 
-  /** Every symbol of exactly this name, or of this prefix and name ("User:main"), in the order of the sources. */
+  /**
+   * Every symbol of exactly this name, or of this prefix and name ("User:main"): those of the sources that answer
+   * first come first.
+   */
   find(name: string): Found[] {
-    const merged = this.merge();
+    const { bases } = this.merge();
     const found: Found[] = [];
-    this.entries.forEach((source, i) => {
+    for (const i of this.byPriority()) {
+      const source = this.entries[i]!;
       for (const wanted of namesIn(source, name)) {
-        for (const index of source.table.names.find(wanted))
-          found.push(this.describe(merged.bases[i]! + index));
+        for (const index of source.table.names.find(wanted)) found.push(this.describe(bases[i]! + index));
       }
-    });
+    }
     return distinct(found);
   }
 
   /** Every symbol whose name matches a pattern of `*`, `?` and `[…]`; linear, about 50 ms for 150,000 names. */
   glob(pattern: string, limit = Number.POSITIVE_INFINITY): Found[] {
-    const merged = this.merge();
+    const { bases } = this.merge();
     const found: Found[] = [];
-    this.entries.forEach((source, i) => {
+    for (const i of this.byPriority()) {
+      const source = this.entries[i]!;
       for (const wanted of namesIn(source, pattern)) {
         const matches = globTest(wanted);
         const { names } = source.table;
         for (let index = 0; index < names.count && found.length < limit; index++) {
-          if (matches(names.at(index))) found.push(this.describe(merged.bases[i]! + index));
+          if (matches(names.at(index))) found.push(this.describe(bases[i]! + index));
         }
       }
-    });
+    }
     return distinct(found);
   }
 
@@ -171,6 +175,12 @@ export class Symbols {
       this.entries.map(({ table }) => table.names),
       limit,
     );
+  }
+
+  /** Indexes of the sources, in the order in which they answer. */
+  private byPriority(): number[] {
+    const priority = (i: number) => this.entries[i]!.priority ?? 0;
+    return this.entries.map((_, i) => i).sort((a, b) => priority(b) - priority(a) || a - b);
   }
 
   private locate(id: number, key: number): Located {

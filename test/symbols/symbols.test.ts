@@ -122,6 +122,8 @@ it("keeps a source to its range, and lets a larger priority win", () => {
   expect(names).toEqual(["B:other", "main", "write", "B:other", "B:other", undefined]);
   symbols.add({ name: "c", table: tableOf(0x40_1000n, [["first", 16]]), priority: 1 });
   expect(symbols.nameOf(0x40_1008n)?.name).toBe("first");
+  symbols.add({ name: "d", table: tableOf(0x50_1000n, [["main", 16]]), priority: 2 });
+  expect(symbols.find("main").map(({ source }) => source)).toEqual(["d", "a"]);
 });
 
 it("in bulk says the same as one by one", () => {
