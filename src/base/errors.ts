@@ -93,8 +93,10 @@ export function fileError(error: unknown, file: string, doing: string): VmtapeEr
   const errno = errnoOf(error);
   const facts = { file, errno };
   switch (errno) {
-    case "ENOENT":
-      return new VmtapeError("bad-file", `${file} does not exist`, facts, error);
+    case "ENOENT": {
+      const what = doing === "writing" ? `the directory of ${file}` : file;
+      return new VmtapeError("bad-file", `${what} does not exist`, facts, error);
+    }
     case "EISDIR":
       return new VmtapeError("bad-file", `${file} is a directory`, facts, error);
     case "ENOTDIR":

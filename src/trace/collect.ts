@@ -1,4 +1,7 @@
-import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Brctr, hex, type Icount } from "../base/units.js";
 import {
   PluginChannel,
@@ -56,7 +59,8 @@ export async function collectTrace(
   options: CollectOptions,
 ): Promise<CollectedTrace> {
   const startedAt = performance.now();
-  const { qemu, debug, onProgress, trusted, from, signal } = options;
+  const { qemu, debug, onProgress, trusted, from, signal, output } = options;
+  if (output !== undefined) await requireWritable(output);
   await using session = await Session.create(
     tape,
     {
@@ -86,6 +90,13 @@ export async function collectTrace(
   const reached = channel.reachedAt("end") ?? { icount: end.icount, brctr: end.brctr, pc: undefined };
   const seconds = (performance.now() - startedAt) / 1000;
   return { start, end: reached, records: end.records, bytes, seconds };
+}
+
+/** Known before a long replay, not after it. */
+async function requireWritable(output: string): Promise<void> {
+  await access(dirname(output), constants.W_OK).catch((error) => {
+    throw fileError(error, output, "writing");
+  });
 }
 
 /** The machine runs, chunks come, and both must end well. */
