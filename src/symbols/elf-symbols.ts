@@ -16,6 +16,8 @@ import { pltSymbols } from "./plt-symbols.js";
 import type { Region, SymbolTable } from "./symbol-table.js";
 
 const threadLocalFlag = 0x400;
+/** Ten times the symbols of the largest programs; a file that has more is not read at all. */
+const largestTable = 512 << 20;
 /** All names together are at most so many times as long as the string table, where it is no small one. */
 const mostSharing = 4;
 const smallTable = 1 << 20;
@@ -35,7 +37,8 @@ export interface ElfSymbolOptions {
  *
  * Cost: the symbol and string tables are read whole (15 MB of a 633 MB kernel), nothing else is.
  *
- * @throws VmtapeError `unsupported` for a relocatable file without `sectionAddresses`
+ * @throws VmtapeError `unsupported` for a relocatable file without `sectionAddresses`, `limit-exceeded` for a table
+ *   of more than 512 MB
  */
 export function readElfSymbols(elf: ElfFile, options: ElfSymbolOptions = {}): SymbolTable {
   if (elf.type === fileType.relocatable && !options.sectionAddresses) {
@@ -49,6 +52,15 @@ export function readElfSymbols(elf: ElfFile, options: ElfSymbolOptions = {}): Sy
   const tables = [sectionType.symbols, sectionType.dynamicSymbols]
     .map((type) => elf.sections.find((section) => section.type === type && inFile(elf.source, section)))
     .filter((section) => section !== undefined);
+  for (const { link, name, size } of tables) {
+    const largest = Math.max(size, elf.sections[link]?.size ?? 0);
+    if (largest <= largestTable) continue;
+    throw new VmtapeError(
+      "limit-exceeded",
+      `${elf.source.name} has a symbol table ${name} of ${largest} bytes, more than ${largestTable}`,
+      { file: elf.source.name, limit: largestTable },
+    );
+  }
   const stubs = pltSymbols(elf);
   const entries = tables.reduce((sum, table) => sum + Math.floor(table.size / elf.layout.symbol.size), 0);
   const collected = new Collector(elf, options, entries + stubs.length);

@@ -1,6 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
 import { type CompressionFormat, compressionOf, decompress } from "./compression/decompress.js";
-import { tooLarge } from "./compression/output.js";
 import { ElfFile, inFile, isElf, viewOf } from "./elf.js";
 import { programType } from "./elf-layout.js";
 import { type SyncSource, syncBytes } from "./sync-source.js";
@@ -74,8 +73,8 @@ export function openKernelImage(source: SyncSource, options: KernelImageOptions 
       { file: name },
     );
   }
+  if (!payload && size > maxKernel) throw kernelTooLarge(name, size);
   try {
-    if (size > maxKernel) throw tooLarge(maxKernel);
     const { bytes, early } = unpack(payload?.bytes ?? source.read(0, size), payload?.unpackedSize, options);
     if (!isElf(bytes)) {
       throw new VmtapeError("bad-file", "it does not unpack to an ELF file", { file: name });
@@ -89,6 +88,14 @@ export function openKernelImage(source: SyncSource, options: KernelImageOptions 
       file: name,
     });
   }
+}
+
+function kernelTooLarge(name: string, size: number): VmtapeError {
+  return new VmtapeError(
+    "limit-exceeded",
+    `${name} holds a packed kernel of ${size} bytes, more than ${maxKernel}`,
+    { file: name, limit: maxKernel },
+  );
 }
 
 function unpack(
@@ -143,7 +150,7 @@ function readPayload(
   const sectors = start[bootHeader.setupSectors] || bootHeader.defaultSetupSectors;
   const offset = (sectors + 1) * bootHeader.sectorSize + view.getUint32(bootHeader.payloadOffset, true);
   const length = view.getUint32(bootHeader.payloadLength, true);
-  if (length > maxKernel) throw tooLarge(maxKernel);
+  if (length > maxKernel) throw kernelTooLarge(source.name, length);
   if (length <= sizeTrailer) {
     throw new VmtapeError("bad-file", `${source.name} has an empty payload`, { file: source.name });
   }

@@ -169,6 +169,18 @@ it("reads only what it needs of a large file", () => {
   expect(fetched).toBeLessThan(bytes.length * 2);
 });
 
+it("refuses a symbol table no memory holds", () => {
+  const bytes = makeElf(fixture);
+  const { size, index } = ElfFile.open(syncBytes(bytes)).section(".symtab")!;
+  const header = bytes.length - (ElfFile.open(syncBytes(bytes)).sections.length - index) * 64;
+  expect(new DataView(bytes.buffer, bytes.byteOffset).getUint32(header + 32, true)).toBe(size);
+  bytes.set(pack([2 ** 33, 8]), header + 32);
+  const source: SyncSource = { ...syncBytes(bytes), size: 2 ** 34 };
+  expect(() => readElfSymbols(ElfFile.open(source))).toThrow(
+    /symbol table \.symtab of 8589934592 bytes, more than/,
+  );
+});
+
 it("refuses what it cannot read in a clear sentence", () => {
   const message = (bytes: Uint8Array) => {
     const result = attempt(bytes);
