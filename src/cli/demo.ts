@@ -13,7 +13,7 @@ const tapeName = "demo";
 export function demoCommand(): Command {
   return new Command("demo")
     .description(
-      "record a stock Debian kernel booting and powering off, and prove that the replay is the same run",
+      "record a stock Debian kernel, prove that the replay is the same run, and trace one of its system calls",
     )
     .option("--home <directory>", "where tapes live")
     .option(...qemuOption)
@@ -54,9 +54,14 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
   progress[Symbol.dispose]();
   sayVerifyReport(tapeName, report);
   process.exitCode = report.ok ? 0 : 1;
+  if (plugin !== undefined) {
+    heading("Tracing a system call of the booting guest: every branch, with names");
+    const { traceSystemCall } = await import("./demo-trace.js");
+    await traceSystemCall(placesOf(options), tape, { plugin, qemu: [wanted.qemu.path], signal }, progress);
+  }
   say();
   say(
-    `The tape stays: ${pc.bold(`vmtape info ${tapeName}`)}, ${pc.bold(`vmtape replay -c ${tapeName}`)}, ${pc.bold(`vmtape log --summary ${tapeName}`)}`,
+    `The tape stays. Go on with ${pc.bold(`./vmtape info ${tapeName}`)}, ${pc.bold(`./vmtape replay -c ${tapeName}`)}, ${pc.bold(`./vmtape log --summary ${tapeName}`)}`,
   );
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from "node:module";
 import { Command } from "commander";
+import { branchesCommand } from "./branches.js";
 import { consoleCommand } from "./console.js";
 import { demoCommand } from "./demo.js";
 import { destroyCommand } from "./destroy.js";
@@ -50,6 +51,7 @@ for (const command of [
   logCommand(),
   indexCommand(),
   traceCommand(),
+  branchesCommand(),
 ]) {
   program.addCommand(command);
 }

@@ -1,0 +1,67 @@
+import { type BranchBatch, branchKindName } from "../formats/branch.js";
+import { formatAddress } from "../symbols/symbol-format.js";
+import type { Symbols } from "../symbols/symbols.js";
+import { BranchText } from "../trace/branch-text.js";
+import { openBranches } from "../trace/open-branches.js";
+import type { DumpFlags } from "./branches.js";
+import { loadNames } from "./branches-names.js";
+import { noteDamage, print, rangeOf } from "./branches-range.js";
+import { toJson } from "./output.js";
+import type { CommandContext } from "./run.js";
+
+/** Prints the records of files, one a line. */
+export async function dumpBranches(
+  { signal }: CommandContext,
+  files: readonly string[],
+  flags: DumpFlags,
+): Promise<void> {
+  const range = rangeOf(flags);
+  for (const file of files) {
+    await using reader = await openBranches(file);
+    noteDamage(reader);
+    const symbols = flags.names || flags.gdb ? await loadNames(reader, flags, signal) : undefined;
+    const text = new BranchText({
+      write: symbols && addressWriter(symbols, flags.names ? "full" : "gdb"),
+      wideNumbers: flags.extended === true || reader.info.format !== "bts",
+      details: flags.extended === true,
+    });
+    const render = flags.json
+      ? (batch: BranchBatch) => jsonLines(batch, symbols)
+      : (batch: BranchBatch) => text.lines(batch);
+    for await (const batch of reader.batches(range)) {
+      await print(render(batch), signal);
+      if (signal.aborted) return;
+    }
+  }
+}
+
+function addressWriter(symbols: Symbols, style: "gdb" | "full"): (address: bigint) => string {
+  return (address) => formatAddress(address, symbols.lookup(address), style);
+}
+
+function jsonLines(batch: BranchBatch, symbols: Symbols | undefined): string {
+  let text = "";
+  for (let i = 0; i < batch.length; i++) {
+    const from = batch.from[i]!;
+    const to = batch.to[i]!;
+    const executed = batch.icount[i]!;
+    const record = {
+      brctr: batch.brctrAt(i),
+      from: `0x${from.toString(16)}`,
+      to: `0x${to.toString(16)}`,
+      kind: branchKindName(batch.kind[i]!),
+      icount: Number.isNaN(executed) ? undefined : executed,
+      fromName: symbols && nameOf(symbols, from),
+      toName: symbols && nameOf(symbols, to),
+    };
+    text += `${toJson(record)}\n`;
+  }
+  return text;
+}
+
+/** `name+offset`, for JSON. */
+export function nameOf(symbols: Symbols, address: bigint): string | undefined {
+  const found = symbols.nameOf(address);
+  if (!found) return undefined;
+  return found.offset === 0 ? found.name : `${found.name}+${found.offset}`;
+}

@@ -1,0 +1,31 @@
+import { once } from "node:events";
+import type { BranchRange, BranchReader } from "../trace/branch-reader.js";
+import { parseCNumber } from "../trace/range-text.js";
+import { note } from "./output.js";
+
+/** `--from` and `--to` as a range: brctr inclusive on both ends, or instants as @ICOUNT. */
+export function rangeOf(flags: { readonly from?: string; readonly to?: string }): BranchRange {
+  const range: { -readonly [K in keyof BranchRange]: BranchRange[K] } = {};
+  if (flags.from !== undefined && flags.from !== "start") {
+    if (flags.from.startsWith("@")) range.fromIcount = parseCNumber(flags.from.slice(1), "--from");
+    else range.from = parseCNumber(flags.from, "--from");
+  }
+  if (flags.to !== undefined && flags.to !== "end") {
+    if (flags.to.startsWith("@")) range.toIcount = parseCNumber(flags.to.slice(1), "--to");
+    else range.to = parseCNumber(flags.to, "--to") + 1;
+  }
+  return range;
+}
+
+/** Says on stderr what of a file could not be read, so that its end is not taken for the trace's. */
+export function noteDamage(reader: BranchReader): void {
+  const { damage, file, records, end } = reader.info;
+  if (damage) note(`${file}: ${damage.what}; ${records} records, up to brctr ${end.brctr}, are read`);
+}
+
+/** Writes to stdout, at its reader's pace. */
+export async function print(text: string, signal: AbortSignal): Promise<void> {
+  if (text !== "" && !process.stdout.write(text)) {
+    await once(process.stdout, "drain", { signal }).catch(() => {});
+  }
+}
