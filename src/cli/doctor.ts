@@ -45,7 +45,17 @@ async function mend(checks: readonly Check[], options: DoctorFlags): Promise<Che
     const { installPackages } = await import("../host/apt.js");
     await installPackages(packages);
   }
+  await buildPluginIfMissing(options);
   return lookAround(options);
+}
+
+async function buildPluginIfMissing(options: DoctorFlags): Promise<void> {
+  const [{ inspectQemu }, { buildPlugin }] = await Promise.all([
+    import("../qemu/build.js"),
+    import("../qemu/plugin-build.js"),
+  ]);
+  const { version } = await inspectQemu(qemuCandidates(options)[0]);
+  await buildPlugin({ cacheDir: placesOf(options).cache, qemuVersion: version });
 }
 
 function print({ name, ok, needed, detail, mend }: Check): void {

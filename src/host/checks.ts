@@ -3,8 +3,9 @@ import { access, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { VmtapeError } from "../base/errors.js";
 import { findProgram } from "../base/tool.js";
-import { inspectQemu, qemuProgram } from "../qemu/build.js";
+import { inspectQemu, type QemuBuild, qemuProgram } from "../qemu/build.js";
 import { findFirmware } from "../qemu/firmware.js";
+import { builtPlugin } from "../qemu/plugin-build.js";
 import { installCommand } from "./apt.js";
 
 /** One thing vmtape needs of this machine. */
@@ -40,7 +41,7 @@ const programs = [
 export async function checkMachine(places: CheckPlaces, qemu = qemuProgram): Promise<Check[]> {
   return [
     checkNode(),
-    await checkQemu(qemu),
+    ...(await checkQemu(qemu, places.cache)),
     ...(await Promise.all(programs.map(checkProgram))),
     await checkWritable("home", places.home),
     await checkWritable("cache", places.cache),
@@ -60,28 +61,33 @@ function checkNode(): Check {
   };
 }
 
-async function checkQemu(program: string): Promise<Check> {
+/** QEMU, and the plugin that belongs to its version. */
+async function checkQemu(program: string, cacheDir: string): Promise<Check[]> {
   const packages = ["qemu-system-x86", "qemu-utils"];
   try {
     const build = await inspectQemu(program);
     const firmware = await findFirmware(build);
-    return {
-      name: "qemu",
-      ok: true,
-      needed: true,
-      detail: `${build.path}, ${build.fullVersion}, ${firmware.length} firmware images`,
-    };
+    const detail = `${build.path}, ${build.fullVersion}, ${firmware.length} firmware images`;
+    return [{ name: "qemu", ok: true, needed: true, detail }, await checkPlugin(build, cacheDir)];
   } catch (error) {
     if (!(error instanceof VmtapeError)) throw error;
-    return {
-      name: "qemu",
-      ok: false,
-      needed: true,
-      detail: error.message,
-      packages,
-      mend: installCommand(packages).join(" "),
-    };
+    const mend = installCommand(packages).join(" ");
+    return [{ name: "qemu", ok: false, needed: true, detail: error.message, packages, mend }];
   }
+}
+
+/** Is the branch plugin built? `doctor --mend` and the first trace build it. */
+async function checkPlugin(build: QemuBuild, cacheDir: string): Promise<Check> {
+  const path = await builtPlugin({ cacheDir, qemuVersion: build.version });
+  return path
+    ? { name: "plugin", ok: true, needed: false, detail: path }
+    : {
+        name: "plugin",
+        ok: false,
+        needed: false,
+        detail: "not built yet; the first trace builds it",
+        mend: "vmtape doctor --mend",
+      };
 }
 
 async function checkProgram({ name, packages, needed, use }: (typeof programs)[number]): Promise<Check> {

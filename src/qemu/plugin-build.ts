@@ -26,8 +26,8 @@ export async function buildPlugin(options: {
 }): Promise<string> {
   const { cacheDir, qemuVersion, compiler = "cc" } = options;
   const api = pluginApi(qemuVersion);
-  const directory = join(cacheDir, "plugins");
-  const target = join(directory, `branches-${await sourceKey(api)}.so`);
+  const directory = pluginDirectory(cacheDir);
+  const target = join(directory, await pluginName(api));
   if (await isThere(target)) return target;
   if (!(await findProgram(compiler))) {
     throw new VmtapeError("missing-tool", "there is no C compiler (cc) to build the branch plugin with", {
@@ -50,15 +50,26 @@ export async function buildPlugin(options: {
   return target;
 }
 
+/** The built plugin, or undefined when {@link buildPlugin} has yet to build it. */
+export async function builtPlugin(options: {
+  readonly cacheDir: string;
+  readonly qemuVersion: string;
+}): Promise<string | undefined> {
+  const path = join(pluginDirectory(options.cacheDir), await pluginName(pluginApi(options.qemuVersion)));
+  return (await isThere(path)) ? path : undefined;
+}
+
+const pluginDirectory = (cacheDir: string) => join(cacheDir, "plugins");
+
 /** Which of the two API families a QEMU version speaks. Source: QEMU, include/qemu/qemu-plugin.h of 7.2 and 9.0. */
 function pluginApi(qemuVersion: string): 1 | 2 {
   return Number(qemuVersion.split(".")[0]) >= 9 ? 2 : 1;
 }
 
-async function sourceKey(api: number): Promise<string> {
+async function pluginName(api: number): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify({ api, flags }));
   for (const file of sourceFiles) hash.update(await readFile(join(sourceDirectory, file)));
-  return hash.digest("hex").slice(0, 16);
+  return `branches-${hash.digest("hex").slice(0, 16)}.so`;
 }
 
 async function compile(compiler: string, api: number, target: string): Promise<void> {
