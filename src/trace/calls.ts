@@ -76,6 +76,13 @@ const switchCall = 3;
 /** A call a few bytes ahead, to find out an address or to return elsewhere (retpolines): not a call. */
 const shortCall = 4;
 
+/** To code that only jumps on to where a register points: the call is one of that place. */
+const thunk = 5;
+
+/** Linux's thunks of indirect branches, and those that stand for a return. */
+const jumpThunk = /^__x86_indirect_/;
+const returnThunk = /^(__x86_return_thunk|(srso|zen|retbleed|its)_\w*(return_thunk|untrain_ret)\w*)$/;
+
 const shortCallBytes = 16n;
 /** A call is 2 to 15 bytes long. */
 const callLengths = { least: 2n, most: 15n } as const;
@@ -105,6 +112,8 @@ export class CallTracker {
   private stacks = 1;
   /** Address of a short call after which no return came. */
   private shortCallSite: bigint | undefined;
+  /** The call or jump that led into a thunk it has not left yet. */
+  private intoThunk: { readonly from: bigint; readonly type: CallEventType } | undefined;
   private readonly edges: EdgeCache;
   private readonly switchFunctions: ReadonlySet<string>;
   private readonly event: CallEvent = {
@@ -212,7 +221,8 @@ export class CallTracker {
       this.shortCallSite = this.event.from;
       return;
     }
-    this.tell("call");
+    if (verdict === thunk) this.intoThunk = { from: this.event.from, type: "call" };
+    else this.tell("call");
     const type = verdict === switchCall ? frameTypes.switch : frameTypes.call;
     this.stack.push(type, this.event.from, this.event.to);
   }
@@ -307,7 +317,10 @@ export class CallTracker {
 
   /** The running function is replaced by one that starts at `to`. */
   private become(type: number): void {
-    this.tell("tail-call", undefined, 0, this.stack.length > 0 ? 1 : 0);
+    const { intoThunk } = this;
+    if (intoThunk) this.event.from = intoThunk.from;
+    this.intoThunk = undefined;
+    this.tell(intoThunk?.type ?? "tail-call", undefined, 0, this.stack.length > 0 ? 1 : 0);
     this.stack.become(this.event.to, type);
   }
 
@@ -318,6 +331,10 @@ export class CallTracker {
     }
     if (verdict === switchCall) {
       this.become(frameTypes.switch);
+      return;
+    }
+    if (verdict === thunk) {
+      this.intoThunk = { from: this.event.from, type: "tail-call" };
       return;
     }
     if (this.event.kind === branchKindCodes["indirect-jump"]) {
@@ -470,10 +487,12 @@ export class CallTracker {
     const distance = to - from;
     if (distance > 0n && distance <= shortCallBytes && !this.isStart(to)) return shortCall;
     const target = this.names?.nameOf(to);
-    if (!target) return plain;
+    const source = this.names?.nameOf(from);
+    if (source && jumpThunk.test(source.name) && source.start !== target?.start) return tailCall;
+    if (!target || returnThunk.test(target.name)) return plain;
     if (target.offset === 0 && this.switchFunctions.has(target.name)) return switchCall;
-    const source = this.names!.nameOf(from);
     if (source?.start === target.start) return plain;
+    if (jumpThunk.test(target.name)) return thunk;
     if (source && baseName(source.name) === baseName(target.name)) return plain;
     return target.offset === 0 ? tailCall : leavesFunction;
   }

@@ -201,6 +201,22 @@ describe("the call tree", () => {
     );
   });
 
+  test("of calls through a thunk, as calls of what they lead to", () => {
+    expectCalls(
+      `main+16  call __x86_indirect_thunk_rax
+       __x86_indirect_thunk_rax+1 ijmp foo
+       foo+5    jmp  __x86_indirect_thunk_r8
+       __x86_indirect_thunk_r8+1 call __x86_indirect_thunk_r8+13
+       __x86_indirect_thunk_r8+17 ret bar
+       bar+9    jmp  __x86_return_thunk
+       __x86_return_thunk+1 ret main+21`,
+      `
+      call foo  from main+16
+      tail call bar  from foo+5
+      return main+21  from __x86_return_thunk+1`,
+    );
+  });
+
   test("of a local subroutine within a function", () => {
     expectCalls(
       `main+16 call foo
