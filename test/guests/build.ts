@@ -75,6 +75,9 @@ export function expectedBranches(name: string): Promise<string> {
   return readFile(join(sources, `${name}.branches`), "utf8");
 }
 
+/** Guests that QEMU's gdbstub cannot step through: only their expected logs can judge them. */
+export const unsteppable: ReadonlySet<string> = new Set(["breakpoints"]);
+
 /** The guests that have an expected branch log. */
 export async function branchGuests(): Promise<string[]> {
   const files = await readdir(sources);

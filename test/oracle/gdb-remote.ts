@@ -1,5 +1,7 @@
 import { connect, type Socket } from "node:net";
 
+const patience = 60_000;
+
 /**
  * The client side of the GDB remote protocol, as much as single-stepping needs. It is deliberately not the
  * project's own client: the oracle must not share code with what it judges.
@@ -36,6 +38,23 @@ export class GdbRemote {
     // QEMU answers `p` only to a client that has read its register description.
     await remote.request("qXfer:features:read:target.xml:0,ffb");
     return remote;
+  }
+
+  /**
+   * The answer to a packet that runs the machine for a moment only.
+   *
+   * @throws Error when there is none in a minute: a machine that hangs must not hang the oracle
+   */
+  async soon(packet: string): Promise<string> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`QEMU does not answer ${packet}`)), patience);
+    });
+    try {
+      return await Promise.race([this.request(packet), late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Sends packets in one write; the replies come in the same order. */

@@ -41,7 +41,10 @@ export class ReplayProcess implements AsyncDisposable {
     const monitorPath = join(directory, "qmp");
     const options = ["-S", "-gdb", `unix:${gdbPath},server=on,wait=off`];
     options.push("-qmp", `unix:${monitorPath},server=on,wait=off`);
-    const child = spawn(argv[0]!, [...argv.slice(1), ...options], { stdio: ["ignore", "ignore", "pipe"] });
+    // Should the oracle be killed, the kernel ends its QEMU.
+    const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv, ...options], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     let errors = "";
     child.stderr!.setEncoding("utf8").on("data", (text: string) => {
       errors += text;

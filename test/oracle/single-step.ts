@@ -96,7 +96,7 @@ export class SingleStepper implements AsyncDisposable {
       }
       if (ended()) break;
       unshown = 0;
-      if (!overshot) await this.expectStep(await gdb.request("s"));
+      if (!overshot) await this.expectStep(await gdb.soon("s"));
       if (++meaning.steps % 10_000 === 0) onProgress?.(meaning.steps);
       const { here } = meaning;
       const guess = this.guess(here, successors, lastAddress);
