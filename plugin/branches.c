@@ -50,11 +50,14 @@ struct plugin_info {
     struct { int smp_vcpus, max_vcpus; } system;
 };
 typedef void (*udata_callback)(unsigned vcpu, void *udata);
-enum { CB_NO_REGS = 0, OP_ADD_U64 = 0 };
+enum { CB_NO_REGS = 0, OP_ADD_U64 = 0, MEM_READ = 1 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, udata_callback, int flags, void *udata);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, udata_callback, int flags, void *udata);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *,
+                                      void (*)(unsigned vcpu, uint32_t info, uint64_t linear, void *udata), int flags,
+                                      int access, void *udata);
 void qemu_plugin_register_flush_cb(plugin_id, void (*)(plugin_id));
 void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *udata);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
@@ -76,6 +79,22 @@ void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(struct qemu_plugin_insn
 #endif
 
 EXPORT int qemu_plugin_version = QEMU_PLUGIN_API;
+
+/* ---- The run so far -------------------------------------------------------------------------------------------- */
+
+struct block;
+/* What every block touches: two cache lines. */
+static struct {
+    struct block *current;    /* began to run last */
+    const uint64_t *ip_word;  /* see instruction_pointer() */
+    uint64_t executed;        /* instructions before `current`: icount at its start */
+    uint64_t brctr;           /* records so far */
+    bool watched;             /* logging, or an icount or a brctr is awaited */
+    bool logging;
+    uint32_t *queue_at, *queue_end; /* in the open batch */
+    uint64_t icount_of_last;  /* of the record queued last */
+    uint64_t next_icount, next_brctr; /* see "The window" */
+} run __attribute__((aligned(64))) = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
 
 /* ---- Failing: loudly, at once ------------------------------------------------------------------------------- */
 
@@ -226,7 +245,6 @@ static void read_machine(void)
  * block. QEMU keeps the register up to date; we find the word of the CPU object that always equals it.
  */
 enum { IP_SAMPLES = 24, IP_CANDIDATES = 512 };
-static const uint64_t *ip_word;
 
 static void find_ip_word(void)
 {
@@ -252,12 +270,12 @@ static void find_ip_word(void)
     if (count == 0)
         fail(EXIT_INEXACT, "this QEMU does not keep the instruction pointer where it can be read");
     if (++samples == IP_SAMPLES)
-        ip_word = (const uint64_t *)(object + offsets[0]);
+        run.ip_word = (const uint64_t *)(object + offsets[0]);
 }
 
 static inline uint64_t instruction_pointer(void)
 {
-    return likely(ip_word != NULL) ? *ip_word : read_register(REGISTER_IP);
+    return likely(run.ip_word != NULL) ? *run.ip_word : read_register(REGISTER_IP);
 }
 
 /* ---- Blocks, edges, symbols --------------------------------------------------------------------------------- */
@@ -295,19 +313,21 @@ struct block;
 struct successor {
     const struct block *to;
     struct edge *edge;
-    uint64_t count;
+    uint32_t count, records; /* 0 or 1 */
 };
 
+enum { THROUGH_OTHER = -1, THROUGH_MEMORY = -2, THROUGH_STACK = -3 };
 struct block {
     struct successor successors[2];
     uint64_t ip;             /* at its start */
     struct block *elsewhere; /* the same code at another address, used last */
-    struct edge *self;       /* the whole block ran and went to its own start */
+    struct successor inside; /* in the block itself: holds only when the block has `finished` */
     uint64_t pc, last, next, target; /* linear: start, last instruction, what follows it, where it goes */
     uint32_t count;
     uint8_t ending, kind;
-    bool marks;  /* counts up `finished` when its last instruction begins */
-    bool loads_idt, seen, relocated;
+    int8_t through; /* GOES_ANY: the gdb register that holds the target, or a THROUGH_… */
+    bool marks;     /* counts up `finished` when its last instruction begins */
+    bool loads_idt, seen;
     uint64_t hash; /* of all that does not depend on the address */
     struct block *chain;
     uint8_t sizes[]; /* of each instruction */
@@ -359,13 +379,13 @@ static uint64_t mix(uint64_t hash)
 /* Where the machine is known to be without having run a block there. */
 static union { struct block block; char room[sizeof(struct block) + MOST_INSNS]; } parked;
 
-/* ---- The run so far ----------------------------------------------------------------------------------------- */
+/* ---- Records ---------------------------------------------------------------------------------------------------- */
 
-static struct block *current;   /* began to run last */
-static uint64_t executed;       /* instructions before it: icount at its start */
-static uint64_t brctr;          /* records so far */
 static uint64_t unexplained;    /* transfers that no rule explains: must stay 0 */
 static uint64_t *finished;      /* see block.marks; set to 0 whenever such a block starts */
+static uint64_t loaded_at;      /* where an instruction THROUGH_MEMORY or THROUGH_STACK read first; likewise */
+static uint64_t loaded;         /* what one THROUGH_STACK found there; a delivery may overwrite it */
+static bool recount;            /* the step in progress may not have run the block's last instruction */
 #if QEMU_PLUGIN_API == 1
 static uint64_t finished_word;
 #else
@@ -388,10 +408,6 @@ static struct {
     struct batch *batches[BATCHES];
     unsigned long filled, emptied; /* counts of batches */
 } queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-
-static bool logging;
-static uint32_t *queue_at, *queue_end; /* in the open batch */
-static uint64_t icount_of_last;         /* of the record queued last */
 
 /* The symbols' descriptions by number, for the encoder: a table of tables, so that none ever moves. */
 enum { PAGE_BITS = 14, MOST_PAGES = 1 << 11 };
@@ -427,12 +443,12 @@ static NOINLINE void use_symbol(struct edge *edge, uint64_t step)
 
 static void open_batch(struct batch *batch)
 {
-    batch->first_brctr = brctr;
-    batch->icount_before = icount_of_last;
-    queue_at = batch->symbols;
+    batch->first_brctr = run.brctr;
+    batch->icount_before = run.icount_of_last;
+    run.queue_at = batch->symbols;
     /* A batch never spans two chunks. */
-    uint64_t room = ((brctr >> CHUNK_BITS) + 1 << CHUNK_BITS) - brctr;
-    queue_end = queue_at + (room < BATCH_RECORDS ? room : BATCH_RECORDS);
+    uint64_t room = ((run.brctr >> CHUNK_BITS) + 1 << CHUNK_BITS) - run.brctr;
+    run.queue_end = run.queue_at + (room < BATCH_RECORDS ? room : BATCH_RECORDS);
 }
 
 /* Hands the open batch over and opens another; waits while the encoder is behind. */
@@ -440,10 +456,10 @@ static NOINLINE void hand_over(int then, enum end_reason reason, uint64_t icount
 {
     pthread_mutex_lock(&queue.lock);
     struct batch *batch = queue.batches[queue.filled % BATCHES];
-    batch->length = queue_at - batch->symbols;
+    batch->length = run.queue_at - batch->symbols;
     batch->then = then;
     batch->reason = reason;
-    batch->end_brctr = brctr;
+    batch->end_brctr = run.brctr;
     batch->end_icount = icount;
     batch->unexplained = unexplained;
     queue.filled++;
@@ -465,31 +481,48 @@ static void wait_for_encoder(void)
 
 static NOINLINE void batch_full(void)
 {
-    hand_over((brctr & ((1 << CHUNK_BITS) - 1)) == 0 ? CHUNK_END : RECORDS, 0, 0);
+    hand_over((run.brctr & ((1 << CHUNK_BITS) - 1)) == 0 ? CHUNK_END : RECORDS, 0, 0);
 }
 
-/* See "The window". */
-static uint64_t next_brctr = UINT64_MAX, next_icount = UINT64_MAX;
 static bool delivering; /* the record is of a delivery, not of an instruction that ran */
 static void before_record(void);
 static void after_record(const struct edge *edge);
 
-static inline void record(struct edge *edge)
+/* A record while logging, or while an icount or a brctr is awaited. */
+static NOINLINE void record_watched(struct edge *edge)
 {
-    if (unlikely(executed >= next_icount))
+    if (unlikely(run.executed >= run.next_icount))
         before_record();
-    brctr++;
-    if (logging) {
-        uint64_t step = executed - icount_of_last;
-        icount_of_last = executed;
+    run.brctr++;
+    if (likely(run.logging)) {
+        uint64_t step = run.executed - run.icount_of_last;
+        run.icount_of_last = run.executed;
         if (unlikely(edge->step != step))
             use_symbol(edge, step);
-        *queue_at++ = edge->symbol;
-        if (unlikely(queue_at == queue_end))
+        *run.queue_at++ = edge->symbol;
+        if (unlikely(run.queue_at == run.queue_end))
             batch_full();
     }
-    if (unlikely(brctr == next_brctr))
+    if (unlikely(run.brctr == run.next_brctr))
         after_record(edge);
+}
+
+static void record(struct edge *edge)
+{
+    if (run.watched)
+        record_watched(edge);
+    else
+        run.brctr++;
+}
+
+/* One step that was seen before. Everything but counting is a call in tail position: no register to save. */
+static inline void repeat(const struct successor *successor)
+{
+    run.executed += successor->count;
+    if (likely(!run.watched))
+        run.brctr += successor->records;
+    else if (successor->records)
+        record_watched(successor->edge);
 }
 
 static struct edge *edge_between(uint64_t from, uint64_t to, unsigned kind)
@@ -511,17 +544,17 @@ static void forget_successors(void)
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         for (struct block *block = blocks[i]; block; block = block->chain) {
             memset(block->successors, 0, sizeof block->successors);
-            block->self = NULL;
+            memset(&block->inside, 0, sizeof block->inside);
         }
-    memset(current->successors, 0, sizeof current->successors);
-    current->self = NULL;
+    memset(run.current->successors, 0, sizeof run.current->successors);
+    memset(&run.current->inside, 0, sizeof run.current->inside);
 }
 
 static void forget_edges(void)
 {
     wait_for_encoder();
     /* Numbers of symbols in the open batch would lose their meaning. */
-    if (logging && queue_at != queue.batches[queue.filled % BATCHES]->symbols) {
+    if (run.logging && run.queue_at != queue.batches[queue.filled % BATCHES]->symbols) {
         hand_over(RECORDS, 0, 0);
         wait_for_encoder();
     }
@@ -729,7 +762,7 @@ static void record_delivery(uint64_t from, uint64_t to, enum branch_kind kind)
 /* Accounts for an explained step to `pc`. */
 static void step_to(const struct block *block, uint64_t pc, struct explanation how)
 {
-    executed += how.count;
+    run.executed += how.count;
     if (how.kind != NO_RECORD)
         record(edge_between(block->last, pc, how.kind));
 }
@@ -808,21 +841,53 @@ static bool is_exception(int vector, bool error_code, const struct block *block,
 }
 
 /*
- * QEMU counts an instruction that raised an exception as executed when the exception was found while
- * translating (an undefined opcode), not when it was found while running (a page fault): ask what it counted.
+ * Is it certain that the block's last instruction itself went to the handler at `pc`, whatever lies on the stack?
+ * An older frame can lie there: a fault in a handler's first instruction returns to that instruction.
  */
-static void count_as_qemu_does(const struct block *block, uint32_t began, const struct block *handler)
+static bool went_to(const struct block *block, uint64_t pc, uint64_t sp)
+{
+    uint64_t target;
+    uint64_t mask = idt.mode == LONG ? UINT64_MAX : 0xffff;
+    if (block->ending != GOES_ANY || (block->marks && !*finished))
+        return false;
+    if (block->kind == RETURN) {
+        size_t size = idt.mode == LONG ? 8 : 2;
+        return read_memory(sp - size, &target, size) && ((target ^ pc) & mask) == 0;
+    }
+    if (block->through >= 0)
+        return ((read_register(block->through) ^ pc) & mask) == 0;
+    if (!loaded_at)
+        return false;
+    if (block->through == THROUGH_STACK)
+        target = loaded;
+    else if (block->through != THROUGH_MEMORY || !read_memory(loaded_at, &target, sizeof target))
+        return false;
+    return ((target ^ pc) & mask) == 0;
+}
+
+/* Instructions QEMU has counted, the block that is about to run included. */
+static uint64_t count_of_qemu(void)
 {
     qemu.icount_update(qemu.cpu);
     void *self = *qemu.current_cpu;
     *qemu.current_cpu = NULL; /* else it asks whether this is a place for I/O */
     uint64_t counted = qemu.icount_get_raw();
     *qemu.current_cpu = self;
-    uint64_t least = executed, most = executed + block->count, now = counted - handler->count;
+    return counted;
+}
+
+/*
+ * QEMU counts an instruction that raised an exception as executed when the exception was found while
+ * translating (an undefined opcode), not when it was found while running (a page fault): ask what it counted.
+ */
+static void count_as_qemu_does(const struct block *block, uint32_t began, const struct block *handler)
+{
+    uint64_t counted = count_of_qemu();
+    uint64_t least = run.executed, most = run.executed + block->count, now = counted - handler->count;
     if (now >= least + began && now <= most)
-        executed = now;
+        run.executed = now;
     else if (handler->count == 1 && counted >= least + began && counted <= most)
-        executed = counted; /* replay runs an instruction that is going to fault without counting it */
+        run.executed = counted; /* replay runs an instruction that is going to fault without counting it */
     else
         fail(EXIT_INEXACT, "QEMU counts %" PRIu64 " instructions at %#" PRIx64 ", the plugin %" PRIu64 " to %" PRIu64,
              now, handler->pc, least + began, most);
@@ -845,14 +910,14 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (!frame.plausible)
             continue;
         if (!error_code && trap && *finished && same_address(block->next, frame.pc)) {
-            executed += block->count;
+            run.executed += block->count;
             record(edge_between(block->last, pc, block->kind));
             return true;
         }
         bool exception = is_exception(vector, error_code, block, frame.pc);
         enum branch_kind kind = exception ? EXCEPTION : INTERRUPT;
         if (depth < 4 && is_handler(frame.pc) && instruction_at(block, frame.pc) < 0 &&
-            explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
+            !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
             record_delivery(frame.pc, pc, kind);
             return true;
         }
@@ -911,7 +976,13 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
 {
     for (int again = 0; again < 2; again++) {
         if (is_handler(pc)) {
-            if (explain_delivery(block, pc, stack_pointer(), 0))
+            uint64_t sp = stack_pointer();
+            if (went_to(block, pc, sp)) {
+                *how = explain(block, pc, REACHED);
+                step_to(block, pc, *how);
+                return false;
+            }
+            if (explain_delivery(block, pc, sp, 0))
                 return false;
             /* A handler's address reached by an ordinary branch. */
         }
@@ -928,31 +999,41 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
         fprintf(stderr,
                 "vmtape plugin: no rule explains how %#" PRIx64 " came after the block %#" PRIx64 "..%#" PRIx64
                 " (ending %d, brctr %" PRIu64 ")\n",
-                pc, block->pc, block->last, block->ending, brctr);
-    executed += block->count;
+                pc, block->pc, block->last, block->ending, run.brctr);
+    run.executed += block->count;
     record(edge_between(block->last, pc, FAR));
     return false;
 }
 
-static void learn(struct block *block, const struct block *next, struct edge *edge, uint32_t count)
+static void learn(struct block *block, struct successor successor)
 {
     block->successors[1] = block->successors[0];
-    block->successors[0] = (struct successor){ next, edge, count };
+    block->successors[0] = successor;
 }
 
 static NOINLINE void slow_step(struct block *block, struct block *next)
 {
+    if (block->inside.to == next && *finished) {
+        repeat(&block->inside);
+        return;
+    }
     size_t slot = mix((uintptr_t)block * 3 + (uintptr_t)next) & ((1 << PAIR_BITS) - 1);
-    if (pairs[slot].from == block && pairs[slot].successor.to == next) {
-        struct successor known = pairs[slot].successor;
-        learn(block, next, known.edge, known.count);
-        executed += known.count;
-        if (known.edge)
-            record(known.edge);
+    if (pairs[slot].from == block && pairs[slot].successor.to == next && !recount) {
+        learn(block, pairs[slot].successor);
+        repeat(&block->successors[0]);
         return;
     }
     if (unlikely(edge_arena.total > most_memory))
         forget_edges();
+    if (recount) {
+        /* A rep instruction that stored into itself: QEMU began an iteration, abandoned it, and runs it again. */
+        recount = false;
+        uint64_t now = count_of_qemu() - next->count;
+        if (next->pc == block->last && now == run.executed + block->count - 1) {
+            run.executed = now;
+            return;
+        }
+    }
     if (!next->seen || block->loads_idt || !idt.known) {
         next->seen = true;
         read_idt(block->loads_idt);
@@ -964,14 +1045,15 @@ static NOINLINE void slow_step(struct block *block, struct block *next)
         return;
     /* Learn it, unless another time the same addresses could mean something else. */
     int kind;
-    struct edge *edge = how.kind == NO_RECORD ? NULL : edge_between(block->last, next->pc, how.kind);
-    bool ends = ends_at(block, next->pc, &kind);
+    bool records = how.kind != NO_RECORD, ends = ends_at(block, next->pc, &kind);
+    struct edge *edge = records ? edge_between(block->last, next->pc, how.kind) : NULL;
+    struct successor successor = { next, edge, how.count, records };
     if (!block->marks || instruction_at(block, next->pc) < 0 || !ends) {
-        learn(block, next, edge, how.count);
+        learn(block, successor);
         pairs[slot].from = block;
-        pairs[slot].successor = block->successors[0];
-    } else if (block == next && edge && how.count == block->count) {
-        block->self = edge;
+        pairs[slot].successor = successor;
+    } else if (*finished) {
+        block->inside = successor;
     }
 }
 
@@ -981,41 +1063,68 @@ static struct block *relocate(struct block *block, uint64_t ip);
 
 static inline void enter(struct block *next)
 {
-    struct block *block = current;
-    current = next;
-    struct successor *successor = block->successors;
-    if (unlikely(successor->to != next) && (++successor)->to != next) {
+    struct block *block = run.current;
+    const struct successor *successor = block->successors;
+    run.current = next;
+    if (successor->to == next || (++successor)->to == next)
+        repeat(successor);
+    else
         slow_step(block, next);
-        return;
-    }
-    executed += successor->count;
-    if (successor->edge)
-        record(successor->edge);
+}
+
+static NOINLINE void enter_elsewhere(struct block *next, uint64_t ip)
+{
+    enter(relocate(next, ip));
 }
 
 static void on_block(unsigned vcpu UNUSED, void *udata)
 {
     struct block *next = udata;
-    uint64_t ip = instruction_pointer();
-    if (unlikely(next->ip != ip))
-        next = relocate(next, ip);
-    enter(next);
+    uint64_t ip = *run.ip_word;
+    if (likely(next->ip == ip))
+        enter(next);
+    else
+        enter_elsewhere(next, ip);
 }
 
 /* For blocks that mark their end. */
+static NOINLINE void enter_marking(struct block *next, uint64_t ip)
+{
+    enter(next->ip == ip ? next : relocate(next, ip));
+    *finished = 0;
+    loaded_at = 0;
+}
+
 static void on_marking_block(unsigned vcpu UNUSED, void *udata)
 {
     struct block *next = udata;
-    uint64_t ip = instruction_pointer();
-    if (unlikely(next->ip != ip))
-        next = relocate(next, ip);
-    if (likely(current == next) && next->self && *finished) {
-        executed += next->count;
-        record(next->self);
+    uint64_t ip = *run.ip_word;
+    if (run.current == next && next->inside.to == next && *finished && likely(next->ip == ip)) {
+        *finished = 0;
+        loaded_at = 0;
+        repeat(&next->inside);
     } else {
-        enter(next);
+        enter_marking(next, ip);
     }
-    *finished = 0;
+}
+
+/* `udata`: is it from the stack? */
+static void on_load(unsigned vcpu UNUSED, uint32_t info UNUSED, uint64_t linear, void *udata)
+{
+    if (loaded_at)
+        return;
+    loaded_at = linear;
+    if (udata && !read_memory(linear, &loaded, sizeof loaded))
+        loaded_at = 0;
+}
+
+/* For blocks translated before the instruction pointer was found. */
+static void on_early_block(unsigned vcpu UNUSED, void *udata)
+{
+    struct block *next = udata;
+    if (!run.ip_word)
+        find_ip_word();
+    enter_marking(next, instruction_pointer());
 }
 
 /* ---- The window: from which instant to which records are logged ----------------------------------------------- */
@@ -1049,8 +1158,9 @@ static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void arm(void)
 {
     const struct point *point = window.state == WAITING ? &window.start : &window.end;
-    next_icount = window.state != CLOSED && point->type == AT_ICOUNT ? point->count : UINT64_MAX;
-    next_brctr = window.state != CLOSED && point->type == AT_BRCTR ? point->count : UINT64_MAX;
+    run.next_icount = window.state != CLOSED && point->type == AT_ICOUNT ? point->count : UINT64_MAX;
+    run.next_brctr = window.state != CLOSED && point->type == AT_BRCTR ? point->count : UINT64_MAX;
+    run.watched = run.logging || run.next_icount != UINT64_MAX || run.next_brctr != UINT64_MAX;
 }
 
 static void begin_logging(void)
@@ -1058,16 +1168,16 @@ static void begin_logging(void)
     if (!queue.batches[0])
         for (int i = 0; i < BATCHES; i++)
             queue.batches[i] = must_have(malloc(sizeof(struct batch)));
-    icount_of_last = executed;
+    run.icount_of_last = run.executed;
     open_batch(queue.batches[queue.filled % BATCHES]);
-    logging = true;
+    run.logging = true;
 }
 
 static void end_logging(enum end_reason reason, uint64_t icount)
 {
-    if (!logging)
+    if (!run.logging)
         begin_logging(); /* a window that never began has an end all the same */
-    logging = false;
+    run.logging = false;
     window.state = CLOSED;
     hand_over(FINISH, reason, icount);
 }
@@ -1090,14 +1200,14 @@ static void reached(struct position now)
 /* Is the awaited icount an instant before the record that is about to be made? A delivery at N comes after N. */
 static NOINLINE void before_record(void)
 {
-    while (executed > next_icount || (executed == next_icount && delivering))
-        reached((struct position){ next_icount, brctr, 0 });
+    while (run.executed > run.next_icount || (run.executed == run.next_icount && delivering))
+        reached((struct position){ run.next_icount, run.brctr, 0 });
 }
 
 static NOINLINE void after_record(const struct edge *edge)
 {
-    while (brctr == next_brctr)
-        reached((struct position){ executed, brctr, edge->to });
+    while (run.brctr == run.next_brctr)
+        reached((struct position){ run.executed, run.brctr, edge->to });
 }
 
 static bool has_address(const struct point *point)
@@ -1126,7 +1236,7 @@ static void visit(const struct point *point, struct visits *visits, struct posit
 static void on_watched(unsigned vcpu UNUSED, void *udata)
 {
     uint64_t number = (uintptr_t)udata >> 16, distance = (uintptr_t)udata & 0xffff;
-    struct position now = { executed + number, brctr, current->pc + distance };
+    struct position now = { run.executed + number, run.brctr, run.current->pc + distance };
     bool waiting = window.state == WAITING, open = window.state == OPEN;
     if (has_address(&window.start) && window.start.address == now.pc)
         visit(&window.start, &window.start_visits, now, waiting);
@@ -1196,6 +1306,7 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
     bool near = rest == 2 || rest == 4;
     const uint8_t *end = bytes + size;
     ends_by(block, FALLS, JUMP);
+    block->through = THROUGH_OTHER;
     switch (op) {
     case 0x6c ... 0x6f: /* ins, outs */
     case 0xa4 ... 0xa7: /* movs, cmps */
@@ -1232,6 +1343,7 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
     case 0xcb:
         if (rest == (op == 0xca ? 2 : 0))
             ends_by(block, GOES_ANY, FAR);
+        block->through = THROUGH_STACK;
         return;
     case 0x9a: /* far call, jump */
     case 0xea:
@@ -1240,6 +1352,7 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
         return;
     case 0xcf:
         ends_by(block, GOES_ANY, IRET);
+        block->through = THROUGH_STACK;
         return;
     case 0xcc: /* int3 */
     case 0xf1: /* int1 */
@@ -1255,14 +1368,16 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
     case 0xff: {
         if (rest == 0)
             return;
-        unsigned operation = bytes[at] >> 3 & 7;
-        bool from_memory = bytes[at] >> 6 != 3;
+        static const int8_t registers[8] = { 0, 2, 3, 1, 7, 6, 4, 5 }; /* gdb's order: rax rbx rcx rdx rsi rdi rbp rsp */
+        int operation = bytes[at] >> 3 & 7, rm = bytes[at] & 7;
+        bool from_memory = bytes[at] >> 6 != 3, high = at >= 2 && (bytes[at - 2] & 0xf1) == 0x41;
         if (operation == 2)
             ends_by(block, GOES_ANY, INDIRECT_CALL);
         else if (operation == 4)
             ends_by(block, GOES_ANY, INDIRECT_JUMP);
         else if ((operation == 3 || operation == 5) && from_memory)
             ends_by(block, GOES_ANY, FAR);
+        block->through = from_memory ? THROUGH_MEMORY : high ? 8 + rm : registers[rm];
         return;
     }
     case 0x0f:
@@ -1325,7 +1440,7 @@ static struct block *intern(const struct block *model)
         if (block->hash == model->hash && block->pc == model->pc && block->ip == model->ip &&
             block->last == model->last && block->target == model->target && block->next == model->next &&
             block->count == model->count && block->ending == model->ending && block->kind == model->kind &&
-            block->loads_idt == model->loads_idt && !memcmp(block->sizes, model->sizes, model->count))
+            block->through == model->through && block->loads_idt == model->loads_idt && !memcmp(block->sizes, model->sizes, model->count))
             return block;
     struct block *block = take(&block_arena, sizeof *block + model->count);
     memcpy(block, model, sizeof *block + model->count);
@@ -1349,7 +1464,7 @@ static NOINLINE struct block *relocate(struct block *block, uint64_t ip)
     copy.block.target += block->ending == BRANCHES || block->ending == GOES ? distance : 0;
     memset(copy.block.successors, 0, sizeof copy.block.successors);
     copy.block.elsewhere = NULL;
-    copy.block.self = NULL;
+    memset(&copy.block.inside, 0, sizeof copy.block.inside);
     copy.block.seen = false;
     block->elsewhere = intern(&copy.block);
     return block->elsewhere;
@@ -1364,7 +1479,7 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         qemu.current_cpu = dlsym(RTLD_DEFAULT, "current_cpu"); /* thread-local: this thread's */
         translated = true;
     }
-    if (unlikely(!ip_word))
+    if (unlikely(!run.ip_word))
         find_ip_word();
     memset(block, 0, sizeof *block);
     block->count = qemu_plugin_tb_n_insns(tb);
@@ -1397,11 +1512,20 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
     if (size > 0)
         classify(block, bytes, size);
     bool direct = block->ending == BRANCHES || block->ending == GOES;
-    block->marks = block->ending > GOES_ANY ||
+    bool loads = block->ending == GOES_ANY && block->through <= THROUGH_MEMORY;
+    block->marks = block->ending > GOES_ANY || loads ||
                    (block->count > 1 && (block->ending == GOES_ANY ||
                                          (direct && instruction_at(block, block->target) >= 0)));
-    block->hash = mix(hash ^ (direct ? block->target - block->pc : 0)) ^ block->ending * 64 ^ block->kind;
+    block->hash = mix(hash ^ (direct ? block->target - block->pc : 0)) ^ block->ending * 64 ^ block->kind ^
+                  (uint64_t)(uint8_t)block->through << 16;
     block = intern(block);
+    if (unlikely(run.current->ending == REPEATS && block->pc == run.current->last)) {
+        recount = true;
+        memset(run.current->successors, 0, sizeof run.current->successors);
+    }
+    if (loads)
+        qemu_plugin_register_vcpu_mem_cb(insn, on_load, CB_NO_REGS, MEM_READ,
+                                         block->through == THROUGH_STACK ? block : NULL);
     if (block->marks) {
 #if QEMU_PLUGIN_API == 1
         qemu_plugin_register_vcpu_insn_exec_inline(insn, OP_ADD_U64, finished, 1);
@@ -1409,7 +1533,8 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, OP_ADD_U64, finished_entry, 1);
 #endif
     }
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, block->marks ? on_marking_block : on_block, CB_NO_REGS, block);
+    udata_callback callback = !run.ip_word ? on_early_block : block->marks ? on_marking_block : on_block;
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, callback, CB_NO_REGS, block);
 }
 
 static void park(uint64_t pc)
@@ -1417,16 +1542,16 @@ static void park(uint64_t pc)
     memset(&parked, 0, sizeof parked);
     parked.block.pc = parked.block.last = parked.block.next = pc;
     parked.block.ending = FALLS;
-    current = &parked.block;
+    run.current = &parked.block;
 }
 
 /* QEMU has thrown away all its blocks: nothing refers to ours any more. */
 static void on_flush(plugin_id id UNUSED)
 {
-    if (current != &parked.block) {
-        memcpy(&parked, current, sizeof *current + current->count);
+    if (run.current != &parked.block) {
+        memcpy(&parked, run.current, sizeof *run.current + run.current->count);
         parked.block.elsewhere = NULL;
-        current = &parked.block;
+        run.current = &parked.block;
     }
     forget_successors();
     memset(blocks, 0, sizeof blocks);
@@ -1449,10 +1574,10 @@ static struct position settle(void)
     struct explanation how;
     uint64_t pc = stopped_pc();
     entered = NULL;
-    if (current != &parked.block || parked.block.pc != pc)
-        explain_step(current, pc, &how);
+    if (run.current != &parked.block || parked.block.pc != pc)
+        explain_step(run.current, pc, &how);
     park(pc);
-    return (struct position){ executed, brctr, pc };
+    return (struct position){ run.executed, run.brctr, pc };
 }
 
 /* ---- Encoder thread: records to chunks ---------------------------------------------------------------------------- */
@@ -2012,10 +2137,10 @@ static void tell_visits(const char *which, const struct point *point, const stru
 static void start_at(uint64_t count)
 {
     uint64_t pc = stopped_pc();
-    executed = qemu.icount_get_raw();
-    brctr = count;
+    run.executed = qemu.icount_get_raw();
+    run.brctr = count;
     park(pc);
-    tell_position("start", (struct position){ executed, brctr, pc });
+    tell_position("start", (struct position){ run.executed, run.brctr, pc });
 }
 
 static void where(void)
@@ -2034,7 +2159,7 @@ static void command(char *line)
     for (char *word = strtok_r(line, " ", &rest); word && count < 5; word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
     if (count == 1 && !strcmp(words[0], "progress")) {
-        tell_position("progress", (struct position){ executed, brctr, 0 });
+        tell_position("progress", (struct position){ run.executed, run.brctr, 0 });
         return;
     }
     if (is_running())
@@ -2085,7 +2210,7 @@ static bool summary;
 
 static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
 {
-    struct position at = { executed, brctr, 0 };
+    struct position at = { run.executed, run.brctr, 0 };
     if (qemu.cpu && !is_running())
         at = settle();
     if (window.state != CLOSED) {
@@ -2139,7 +2264,7 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int
             else if (!strncmp(argv[i], "control=", 8) && is_number && is_open(number))
                 control_fd = number, known = true;
             else if (!strncmp(argv[i], "brctr=", 6) && is_number)
-                brctr = number, known = true;
+                run.brctr = number, known = true;
             else if (!strcmp(argv[i], "summary=on") || !strcmp(argv[i], "summary=off"))
                 summary = value[1] == 'n', known = true;
         }
@@ -2162,7 +2287,7 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int
         return -1;
     }
     static struct block nowhere = { .ending = UNKNOWN };
-    current = &nowhere;
+    run.current = &nowhere;
     memset(idt.first, 0xff, sizeof idt.first);
 #if QEMU_PLUGIN_API == 1
     finished = &finished_word;
