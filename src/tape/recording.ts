@@ -128,7 +128,7 @@ export class Recording {
     const console = scope.own(await RecordedConsole.make(places, layout.directory, layout.console));
     let failed: (() => void) | undefined;
     let logFailed = false;
-    const machine = new Tape(layout.directory, prepared.manifest, "recording").machine;
+    const machine = new Tape(layout.directory, prepared.manifest, "recording", options.name).machine;
     const args = machineArguments(
       { ...machine, disks: machine.disks.map((_, i) => ({ file: layout.diskOverlay(i), format: "qcow2" })) },
       {
@@ -353,7 +353,7 @@ export class Recording {
       if (isVmtapeError(error, "disk-full")) this.hooks.onNotice?.("the disk is full");
       throw error;
     });
-    return new Tape(layout.directory, manifest, "complete");
+    return new Tape(layout.directory, manifest, "complete", this.options.name);
   }
 
   private endCause(reason: ShutdownCause): EndCause {

@@ -25,7 +25,11 @@ export class Tape {
   readonly manifest: Manifest;
   readonly state: TapeState;
 
-  constructor(directory: string, manifest: Manifest, state: TapeState) {
+  /** What the user calls it; by default its directory's name. */
+  readonly name: string;
+
+  constructor(directory: string, manifest: Manifest, state: TapeState, name = basename(directory)) {
+    this.name = name;
     this.layout = new TapeLayout(directory);
     this.manifest = manifest;
     this.state = state;
@@ -45,13 +49,9 @@ export class Tape {
     const layout = new TapeLayout(directory);
     const bytes = await readManifest(layout, name);
     const manifest = decodeManifest(bytes, layout.manifest);
-    if (manifest.end) return new Tape(directory, manifest, "complete");
+    if (manifest.end) return new Tape(directory, manifest, "complete", name);
     const recording = await FileLock.isHeld(layout.lock);
-    return new Tape(directory, manifest, recording ? "recording" : "interrupted");
-  }
-
-  get name(): string {
-    return basename(this.layout.directory);
+    return new Tape(directory, manifest, recording ? "recording" : "interrupted", name);
   }
 
   get directory(): string {
