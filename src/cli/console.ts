@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { fileError } from "../base/errors.js";
+import { errnoOf, fileError } from "../base/errors.js";
 import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
 import { say, toJson } from "./output.js";
 import { action } from "./run.js";
@@ -36,6 +36,7 @@ export function consoleCommand(): Command {
 async function pipeRaw(path: string): Promise<void> {
   const { pipeline } = await import("node:stream/promises");
   await pipeline(createReadStream(path), process.stdout, { end: false }).catch((error) => {
+    if (errnoOf(error) === "EPIPE") return; // the reader has enough
     throw fileError(error, path, "reading");
   });
 }

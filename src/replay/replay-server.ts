@@ -1,5 +1,5 @@
 import { readdir, rm } from "node:fs/promises";
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename, dirname } from "node:path";
 import { errnoOf, fileError } from "../base/errors.js";
 import { makeRuntimeDirectory, type Places, socketStem } from "../tape/home.js";
@@ -19,6 +19,8 @@ export class ReplayServer implements AsyncDisposable {
   readonly sockets: ReplaySockets;
   private readonly server: Server;
   private readonly stem: string;
+  /** Those who wait for the end: they see it when their socket is closed. */
+  private readonly waiting = new Set<Socket>();
 
   private constructor(server: Server, stem: string) {
     this.server = server;
@@ -32,8 +34,10 @@ export class ReplayServer implements AsyncDisposable {
     const stem = `${socketStem(places, directory)}.replay-${process.pid}`;
     const path = `${stem}.control`;
     const server = createServer((socket) => {
+      known.waiting.add(socket);
       socket.on("error", () => {});
-      socket.once("data", end); // the client waits until we close
+      socket.on("close", () => known.waiting.delete(socket));
+      socket.once("data", end);
     });
     const known = new ReplayServer(server, stem);
     await known.removeFiles();
@@ -51,6 +55,7 @@ export class ReplayServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.server.close();
     await this.removeFiles();
+    for (const socket of this.waiting) socket.destroy();
   }
 }
 

@@ -42,7 +42,7 @@ export interface SessionOptions {
   readonly onConsole?: (bytes: Uint8Array) => void;
   readonly onProgress?: ProgressSink;
   readonly debug?: DebugSink;
-  /** A running machine whose icount stands still for so long has parted from its tape. Default 20. */
+  /** A running machine whose icount stands still for so long has parted from its tape. Default 10. */
   readonly stallSeconds?: number;
 }
 
@@ -373,8 +373,9 @@ export class Session implements AsyncDisposable {
       const parted = !asked && (end.signal !== null || /replay|missing|log/i.test(why));
       throw this.fault(
         parted ? "diverged" : "qemu-failed",
-        `QEMU ended at icount ${this.lastSeen}: ${why}`,
+        `QEMU ended after icount ${this.lastSeen}: ${why}`,
         why,
+        true,
       );
     }
     if (shutdown) {
@@ -395,7 +396,7 @@ export class Session implements AsyncDisposable {
   }
 
   private throwIfStalled(ms: number): void {
-    const seconds = this.options.stallSeconds ?? 20;
+    const seconds = this.options.stallSeconds ?? 10;
     if (ms < seconds * 1000) return;
     throw this.fault(
       "diverged",
@@ -404,9 +405,10 @@ export class Session implements AsyncDisposable {
     );
   }
 
-  private fault(code: "diverged" | "qemu-failed", message: string, got?: string): VmtapeError {
+  /** @param died QEMU has ended, so the icount is only the last that was seen */
+  private fault(code: "diverged" | "qemu-failed", message: string, got?: string, died = false): VmtapeError {
     this.current = "failed";
-    return new VmtapeError(code, message, { file: this.tape.directory, icount: this.lastSeen, got });
+    return new VmtapeError(code, message, { file: this.tape.directory, icount: this.lastSeen, got, died });
   }
 
   private running() {

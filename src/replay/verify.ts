@@ -1,13 +1,17 @@
 import { createHash, type Hash } from "node:crypto";
+import { openFileSource } from "../base/byte-source.js";
 import { isVmtapeError, type VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
 import { type Icount, icount } from "../base/units.js";
+import { dialectFor } from "../formats/replay-log-dialect.js";
+import { summarizeLog } from "../formats/replay-log-summary.js";
 import { pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
 import type { StateHash } from "../qemu/state-hash.js";
 import { checkStored, readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
 import { BranchComparison, type BranchStream } from "./branch-comparison.js";
-import { checkLog, checkMachine } from "./check-tape.js";
+import { breakingPoint } from "./breaking-point.js";
+import { checkMachine } from "./check-tape.js";
 import { consoleIcount } from "./console-position.js";
 import { type Divergence, firstDifference, nextEvent, type StateDifference } from "./divergence.js";
 import { mostRounds, narrow } from "./narrow.js";
@@ -64,41 +68,57 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
   await checkMachine(tape, signal);
   const common = {
     trusted: true,
-    ...(options.plugin !== undefined && {
-      attach: { extra: pluginArguments(options.plugin) },
-      channels: pluginChannels,
-    }),
     ...(qemu && { qemu }),
     ...(debug && { debug }),
     ...(stallSeconds && { stallSeconds }),
   };
-  const comparison = new Comparison(tape, (more) => Session.create(tape, { ...common, ...more }), options);
+  const traced = options.plugin !== undefined && {
+    attach: { extra: pluginArguments(options.plugin) },
+    channels: pluginChannels,
+  };
+  const comparison = new Comparison(tape, options, {
+    pair: (more) => Session.create(tape, { ...common, ...traced, ...more }),
+    probe: () => Session.create(tape, common),
+  });
   const logChange = await checkStored(tape.layout.log, tape.end.log, signal).catch((error) => {
     if (isVmtapeError(error, "changed")) return error;
     throw error;
   });
-  // A log that is not even whole is not given to QEMU, which believes every length in it.
-  const logFault = await checkLog(tape, signal).catch((error) => {
-    if (isVmtapeError(error, "bad-log")) return error;
-    throw error;
-  });
+  // Damage is not given to QEMU, which believes every length: it replays to shortly before.
+  const logFault = await findFault(tape, signal);
+  const limit = logFault && icount(logFault.facts.icount ?? 0n);
+  const report = await comparison.run(limit);
+  if (!report.ok) return report;
   if (logFault) return comparison.report(comparison.fault(logFault));
-  const report = await comparison.run();
-  return logChange && report.ok ? comparison.report(comparison.fault(logChange), report.cause) : report;
+  if (logChange) return comparison.report(comparison.fault(logChange), report.cause);
+  const consoleChange = await comparison.compareStoredConsole();
+  return consoleChange ? comparison.report(consoleChange, report.cause) : report;
 }
 
 /**
  * Compares replays of a tape with each other and with the recording; {@link verifyTape} without its checks of
  * the tape's files.
  *
- * @param open makes a replay; two run side by side, and two more for each step of narrowing down a difference
+ * @param open makes a replay: two that run side by side, and more to narrow down a difference
  */
 export function compareReplays(
   tape: Tape,
   open: OpenReplay,
   options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal"> = {},
 ): Promise<VerifyReport> {
-  return new Comparison(tape, open, options).run();
+  return new Comparison(tape, options, { pair: open, probe: () => open({}) }).run();
+}
+
+/** The damage of a log, if there is any. */
+async function findFault(tape: Tape, signal?: AbortSignal): Promise<VmtapeError | undefined> {
+  await using source = await openFileSource(tape.layout.log);
+  const dialect = dialectFor(tape.manifest.qemu.version);
+  try {
+    return (await summarizeLog(source, dialect, { ...(signal && { signal }) })).ending.fault;
+  } catch (error) {
+    if (isVmtapeError(error, "bad-log")) return error; // the header
+    throw error;
+  }
 }
 
 /** Two replays in step. */
@@ -106,16 +126,19 @@ class Comparison {
   private readonly startedAt = performance.now();
   private readonly states: VerifiedState[] = [];
   private readonly tape: Tape;
-  private readonly open: OpenReplay;
+  private readonly open: { readonly pair: OpenReplay; readonly probe: () => Promise<Replay> };
   private readonly options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal">;
   private readonly branches: BranchComparison | undefined;
   private stream: BranchStream | undefined;
+  /** Where the replays were to stop next. */
+  private target = icount(0);
   private readonly consoles: ConsoleCheck[] = [new ConsoleCheck(), new ConsoleCheck()];
 
+  /** @param open `pair`: one of the two that are compared; `probe`: one that looks closer */
   constructor(
     tape: Tape,
-    open: OpenReplay,
     options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal">,
+    open: { readonly pair: OpenReplay; readonly probe: () => Promise<Replay> },
   ) {
     this.tape = tape;
     this.open = open;
@@ -123,20 +146,21 @@ class Comparison {
     this.branches = options.plugin === undefined ? undefined : new BranchComparison();
   }
 
-  async run(): Promise<VerifyReport> {
+  /** @param limit where the log is damaged: what comes before is compared */
+  async run(limit?: Icount): Promise<VerifyReport> {
     const { onProgress, signal } = this.options;
     const total = Number(this.tape.end.at);
-    await using first = await this.open({
+    await using first = await this.open.pair({
       onConsole: (bytes) => this.consoles[0]!.add(bytes),
       ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "verifying", total }) }),
     });
-    await using second = await this.open({ onConsole: (bytes) => this.consoles[1]!.add(bytes) });
+    await using second = await this.open.pair({ onConsole: (bytes) => this.consoles[1]!.add(bytes) });
     try {
       await Promise.all([first.start(undefined, signal), second.start(undefined, signal)]);
       await this.branches?.attach([first, second]);
-      const parted = (await this.walk(first, second, signal)) ?? (await this.compareBranches());
+      const parted = (await this.walk(first, second, limit)) ?? (await this.compareBranches());
       await Promise.all([first.stop(), second.stop()]); // the last of their consoles comes in
-      const divergence = parted ?? (await this.compareEnds(first));
+      const divergence = parted ?? (limit === undefined ? await this.compareEnds(first) : undefined);
       return this.report(divergence, first.shutdownReason);
     } catch (error) {
       if (!isVmtapeError(error, "diverged")) throw error;
@@ -144,8 +168,10 @@ class Comparison {
     }
   }
 
-  private async walk(first: Replay, second: Replay, signal?: AbortSignal): Promise<Divergence | undefined> {
-    for (const at of this.instants()) {
+  private async walk(first: Replay, second: Replay, limit?: Icount): Promise<Divergence | undefined> {
+    const { signal } = this.options;
+    for (const at of this.instants(limit)) {
+      this.target = at;
       await Promise.all([first.runTo(at, signal), second.runTo(at, signal)]);
       const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
       const parted = firstDifference(a, b);
@@ -170,8 +196,8 @@ class Comparison {
     let round = 0;
     const parting = await narrow({ from: this.lastEqual, to, difference }, async (middle) => {
       onProgress?.({ doing: "narrowing down", done: ++round, total: mostRounds, unit: "steps" });
-      await using first = await this.open({});
-      await using second = await this.open({});
+      await using first = await this.open.probe();
+      await using second = await this.open.probe();
       await Promise.all([first.start(middle, signal), second.start(middle, signal)]);
       const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
       return firstDifference(a, b);
@@ -189,8 +215,9 @@ class Comparison {
   }
 
   /** Every instant of the recording's own hashes, some evenly spaced ones, and the end. */
-  private instants(): Icount[] {
-    const end = this.tape.manifest.end!.icount;
+  private instants(limit?: Icount): Icount[] {
+    // QEMU has read the event at an instant when it stops there: stop before the damaged one.
+    const end = limit === undefined ? Number(this.tape.end.at) : Number(limit) - 1;
     const recorded = this.tape.manifest.witnesses.map((witness) => witness.icount);
     const even = Array.from({ length: evenInstants }, (_, i) =>
       Math.floor((end * (i + 1)) / (evenInstants + 1)),
@@ -210,6 +237,18 @@ class Comparison {
     }
     this.states.push({ ...a, recorded: witness !== undefined });
     return undefined;
+  }
+
+  /** Is the console in the tape still the one that was recorded? The replays' is. */
+  async compareStoredConsole(): Promise<Divergence | undefined> {
+    const { layout, end } = this.tape;
+    const change = await checkStored(layout.console, end.console, this.options.signal).catch((error) => {
+      if (isVmtapeError(error, "changed") || isVmtapeError(error, "bad-file")) return error;
+      throw error;
+    });
+    if (!change) return undefined;
+    const offset = await this.consoles[0]!.firstDifference(layout.console);
+    return { ...this.fault(change), icount: await consoleIcount(this.tape, offset) };
   }
 
   private async compareEnds(first: Replay): Promise<Divergence | undefined> {
@@ -243,8 +282,17 @@ class Comparison {
     return { icount: icount(facts.icount ?? 0n), what: message, expected: facts.expected, got: facts.got };
   }
 
+  /** The last instant before a replay's failure. */
+  private async locate({ facts }: VmtapeError): Promise<Icount> {
+    const seen = icount(facts.icount ?? 0n);
+    if (facts.died !== true || seen >= this.target) return seen; // it stands still: exactly there
+    const { onProgress, signal } = this.options;
+    onProgress?.({ doing: "narrowing down", done: Number(seen), unit: "instructions" });
+    return breakingPoint(seen, this.target, this.open.probe, signal);
+  }
+
   private async describe(error: VmtapeError): Promise<Divergence> {
-    const at = icount(error.facts.icount ?? 0n);
+    const at = await this.locate(error);
     return {
       icount: at,
       what: error.message,
