@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { VmtapeError } from "../base/errors.js";
+import { cpuModelPattern } from "../formats/cpu-model.js";
 import type { RecordOptions } from "../tape/record-options.js";
 import type { Recording } from "../tape/recording.js";
 import type { Tape } from "../tape/tape.js";
@@ -48,7 +49,7 @@ export function recordCommand(): Command {
     .option("-R, --initrd <file>", "initial RAM disk")
     .option("--append <text>", "kernel command line; with the default guest: added to its own")
     .option("-M, --memory <MB>", "memory in megabytes (default: 256)")
-    .option("--cpu <model>", "QEMU CPU model (default: qemu64; max has every feature)")
+    .option("--cpu <model>", "QEMU CPU model[,+feature…] (default: qemu64,+rdrand; max has every feature)")
     .option(
       "-L, --disk <image>",
       "disk IMAGE[,format=raw|qcow2], copied, never written; several times for several",
@@ -180,7 +181,7 @@ function refuseUnreplayable(flags: RecordFlags): void {
 }
 
 function checkCpu(model: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(model) && model !== "host") return model;
+  if (cpuModelPattern.test(model) && !/^host\b/.test(model)) return model;
   throw new VmtapeError(
     "usage",
     `'${model.slice(0, 64)}' is no CPU model QEMU emulates: use a name such as qemu64, max or Haswell`,

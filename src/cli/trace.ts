@@ -81,7 +81,11 @@ async function run(
     jobs: flags.jobs,
     qemu,
     ...(output !== undefined && { output }),
-    atEnd: async (session) => symbols?.seeModules(session),
+    atEnd: async (session) => {
+      if (symbols) return symbols.seeModules(session);
+      const { TapeSymbols } = await import("../linux/tape-symbols.js");
+      await TapeSymbols.learn(tape, cache, session);
+    },
     onProgress: progress.sink,
     signal,
     ...debugSink(flags),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { VmtapeError } from "../base/errors.js";
+import { cpuModelPattern } from "./cpu-model.js";
 
 /**
  * `manifest.json` of a tape. It describes the machine and holds hashes; it names no file and no command: where
@@ -32,7 +33,7 @@ const machine = z.strictObject({
     .int()
     .min(1)
     .max(1 << 20),
-  cpu: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),
+  cpu: z.string().regex(cpuModelPattern),
   append: text(16 << 10),
   kernel: stored,
   initrd: stored.optional(),

@@ -43,6 +43,24 @@ export async function kernelPlace(
   return place;
 }
 
+/** Looks in a paused session, and remembers what it finds. */
+export async function learnPlace(
+  session: Session,
+  kernel: KernelSymbols,
+  cache: string,
+): Promise<KernelPlacement | undefined> {
+  const known = await readPlace(cache);
+  if (known) return known;
+  const place = await look(session, kernel);
+  if (place) await writePlace(cache, place);
+  return place;
+}
+
+/** Was it found before? */
+export async function isPlaceKnown(cache: string): Promise<boolean> {
+  return (await readPlace(cache)) !== undefined;
+}
+
 async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
   const { cache, signal, ...sessionOptions } = options;
   const plain = await Session.create(tape, sessionOptions, signal);

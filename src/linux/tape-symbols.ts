@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
@@ -12,13 +12,20 @@ import { formatName } from "../symbols/symbol-format.js";
 import { type SymbolSource, Symbols } from "../symbols/symbols.js";
 import { readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
-import { type KernelPlaceOptions, kernelMemory, kernelPlace } from "./kernel-place.js";
+import {
+  isPlaceKnown,
+  type KernelPlaceOptions,
+  kernelMemory,
+  kernelPlace,
+  learnPlace,
+} from "./kernel-place.js";
 import { physicalMemory } from "./physical-memory.js";
 import { RecordedMemory } from "./recorded-memory.js";
 
 /** Which answers first where two sources know an address. */
 const priorities = { named: 30, modules: 20, kernel: 10, initramfs: 0 } as const;
-const modulesFile = "modules.bin";
+/** What was read of the modules at an icount, which is the rest of the name. */
+const modulesStem = "modules-";
 
 /**
  * The symbols of a tape's guest: what the user named with `--symbols`, the kernel's own kallsyms (moved by
@@ -27,19 +34,16 @@ const modulesFile = "modules.bin";
  */
 export class TapeSymbols {
   readonly symbols: Symbols;
-  private readonly tape: Tape;
   private readonly cache: string;
   private readonly kernel: KernelSymbols | undefined;
   private readonly place: KernelPlacement | undefined;
 
   private constructor(
-    tape: Tape,
     cache: string,
     symbols: Symbols,
     kernel: KernelSymbols | undefined,
     place: KernelPlacement | undefined,
   ) {
-    this.tape = tape;
     this.cache = cache;
     this.symbols = symbols;
     this.kernel = kernel;
@@ -62,7 +66,7 @@ export class TapeSymbols {
       });
     }
     for (const source of await initramfsSources(tape)) symbols.add(source);
-    const all = new TapeSymbols(tape, options.cache, symbols, kernel, place);
+    const all = new TapeSymbols(options.cache, symbols, kernel, place);
     await all.addModules(await all.rememberedModules());
     return all;
   }
@@ -86,17 +90,35 @@ export class TapeSymbols {
     return located && formatName(located);
   }
 
+  /**
+   * Learns what a paused session shows, for later: where the kernel lies, and the modules loaded by now. Costs
+   * nothing when a later instant of the tape has been seen already; else about a second.
+   */
+  static async learn(tape: Tape, cache: string, session: Session): Promise<void> {
+    const at = await session.position();
+    const seen = await newestModules(cache);
+    if (seen && seen.at >= at && (await isPlaceKnown(cache))) return;
+    const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel));
+    const place = kernel && (await learnPlace(session, kernel, cache));
+    const learned = new TapeSymbols(cache, new Symbols(), kernel, place);
+    await learned.seeModules(session);
+  }
+
   /** Reads the modules loaded now in a paused session, and remembers them for the tape. */
   async seeModules(session: Session): Promise<void> {
     if (!this.kernel || !this.place) return;
+    const at = await session.position();
+    const seen = await newestModules(this.cache);
+    if (seen && seen.at >= at) return;
     await using ram = await GuestRam.open(session.pid!);
     const live = kernelMemory(physicalMemory(ram), this.kernel, this.place);
     if (!live) return;
     const memory = RecordedMemory.over(live);
-    const added = await this.addModules(memory);
-    if (added === 0) return;
+    if ((await this.addModules(memory)) === 0) return;
     await mkdir(this.cache, { recursive: true });
-    await writeFile(join(this.cache, modulesFile), memory.encode()).catch(() => {}); // it costs only names
+    // When it cannot be kept, it costs only names.
+    await writeFile(join(this.cache, `${modulesStem}${at}`), memory.encode()).catch(() => {});
+    if (seen) await rm(join(this.cache, seen.name), { force: true });
   }
 
   private async addModules(memory: RecordedMemory | undefined): Promise<number> {
@@ -111,13 +133,19 @@ export class TapeSymbols {
   }
 
   private async rememberedModules(): Promise<RecordedMemory | undefined> {
-    const bytes = await readFile(join(this.cache, modulesFile)).catch(() => undefined);
+    const seen = await newestModules(this.cache);
+    const bytes = seen && (await readFile(join(this.cache, seen.name)).catch(() => undefined));
     return bytes && RecordedMemory.decode(bytes);
   }
+}
 
-  get name(): string {
-    return this.tape.name;
-  }
+/** The latest instant of the tape at which modules were seen. */
+async function newestModules(cache: string): Promise<{ name: string; at: bigint } | undefined> {
+  const names = await readdir(cache).catch(() => [] as string[]);
+  return names
+    .filter((name) => /^modules-\d{1,16}$/.test(name))
+    .map((name) => ({ name, at: BigInt(name.slice(modulesStem.length)) }))
+    .sort((a, b) => (a.at < b.at ? 1 : -1))[0];
 }
 
 function namedSources(tape: Tape): SymbolSource[] {

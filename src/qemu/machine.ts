@@ -9,7 +9,7 @@ import { sandboxArguments } from "./build.js";
 /** What the guest sees. Paths are absolute and belong to the tape. */
 export interface Machine {
   readonly memoryMB: number;
-  /** A QEMU CPU model name without options, e.g. `qemu64` or `max`. */
+  /** A QEMU CPU model with features added or taken, e.g. `qemu64,+rdrand`. */
   readonly cpu: string;
   readonly kernel: string;
   readonly initrd?: string;

@@ -42,8 +42,11 @@ export interface RecordOptions {
   readonly timeoutSeconds?: number;
 }
 
-/** What a user gets who names nothing. 256 MB boots a stock Debian kernel with a small initramfs. */
-export const recordDefaults = { memoryMB: 256, cpu: "qemu64" } as const;
+/**
+ * What a user gets who names nothing. 256 MB boots a stock Debian kernel with a small initramfs. Without RDRAND such a
+ * kernel gathers randomness from timing jitter: up to a billion instructions, a different number in each run.
+ */
+export const recordDefaults = { memoryMB: 256, cpu: "qemu64,+rdrand" } as const;
 
 /**
  * Options with every default: this host's QEMU, 256 MB, no disks, no network. Add at least a `kernel`.

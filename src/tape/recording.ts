@@ -36,7 +36,8 @@ export interface RecordHooks {
 /** Why `Recording.stop` was called. */
 export type StopReason = Extract<EndCause, "stopped" | "timeout" | "disk-full" | "panic">;
 
-const progressEveryMs = 250;
+/** Seldom: each look wakes QEMU's main loop, which then writes to the log. */
+const progressEveryMs = 1000;
 const diskCheckEveryMs = 500;
 /** After a panic the guest may still reboot by itself; then we end it. */
 const afterPanicMs = 3000;
