@@ -21,6 +21,8 @@ const longestInstruction = 15n;
 /** The shortest call. */
 const shortestCall = 2n;
 const syscallBytes = 2n;
+/** Levels that are looked through for one that fits: an odd trace must not cost the square of its length. */
+const mostLevels = 1024;
 
 /**
  * What a task has not yet returned from, as columns. At most `most` frames are kept: beyond that the oldest half
@@ -134,7 +136,8 @@ export class CallStack {
 
   /** The first call from the newest on that a return to `to` ends, not looking beyond an entry; -1 for none. */
   findCall(to: bigint): number {
-    for (let level = 0; level < this.count; level++) {
+    const end = Math.min(this.count, mostLevels);
+    for (let level = 0; level < end; level++) {
       if (this.endsCall(level, to)) return level;
       if (this.types[this.count - 1 - level]! > frameTypes.switch) return -1;
     }
@@ -143,13 +146,15 @@ export class CallStack {
 
   /** The first entry from the newest on that leaving the kernel to `to` ends; -1 for none. */
   findEntry(to: bigint): number {
-    for (let level = 0; level < this.count; level++) if (this.endsEntry(level, to)) return level;
+    const end = Math.min(this.count, mostLevels);
+    for (let level = 0; level < end; level++) if (this.endsEntry(level, to)) return level;
     return -1;
   }
 
   /** The first frame from the newest on for which it is true; -1 for none. */
   findFrame(isIt: (target: bigint, type: number, site: bigint) => boolean): number {
-    for (let level = 0; level < this.count; level++) {
+    const end = Math.min(this.count, mostLevels);
+    for (let level = 0; level < end; level++) {
       const index = this.count - 1 - level;
       if (isIt(this.functions[index]!, this.types[index]! & typeMask, this.sites[index]!)) return level;
     }

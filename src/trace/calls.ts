@@ -64,7 +64,7 @@ export interface CallOptions {
   readonly switchFunctions?: readonly string[];
   /** The most frames kept of a stack. Default 65536. */
   readonly mostFrames?: number;
-  /** The most stacks kept. Default 4096. */
+  /** The most stacks kept. Default 1024. */
   readonly mostStacks?: number;
 }
 
@@ -87,6 +87,8 @@ const shortCallBytes = 16n;
 /** A call is 2 to 15 bytes long. */
 const callLengths = { least: 2n, most: 15n } as const;
 const firstKernelAddress = 1n << 63n;
+/** Stacks that are looked through for one that fits: an odd trace must not cost the square of its length. */
+const mostTried = 64;
 /** An `iret` to a place so near, which no entry fits, is one that serializes the processor. */
 const samePlaceBytes = 64n;
 
@@ -306,7 +308,18 @@ export class CallTracker {
 
   /** A stack that waits, not for a change of tasks, and expects a return to `to`; -1 for none. */
   private otherFor(to: bigint): number {
-    return this.suspended.findLastIndex((stack) => !stack.leftBySwitch && stack.endsCall(0, to));
+    return this.findWaiting((stack) => stack.endsCall(0, to));
+  }
+
+  /** The place of the stack last left, not by a change of tasks, that fits; -1 for none among the latest. */
+  private findWaiting(fits: (stack: CallStack) => boolean): number {
+    const { suspended } = this;
+    const oldest = Math.max(0, suspended.length - mostTried);
+    for (let place = suspended.length - 1; place >= oldest; place--) {
+      const stack = suspended[place]!;
+      if (!stack.leftBySwitch && fits(stack)) return place;
+    }
+    return -1;
   }
 
   /** Leaves several functions at once. */
@@ -359,7 +372,7 @@ export class CallTracker {
     }
     const distance = to > from ? to - from : from - to;
     if (distance <= samePlaceBytes) return;
-    const other = this.suspended.findLastIndex((stack) => !stack.leftBySwitch && stack.findEntry(to) >= 0);
+    const other = this.findWaiting((stack) => stack.findEntry(to) >= 0);
     if (other >= 0) {
       this.resume(other);
       const levels = this.stack.findEntry(to) + 1;
@@ -476,7 +489,7 @@ export class CallTracker {
   private park(bySwitch: boolean): void {
     this.stack.leftBySwitch = bySwitch;
     this.suspended.push(this.stack);
-    if (this.suspended.length > (this.options.mostStacks ?? 4096)) this.suspended.shift();
+    if (this.suspended.length > (this.options.mostStacks ?? 1024)) this.suspended.shift();
   }
 
   private newStack(): CallStack {

@@ -56,7 +56,7 @@ export function walkBranches(
     } else blocks.push({ ...common, kind: "call", targets: [entry()] });
   }
   const records: BranchRecord[] = [];
-  const stack: number[] = [];
+  const stack: { readonly block: number; readonly address: bigint }[] = [];
   let at = 0;
   let executed = options.icount ?? 0;
   let place = options.brctr ?? 0;
@@ -78,9 +78,8 @@ export function walkBranches(
     }
     if (block.kind === "return") {
       const back = stack.pop();
-      const next = back ?? 0;
-      put(block.last, blocks[next]!.start, "return");
-      at = next;
+      at = back?.block ?? 0;
+      put(block.last, back?.address ?? blocks[0]!.start, "return");
     } else if (block.kind === "conditional" && random(3) === 0) {
       at = block.targets[0]!;
     } else {
@@ -90,7 +89,7 @@ export function walkBranches(
           at = at + 1;
           continue;
         }
-        stack.push(at + 1);
+        stack.push({ block: at + 1, address: block.last + 4n });
       }
       put(block.last, blocks[target]!.start, block.kind);
       at = target;
