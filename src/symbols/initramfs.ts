@@ -1,5 +1,5 @@
+import { compressionOf, decompress } from "../base/compression/decompress.js";
 import { VmtapeError } from "../base/errors.js";
-import { compressionOf, decompress } from "./compression/decompress.js";
 import { isElf } from "./elf.js";
 
 /**

@@ -1,5 +1,5 @@
+import { type CompressionFormat, compressionOf, decompress } from "../base/compression/decompress.js";
 import { VmtapeError } from "../base/errors.js";
-import { type CompressionFormat, compressionOf, decompress } from "./compression/decompress.js";
 import { ElfFile, inFile, isElf, viewOf } from "./elf.js";
 import { programType } from "./elf-layout.js";
 import { type SyncSource, syncBytes } from "./sync-source.js";

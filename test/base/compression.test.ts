@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { crc32, crc64 } from "../../src/base/compression/checksum.js";
+import { compressionOf, decompress } from "../../src/base/compression/decompress.js";
 import { VmtapeError } from "../../src/base/errors.js";
-import { crc32, crc64 } from "../../src/symbols/compression/checksum.js";
-import { compressionOf, decompress } from "../../src/symbols/compression/decompress.js";
 import { compressionSample } from "./compression-sample.js";
 
 const folder = new URL("../golden/compression/", import.meta.url);

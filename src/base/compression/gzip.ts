@@ -1,5 +1,5 @@
 import { inflateRawSync } from "node:zlib";
-import { errnoOf } from "../../base/errors.js";
+import { errnoOf } from "../errors.js";
 import { crc32 } from "./checksum.js";
 import { type Decompressed, damaged, type OutputLimits, tooLarge } from "./output.js";
 

@@ -1,4 +1,4 @@
-import { VmtapeError } from "../../base/errors.js";
+import { VmtapeError } from "../errors.js";
 
 /** How much a decompressor may write. */
 export interface OutputLimits {

@@ -1,4 +1,4 @@
-import { VmtapeError } from "../../base/errors.js";
+import { VmtapeError } from "../errors.js";
 import { decompressGzip } from "./gzip.js";
 import { decompressLz4Legacy, isLz4Legacy } from "./lz4.js";
 import { decompressLzmaAlone, isLzmaAlone } from "./lzma-alone.js";

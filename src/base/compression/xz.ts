@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { VmtapeError } from "../../base/errors.js";
+import { VmtapeError } from "../errors.js";
 import { undoBcjX86 } from "./bcj-x86.js";
 import { crc32, crc64 } from "./checksum.js";
 import { LzmaDecoder, lzmaProperties } from "./lzma.js";

@@ -1,4 +1,4 @@
-import { VmtapeError } from "../../base/errors.js";
+import { VmtapeError } from "../errors.js";
 import { type Decompressed, damaged, Output, type OutputLimits } from "./output.js";
 import {
   buildFseTable,

@@ -1,4 +1,4 @@
-import { VmtapeError } from "../../base/errors.js";
+import { VmtapeError } from "../errors.js";
 
 /**
  * LZMA: the decoder shared by .lzma files and the LZMA2 chunks of .xz files.
