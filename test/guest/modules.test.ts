@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { unpack } from "../../src/guest/compressed.js";
 import { readModuleInfo } from "../../src/guest/modinfo.js";
 import { defaultModules, planModules } from "../../src/guest/modules.js";
-import { compressionSample } from "../symbols/compression-sample.js";
+import { compressionSample } from "../base/compression-sample.js";
 import { fakeModule } from "./module-fixture.js";
 
 describe("the facts of a module", () => {
