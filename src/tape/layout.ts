@@ -13,7 +13,6 @@ import { join } from "node:path";
  *     firmware/NAME      the firmware images the guest ran
  *     symbols/N          symbol files the user named
  *     original/          what `repair` replaced
- *     cache/             can be deleted at any time
  */
 export class TapeLayout {
   readonly directory: string;
@@ -55,9 +54,6 @@ export class TapeLayout {
   get original(): string {
     return this.path("original");
   }
-  get cache(): string {
-    return this.path("cache");
-  }
 
   diskBase(index: number): string {
     return join(this.disks, `${index}.base`);
@@ -83,7 +79,7 @@ export class TapeLayout {
       "console.raw.new",
       "console.cast",
     ];
-    return [...names, "kernel", "initrd", "disks", "firmware", "symbols", "original", "cache"].map((name) =>
+    return [...names, "kernel", "initrd", "disks", "firmware", "symbols", "original"].map((name) =>
       this.path(name),
     );
   }
