@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
 /*
  * What the plugin and TypeScript must agree on; docs/FORMATS.md, "Branch log", says the same in words.
  *

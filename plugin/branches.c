@@ -1,5 +1,8 @@
 /*
- * QEMU plugin (TCG, x86 guests, one vCPU, -icount) that sees every branch a machine takes.
+ * SPDX-License-Identifier: MIT OR GPL-2.0-or-later
+ *
+ * QEMU plugin (TCG, x86 guests, one vCPU, -icount) that sees every branch a machine takes. The rest of vmtape is
+ * under the MIT license; this file may also be taken under QEMU's own, which is what it is loaded into.
  *
  * One source for both plugin APIs: compile with -DQEMU_PLUGIN_API=1 for QEMU 7.2 to 8.2, =2 for 9.0 and later.
  * README.md beside this file: how it works, why it is exact, what it trusts. branch-stream.h: what it sends.
@@ -92,6 +95,7 @@ static struct {
     bool watched;             /* logging, or an icount or a brctr is awaited */
     bool logging;
     uint32_t *queue_at, *queue_end; /* in the open batch */
+    uint32_t *queue_last;     /* up to here nothing but queueing is to do; NULL: nothing at all is */
     uint64_t icount_of_last;  /* of the record queued last */
     uint64_t next_icount, next_brctr; /* see "The window" */
 } run __attribute__((aligned(64))) = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
@@ -441,14 +445,24 @@ static NOINLINE void use_symbol(struct edge *edge, uint64_t step)
     edge->symbol = symbol->number;
 }
 
+/* After each change of the open batch, of `logging` or of `next_brctr`. */
+static void find_queue_last(void)
+{
+    uint64_t room = run.logging ? run.queue_end - run.queue_at : 0, awaited = run.next_brctr - run.brctr;
+    run.queue_last = run.queue_at + (room < awaited ? room : awaited);
+    if (run.queue_last > run.queue_at)
+        run.queue_last--;
+}
+
 static void open_batch(struct batch *batch)
 {
     batch->first_brctr = run.brctr;
     batch->icount_before = run.icount_of_last;
     run.queue_at = batch->symbols;
     /* A batch never spans two chunks. */
-    uint64_t room = ((run.brctr >> CHUNK_BITS) + 1 << CHUNK_BITS) - run.brctr;
+    uint64_t room = (1 << CHUNK_BITS) - (run.brctr & ((1 << CHUNK_BITS) - 1));
     run.queue_end = run.queue_at + (room < BATCH_RECORDS ? room : BATCH_RECORDS);
+    find_queue_last();
 }
 
 /* Hands the open batch over and opens another; waits while the encoder is behind. */
@@ -488,23 +502,36 @@ static bool delivering; /* the record is of a delivery, not of an instruction th
 static void before_record(void);
 static void after_record(const struct edge *edge);
 
-/* A record while logging, or while an icount or a brctr is awaited. */
-static NOINLINE void record_watched(struct edge *edge)
+/* What is rare with a record: an awaited instant, a step that the edge's last symbol had not, a full batch. */
+static NOINLINE void record_slowly(struct edge *edge)
 {
-    if (unlikely(run.executed >= run.next_icount))
+    if (run.executed >= run.next_icount)
         before_record();
     run.brctr++;
-    if (likely(run.logging)) {
+    if (run.logging) {
         uint64_t step = run.executed - run.icount_of_last;
         run.icount_of_last = run.executed;
-        if (unlikely(edge->step != step))
+        if (edge->step != step)
             use_symbol(edge, step);
         *run.queue_at++ = edge->symbol;
-        if (unlikely(run.queue_at == run.queue_end))
+        if (run.queue_at == run.queue_end)
             batch_full();
     }
-    if (unlikely(run.brctr == run.next_brctr))
+    if (run.brctr == run.next_brctr)
         after_record(edge);
+}
+
+/* A record while logging, or while an icount or a brctr is awaited. Calls only in tail position. */
+static NOINLINE void record_watched(struct edge *edge)
+{
+    uint64_t step = run.executed - run.icount_of_last;
+    if (likely(edge->step == step && run.queue_at < run.queue_last && run.executed < run.next_icount)) {
+        run.icount_of_last = run.executed;
+        *run.queue_at++ = edge->symbol;
+        run.brctr++;
+    } else {
+        record_slowly(edge);
+    }
 }
 
 static void record(struct edge *edge)
@@ -1160,6 +1187,7 @@ static void arm(void)
     const struct point *point = window.state == WAITING ? &window.start : &window.end;
     run.next_icount = window.state != CLOSED && point->type == AT_ICOUNT ? point->count : UINT64_MAX;
     run.next_brctr = window.state != CLOSED && point->type == AT_BRCTR ? point->count : UINT64_MAX;
+    find_queue_last();
     run.watched = run.logging || run.next_icount != UINT64_MAX || run.next_brctr != UINT64_MAX;
 }
 
@@ -1169,8 +1197,8 @@ static void begin_logging(void)
         for (int i = 0; i < BATCHES; i++)
             queue.batches[i] = must_have(malloc(sizeof(struct batch)));
     run.icount_of_last = run.executed;
-    open_batch(queue.batches[queue.filled % BATCHES]);
     run.logging = true;
+    open_batch(queue.batches[queue.filled % BATCHES]);
 }
 
 static void end_logging(enum end_reason reason, uint64_t icount)
@@ -1606,7 +1634,7 @@ static struct {
     struct fields *fields;
     uint32_t *index, index_size;
     /* the chunk's symbol of a queued number, valid where its epoch is the current one */
-    struct { uint32_t epoch, symbol; } *local;
+    struct local { uint32_t epoch, symbol, step, kind; } *local;
     uint32_t local_size, epoch;
     /* the log */
     uint64_t logged;
@@ -1938,18 +1966,37 @@ static bool is_selected(const struct edge *edge)
                                                                   : !((edge->from & edge->to) >> 63));
 }
 
-/* Codes a record whose fields are not just those of its queued symbol. */
-static NOINLINE void encode_other(const struct edge *edge, uint64_t brctr_now, uint64_t icount)
+static void grow_local(uint32_t number)
 {
+    uint32_t size = encoder.local_size;
+    encoder.local_size = (number + 1) * 2;
+    encoder.local = must_have(realloc(encoder.local, encoder.local_size * sizeof *encoder.local));
+    memset(encoder.local + size, 0, (encoder.local_size - size) * sizeof *encoder.local);
+}
+
+/*
+ * Codes a record by its fields; false if it is not selected. In a chunk with gaps each record comes here, else
+ * only a chunk's first one and the first of each symbol: the queued symbol's fields are then the record's.
+ */
+static NOINLINE bool encode_slowly(uint32_t number, uint64_t now, uint64_t icount)
+{
+    const struct symbol *symbol = symbol_at(number);
+    const struct edge *edge = symbol->edge;
     struct fields fields = { edge->from, edge->to, 0, 0, edge->kind };
+    if (!is_selected(edge))
+        return false;
     if (encoder.records == 0) {
-        encoder.first_brctr = brctr_now;
+        encoder.first_brctr = now;
         encoder.first_icount = icount;
     } else {
         fields.step = icount - encoder.last_icount;
-        fields.gap = brctr_now - encoder.last_brctr - 1;
+        fields.gap = now - encoder.last_brctr - 1;
     }
-    code_symbol(find_symbol(&fields), &fields);
+    uint32_t found = find_symbol(&fields);
+    if (encoder.records > 0 && window.selection == ALL && symbol->step <= UINT32_MAX)
+        encoder.local[number] = (struct local){ encoder.epoch, found, symbol->step, edge->kind };
+    code_symbol(found, &fields);
+    return true;
 }
 
 static void encode_batch(const struct batch *batch)
@@ -1961,37 +2008,29 @@ static void encode_batch(const struct batch *batch)
     }
     if (encoder.records && (encoder.first_brctr ^ now) >> CHUNK_BITS)
         finish_chunk();
+    const struct local *local;
+    uint32_t kinds[2][KINDS] = { 0 }; /* two, for one would be added to before its last sum is there */
     for (uint32_t i = 0; i < batch->length; i++, now++) {
         uint32_t number = batch->symbols[i];
-        const struct symbol *symbol = symbol_at(number);
-        const struct edge *edge = symbol->edge;
-        icount += symbol->step;
-        if (!is_selected(edge))
-            continue;
-        if (unlikely(encoder.records == 0 || encoder.last_brctr + 1 != now)) {
-            encode_other(edge, now, icount);
+        if (unlikely(number >= encoder.local_size))
+            grow_local(number);
+        local = &encoder.local[number];
+        if (unlikely(local->epoch != encoder.epoch || encoder.records == 0)) {
+            icount += symbol_at(number)->step;
+            if (!encode_slowly(number, now, icount))
+                continue;
+            kinds[0][symbol_at(number)->edge->kind]++;
         } else {
-            if (unlikely(number >= encoder.local_size)) {
-                uint32_t size = encoder.local_size;
-                encoder.local_size = (number + 1) * 2;
-                encoder.local = must_have(realloc(encoder.local, encoder.local_size * sizeof *encoder.local));
-                memset(encoder.local + size, 0, (encoder.local_size - size) * sizeof *encoder.local);
-            }
-            struct fields fields;
-            if (likely(encoder.local[number].epoch == encoder.epoch)) {
-                fields.kind = 0; /* not used: it is known */
-            } else {
-                fields = (struct fields){ edge->from, edge->to, symbol->step, 0, edge->kind };
-                encoder.local[number].symbol = find_symbol(&fields);
-                encoder.local[number].epoch = encoder.epoch;
-            }
-            code_symbol(encoder.local[number].symbol, &fields);
+            icount += local->step;
+            kinds[i & 1][local->kind]++;
+            code_symbol(local->symbol, NULL);
         }
-        encoder.kinds[edge->kind]++;
         encoder.records++;
         encoder.last_brctr = now;
         encoder.last_icount = icount;
     }
+    for (int kind = 0; kind < KINDS; kind++)
+        encoder.kinds[kind] += kinds[0][kind] + kinds[1][kind];
     if (batch->then != RECORDS)
         finish_chunk();
     if (batch->then == FINISH)
@@ -2102,6 +2141,8 @@ static void open_window(const char *start, const char *end, const char *selectio
         return refuse("no data descriptor was given");
     if (window.state != CLOSED)
         return refuse("a window is open already");
+    if (strcmp(selection, "all") && strcmp(selection, "user") && strcmp(selection, "kernel"))
+        return refuse("no such selection");
     if (!parse_point(start, &from) || from.type == NEVER || !parse_point(end, &to) || to.type == NOW)
         return refuse("no such point");
     if (translated && (has_address(&from) || has_address(&to)))
