@@ -4,7 +4,7 @@
  * `vmtape doctor --mend` install system packages, and goes on with what was asked for. Doing it again does nothing.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -25,8 +25,25 @@ switch (mode) {
   case "test":
     run("testing", ["node_modules/.bin/vitest", "run", ...rest], "npm test");
     break;
+  case "bench":
+    bench(...rest);
+    break;
   default:
-    fail(`'${mode}' is not known: use setup, demo or test`, 2);
+    fail(`'${mode}' is not known: use setup, demo, test or bench`, 2);
+}
+
+/** Benchmarks are single files in bench/: bundled, since Node 20 does not run TypeScript, and run. */
+function bench(name, ...args) {
+  const source = join(root, "bench", `${name}.ts`);
+  if (!/^[a-z-]+$/.test(name ?? "") || !existsSync(source)) {
+    const names = readdirSync(join(root, "bench")).filter((file) => file.endsWith(".ts"));
+    fail(`name a benchmark: ${names.map((file) => file.slice(0, -3)).join(", ")}`, 2);
+  }
+  const target = join(root, "dist", "bench", `${name}.js`);
+  const bundle = ["--platform", "node", "--logLevel", "silent", "-o", target];
+  run("bundling", ["node_modules/.bin/rolldown", source, ...bundle], `npx rolldown bench/${name}.ts`);
+  const { status, signal } = spawn([process.execPath, target, ...args]);
+  process.exit(signal ? 130 : (status ?? 3));
 }
 
 function requireNode() {

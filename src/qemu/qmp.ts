@@ -51,6 +51,11 @@ export class Qmp {
     return qmp;
   }
 
+  /** Has QEMU gone away, or said something that is no QMP? */
+  get closed(): boolean {
+    return this.failure !== undefined;
+  }
+
   /**
    * Runs one command.
    *

@@ -6,7 +6,7 @@ import { Scope } from "../base/scope.js";
 import { type Brctr, type Icount, icount } from "../base/units.js";
 import type { QemuBuild } from "../qemu/build.js";
 import { chooseQemu } from "../qemu/choose.js";
-import { connectMonitor } from "../qemu/connect.js";
+import { connectMonitor, describeEnd } from "../qemu/connect.js";
 import { machineArguments, type RunPlan } from "../qemu/machine.js";
 import { consoleFd, monitorFd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
@@ -172,7 +172,7 @@ export class Session implements AsyncDisposable {
   /** The instruction count now. */
   async position(): Promise<Icount> {
     if (this.current === "ended") return this.tape.end.at;
-    const { icount: now } = await this.running().qmp.replayStatus();
+    const { icount: now } = await this.alive(this.running().qmp.replayStatus());
     this.lastSeen = now;
     return icount(now);
   }
@@ -195,7 +195,7 @@ export class Session implements AsyncDisposable {
     if (this.current === "ended") return { at, why: "end" };
     if (target === at) return { at, why: "break" };
     if (target >= this.tape.end.at) return this.runToEnd(signal);
-    await qmp.execute("replay-break", { icount: target });
+    await this.alive(qmp.execute("replay-break", { icount: target }));
     return this.run(target, signal);
   }
 
@@ -209,13 +209,13 @@ export class Session implements AsyncDisposable {
     if (this.current === "ended") {
       throw new VmtapeError("usage", "the replay is at the tape's end: there is nothing to resume");
     }
-    await this.running().qmp.execute("cont");
+    await this.alive(this.running().qmp.execute("cont"));
     this.current = "running";
   }
 
   /** Stops the machine where it is. */
   async pause(): Promise<Icount> {
-    await this.running().qmp.execute("stop");
+    await this.alive(this.running().qmp.execute("stop"));
     if (this.current === "running") this.current = "paused";
     return this.position();
   }
@@ -223,7 +223,7 @@ export class Session implements AsyncDisposable {
   /** A fingerprint of registers and memory, of a paused machine. */
   hashState(): Promise<StateHash> {
     const { qmp, qemu } = this.running();
-    return hashState(qmp, qemu.pid);
+    return this.alive(hashState(qmp, qemu.pid));
   }
 
   /**
@@ -366,20 +366,9 @@ export class Session implements AsyncDisposable {
 
   private async settle(shutdown: boolean, target: Icount): Promise<Stop> {
     const { qemu } = this.running();
-    if (!qemu.running) {
-      const end = await qemu.ended;
-      const why = qemu.lastError || (end.signal ? `it was ended by ${end.signal}` : `exit code ${end.code}`);
-      const asked = end.signal !== null && endingSignals.has(end.signal);
-      const parted = !asked && (end.signal !== null || /replay|missing|log/i.test(why));
-      throw this.fault(
-        parted ? "diverged" : "qemu-failed",
-        `QEMU ended after icount ${this.lastSeen}: ${why}`,
-        why,
-        true,
-      );
-    }
+    if (!qemu.running) throw await this.death();
     if (shutdown) {
-      this.lastSeen = (await this.qmp.replayStatus()).icount;
+      this.lastSeen = (await this.alive(this.qmp.replayStatus())).icount;
       if (this.lastSeen < this.tape.end.at) {
         throw this.fault(
           "diverged",
@@ -393,6 +382,27 @@ export class Session implements AsyncDisposable {
     this.current = "paused";
     const at = await this.position();
     return { at, why: at === target ? "break" : "paused" };
+  }
+
+  /** The result of a question to QEMU; when it has gone away meanwhile, why it did. */
+  private async alive<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (!this.machine?.qmp.closed) throw error;
+      throw await this.death();
+    }
+  }
+
+  /** Why QEMU has ended: a log that is not what the machine does, or somebody from outside. */
+  private async death(): Promise<VmtapeError> {
+    const { qemu } = this.running();
+    const end = await qemu.ended;
+    const why = qemu.lastError || describeEnd(end);
+    const asked = end.signal !== null && endingSignals.has(end.signal);
+    const parted = !asked && (end.signal !== null || /replay|missing|log/i.test(why));
+    const code = parted ? "diverged" : "qemu-failed";
+    return this.fault(code, `QEMU ended after icount ${this.lastSeen}: ${why}`, why, true);
   }
 
   private throwIfStalled(ms: number): void {

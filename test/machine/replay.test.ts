@@ -181,7 +181,7 @@ describe("a tape that was changed", () => {
     const run = events.filter(({ kind }: { kind: string }) => kind === "instruction").at(100);
     for (const [event, offset] of [
       [write, write.offset], // another kind of event: QEMU dies of it
-      [run, run.offset + 4], // another number of instructions: QEMU waits for ever
+      [run, run.offset + 4], // another number of instructions
     ]) {
       const at = await copyTape("changed");
       flip(at("replay.log"), offset);
@@ -189,8 +189,8 @@ describe("a tape that was changed", () => {
       const { ok, divergence } = JSON.parse(stdout);
       expect([code, ok]).toEqual([1, false]);
       expect(divergence).toMatchObject({ expected: expect.any(String), got: expect.any(String) });
-      expect(Math.abs(divergence.icount - event.icount)).toBeLessThanOrEqual(1);
-      if (event === run) continue; // as it takes its time
+      expect(divergence.icount).toBeGreaterThanOrEqual(event.icount - 1);
+      expect(divergence.icount).toBeLessThanOrEqual(event.icount + (event.count ?? 0) + 1);
       const human = await bench.run(["verify", "changed"]);
       expect(human.stdout).toMatch(/parted from the tape\nwhere .*\nwhat .*\nexpected .*\ngot .*\n/);
     }
