@@ -779,8 +779,17 @@ static struct explanation explain(const struct block *block, uint64_t pc, enum m
     return leaves_anywhere && manner != REACHED ? cut : whole;
 }
 
+/* Deliveries at the latest icount that had any, and the address that would have run next before them. */
+static struct { uint64_t icount, count, origin; } delivered;
+
 static void record_delivery(uint64_t from, uint64_t to, enum branch_kind kind)
 {
+    if (delivered.count == 0 || delivered.icount != run.executed) {
+        delivered.icount = run.executed;
+        delivered.count = 0;
+        delivered.origin = from;
+    }
+    delivered.count++;
     delivering = true;
     record(edge_between(from, to, kind));
     delivering = false;
@@ -2084,10 +2093,18 @@ static bool is_running(void)
     return runstate_is_running && runstate_is_running();
 }
 
+/*
+ * QEMU stops at an icount sometimes before and sometimes after a delivery at that icount. `delivered` says how many
+ * of the records are deliveries at this very icount, and `origin` the address next before them.
+ */
 static void tell_position(const char *what, struct position at)
 {
-    tell("{\"answer\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64 "\",\"unexplained\":%" PRIu64
-         "}", what, at.icount, at.brctr, at.pc, unexplained);
+    char deliveries[96] = "";
+    if (delivered.count && delivered.icount == at.icount)
+        snprintf(deliveries, sizeof deliveries, ",\"delivered\":%" PRIu64 ",\"origin\":\"%#" PRIx64 "\"",
+                 delivered.count, delivered.origin);
+    tell("{\"answer\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64
+         "\",\"unexplained\":%" PRIu64 "%s}", what, at.icount, at.brctr, at.pc, unexplained, deliveries);
 }
 
 static void refuse(const char *why)
@@ -2179,6 +2196,7 @@ static void start_at(uint64_t count)
 {
     uint64_t pc = stopped_pc();
     run.executed = qemu.icount_get_raw();
+    delivered.count = 0;
     run.brctr = count;
     park(pc);
     tell_position("start", (struct position){ run.executed, run.brctr, pc });
