@@ -36,6 +36,8 @@ export class CallStack {
   private types = new Uint8Array(64);
   /** Was it left by a change of tasks? Then only another one comes back to it. */
   leftBySwitch = false;
+  /** Was it, or another one, taken for the running one by a guess? Then its frames may be another task's. */
+  isDoubtful = false;
 
   constructor(
     /** Names the stack: 1 for the first that was seen, 0 while that is open. */

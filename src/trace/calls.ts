@@ -111,6 +111,8 @@ export class CallTracker {
   /** Returns since the switch that fitted all candidates. */
   private fitted = 0;
   private baseDepth = 0;
+  /** Was the running stack ever guessed? */
+  private doubts = false;
   private stacks = 1;
   /** Address of a short call after which no return came. */
   private shortCallSite: bigint | undefined;
@@ -215,6 +217,7 @@ export class CallTracker {
       event.depth += Math.max(0, this.baseDepth - this.fitted);
       event.guess = guess ?? "task";
     }
+    if (this.stack.isDoubtful) event.guess ??= "task";
     this.emit(event);
   }
 
@@ -293,7 +296,7 @@ export class CallTracker {
       this.unwind(level);
       return;
     }
-    this.decide(this.candidates?.at(-1));
+    this.guess(this.candidates?.at(-1));
     const other = this.otherFor(to);
     if (other >= 0) {
       this.resume(other);
@@ -303,6 +306,7 @@ export class CallTracker {
     }
     this.park(false);
     this.stack = this.newStack();
+    this.stack.isDoubtful = this.doubts;
     this.tell("return", "new-stack");
   }
 
@@ -423,7 +427,7 @@ export class CallTracker {
 
   /** The machine changes tasks: the running stack waits, and any that waits may be the one that runs now. */
   private suspend(): void {
-    this.decide(this.candidates?.at(-1));
+    this.guess(this.candidates?.at(-1));
     const waiting = this.suspended.filter((stack) => stack.leftBySwitch);
     this.park(true);
     this.baseDepth = this.stack.depth;
@@ -453,7 +457,18 @@ export class CallTracker {
   }
 
   private decideByEntry(to: bigint): void {
-    this.decide(this.candidates!.findLast((stack) => stack.findEntry(to) >= 0));
+    const fitting = this.candidates!.filter((stack) => stack.findEntry(to) >= 0);
+    if (fitting.length === 1) this.decide(fitting[0]);
+    else this.guess(fitting.at(-1));
+  }
+
+  /** Settles which stack runs without knowing it: any of the candidates may from now on be wrong. */
+  private guess(chosen: CallStack | undefined): void {
+    for (const stack of this.candidates ?? []) {
+      stack.isDoubtful = true;
+      this.doubts = true;
+    }
+    this.decide(chosen);
   }
 
   /**
@@ -465,10 +480,13 @@ export class CallTracker {
     this.candidates = undefined;
     if (!chosen) {
       this.stack.id = this.stacks++;
+      // It may also be one that was seen, and was wrongly taken for another.
+      this.stack.isDoubtful = this.doubts;
       return;
     }
     chosen.pop(this.fitted);
     chosen.leftBySwitch = false;
+    chosen.isDoubtful ||= this.stack.isDoubtful;
     this.fitted = 0;
     const recent = this.stack;
     for (let level = recent.length - 1; level >= 0; level--) {
