@@ -8,7 +8,7 @@ import { parseCNumber } from "../trace/range-text.js";
 import type { CallsFlags } from "./branches.js";
 import { nameOf } from "./branches-dump.js";
 import { loadNames } from "./branches-names.js";
-import { noteDamage, print, rangeOf } from "./branches-range.js";
+import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
 import { grouped, note, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
@@ -26,12 +26,15 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
     if (event.guess) guesses++;
     if (event.depth <= deepest) text += render(event);
   }, symbols);
+  let followed = 0;
   for await (const batch of reader.batches(range)) {
+    followed += batch.length;
     tracker.feed(batch);
     await print(text, signal);
     text = "";
     if (signal.aborted) return;
   }
+  if (followed === 0) throw nothingThere(reader);
   if (guesses > 0) note(`${grouped(guesses)} lines had to be guessed; they are marked with ?`);
 }
 

@@ -5,7 +5,7 @@ import { BranchText } from "../trace/branch-text.js";
 import { openBranches } from "../trace/open-branches.js";
 import type { DumpFlags } from "./branches.js";
 import { loadNames } from "./branches-names.js";
-import { noteDamage, print, rangeOf } from "./branches-range.js";
+import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
 import { toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
@@ -28,10 +28,13 @@ export async function dumpBranches(
     const render = flags.json
       ? (batch: BranchBatch) => jsonLines(batch, symbols)
       : (batch: BranchBatch) => text.lines(batch);
+    let printed = 0;
     for await (const batch of reader.batches(range)) {
+      printed += batch.length;
       await print(render(batch), signal);
       if (signal.aborted) return;
     }
+    if (printed === 0) throw nothingThere(reader);
   }
 }
 
