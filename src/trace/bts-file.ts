@@ -28,6 +28,8 @@ export class BtsFile implements BranchReader {
     private readonly extended: boolean,
     /** Records, without the one that marks an extended file. */
     private readonly records: number,
+    /** brctr of the first record, and of what would follow the last. */
+    private readonly start: number,
     private readonly end: number,
   ) {}
 
@@ -60,9 +62,10 @@ export class BtsFile implements BranchReader {
       );
     }
     const records = Math.floor(size / btsLayout.size) - (extended ? 1 : 0);
-    const file = new BtsFile(source, extended, records, 0);
-    const end = !extended ? records : records === 0 ? 0 : (await file.place(records - 1)) + 1;
-    return new BtsFile(source, extended, records, end);
+    if (!extended || records === 0) return new BtsFile(source, extended, records, 0, records);
+    const file = new BtsFile(source, extended, records, 0, 0);
+    const [start, last] = [await file.place(0), await file.place(records - 1)];
+    return new BtsFile(source, extended, records, start, last + 1);
   }
 
   get info(): BranchFileInfo {
@@ -77,7 +80,7 @@ export class BtsFile implements BranchReader {
       selection: "all",
       chunks: 0,
       records: this.records,
-      start: { brctr: brctr(0), icount: undefined },
+      start: { brctr: brctr(this.start), icount: undefined },
       end: { brctr: brctr(this.end), icount: undefined },
       kinds: undefined,
       whole: this.partial === 0,
