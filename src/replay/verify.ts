@@ -15,6 +15,7 @@ import { checkMachine } from "./check-tape.js";
 import { consoleIcount } from "./console-position.js";
 import { type Divergence, firstDifference, nextEvent, type StateDifference } from "./divergence.js";
 import { mostRounds, narrow } from "./narrow.js";
+import { deliveringInstants } from "./quiet-instants.js";
 import { Session, type SessionOptions } from "./session.js";
 
 /** A state that was compared. `recorded`: the recording itself was hashed at this instant too. */
@@ -171,7 +172,7 @@ class Comparison {
 
   private async walk(first: Replay, second: Replay, limit?: Icount): Promise<Divergence | undefined> {
     const { signal } = this.options;
-    for (const at of this.instants(limit)) {
+    for (const at of await this.instants(limit)) {
       this.target = at;
       await Promise.all([first.runTo(at, signal), second.runTo(at, signal)]);
       const [a, b] = await Promise.all([first.hashState(), second.hashState()]);
@@ -215,8 +216,11 @@ class Comparison {
     return this.states.at(-1)?.icount ?? icount(0);
   }
 
-  /** Every instant of the recording's own hashes, some evenly spaced ones, and the end. */
-  private instants(limit?: Icount): Icount[] {
+  /**
+   * Every instant of the recording's own hashes, some evenly spaced ones, and the end: but none, except the end, at
+   * which a replay cannot be stopped reproducibly.
+   */
+  private async instants(limit?: Icount): Promise<Icount[]> {
     // QEMU has read the event at an instant when it stops there: stop before the damaged one.
     const end = limit === undefined ? Number(this.tape.end.at) : Number(limit) - 1;
     const recorded = this.tape.manifest.witnesses.map((witness) => witness.icount);
@@ -224,7 +228,9 @@ class Comparison {
       Math.floor((end * (i + 1)) / (evenInstants + 1)),
     );
     const all = [...new Set([...recorded, ...even, end])].filter((at) => at > 0 && at <= end);
-    return all.sort((a, b) => a - b).map(icount);
+    const instants = all.sort((a, b) => a - b).map(icount);
+    const delivering = await deliveringInstants(this.tape, instants);
+    return instants.filter((at) => Number(at) === end || !delivering.has(at));
   }
 
   /** Compares with what was hashed while recording, where that was done, and notes the state. */

@@ -1,0 +1,30 @@
+import { openFileSource } from "../base/byte-source.js";
+import type { Icount } from "../base/units.js";
+import { dialectFor } from "../formats/replay-log-dialect.js";
+import { kindCodes } from "../formats/replay-log-layout.js";
+import { ReplayLogScanner } from "../formats/replay-log-scanner.js";
+import type { Tape } from "../tape/tape.js";
+
+/**
+ * Those of `instants` at which something is delivered: an interrupt or exception with the very same icount. QEMU's
+ * `replay-break` stops there before or after the delivery, as it happens, so states at them cannot be compared.
+ * (Measured on 7.2 and 10.0: about half each.) A halted guest waits at such an instant.
+ *
+ * Cost: one scan of the log, about 500 MB/s.
+ */
+export async function deliveringInstants(tape: Tape, instants: readonly Icount[]): Promise<Set<Icount>> {
+  const wanted = new Map(instants.map((at) => [Number(at), at]));
+  const delivering = new Set<Icount>();
+  await using source = await openFileSource(tape.layout.log);
+  const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
+  while (await scanner.next()) {
+    const { count, kinds, icounts } = scanner.batch;
+    for (let i = 0; i < count; i++) {
+      const kind = kinds[i]!;
+      if (kind !== kindCodes.interrupt && kind !== kindCodes.exception) continue;
+      const at = wanted.get(icounts[i]!);
+      if (at !== undefined) delivering.add(at);
+    }
+  }
+  return delivering;
+}
