@@ -37,10 +37,10 @@ export {
   type PhysicalAddress,
   physicalAddress,
 } from "./base/units.js";
-
+// Branches: collect, open, seek, read, convert.
+export { BranchBatch, type BranchKind, type BranchRecord, branchKinds } from "./formats/branch.js";
 // What a tape says of itself.
 export type { EndCause, Manifest, ManifestEnd, StoredFile, SymbolFile } from "./formats/manifest.js";
-
 // The replay log.
 export {
   dialect71,
@@ -55,18 +55,28 @@ export { type EventKind, eventKinds } from "./formats/replay-log-layout.js";
 export { guessDialect, parseKinds, readEventLists, readReplayLog } from "./formats/replay-log-reader.js";
 export { type LogSummary, summarizeLog } from "./formats/replay-log-summary.js";
 export { eventToJson, formatEvent } from "./formats/replay-log-text.js";
-
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
+// Names.
+export { TapeSymbols } from "./linux/tape-symbols.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
+export { buildPlugin } from "./qemu/plugin-build.js";
+export type { PluginPoint, PluginPosition, PluginSelection } from "./qemu/plugin-channel.js";
 export type { StateHash } from "./qemu/state-hash.js";
-
 // Replays.
 export { checkTape } from "./replay/check-tape.js";
+// Checkpoints and the index.
+export { type Checkpoint, listCheckpoints } from "./replay/checkpoint.js";
 export { type ConsolePiece, consolePieces } from "./replay/console-position.js";
 export type { Divergence } from "./replay/divergence.js";
+export {
+  type CountedCheckpoint,
+  countedCheckpoints,
+  type IndexOptions,
+  indexTape,
+} from "./replay/index-tape.js";
 export { plainReplayCommand } from "./replay/plain-command.js";
 export {
   comparePositions,
@@ -78,8 +88,12 @@ export {
   type WrittenPosition,
 } from "./replay/position.js";
 export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session.js";
+export { tapeCache } from "./replay/tape-cache.js";
 export { type VerifiedState, type VerifyOptions, type VerifyReport, verifyTape } from "./replay/verify.js";
-
+export { type LoadedSource, loadSymbolSource } from "./symbols/load-source.js";
+export { formatAddress, formatName } from "./symbols/symbol-format.js";
+export { parseSymbolSource } from "./symbols/symbol-source-spec.js";
+export { type Located, type SymbolSource, Symbols } from "./symbols/symbols.js";
 // Recordings and tapes.
 export { ControlClient } from "./tape/control.js";
 export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from "./tape/home.js";
@@ -97,3 +111,15 @@ export {
 export { type RecordHooks, type Recording, record, type StopReason } from "./tape/recording.js";
 export { type RepairOptions, repairTape } from "./tape/repair.js";
 export { destroyTape, Tape, type TapeState } from "./tape/tape.js";
+export { BranchLog } from "./trace/branch-log.js";
+export { appendBranchLog } from "./trace/branch-log-append.js";
+export { BranchLogWriter } from "./trace/branch-log-writer.js";
+export type { BranchFileInfo, BranchRange, BranchReader } from "./trace/branch-reader.js";
+export { BtsFile } from "./trace/bts-file.js";
+export { formatCall } from "./trace/call-text.js";
+export { type CallEvent, CallTracker, type FunctionNames } from "./trace/calls.js";
+export { type CollectedTrace, type CollectOptions, collectTrace, type TraceWindow } from "./trace/collect.js";
+export { extractBranches } from "./trace/extract.js";
+export { joinBranchLogs } from "./trace/join-logs.js";
+export { openBranches } from "./trace/open-branches.js";
+export { type SegmentOptions, traceWindow } from "./trace/segments.js";
