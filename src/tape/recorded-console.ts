@@ -1,4 +1,4 @@
-import { constants, openSync } from "node:fs";
+import { constants, openSync, readSync } from "node:fs";
 import { type FileHandle, open, rm, symlink } from "node:fs/promises";
 import { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -96,6 +96,13 @@ export class RecordedConsole implements AsyncDisposable {
       await delay(lookMs, undefined, { signal }).catch(() => {});
     }
     await this.readNew(sink);
+  }
+
+  /** What {@link follow} has given out so far, at most the last 64 KiB. */
+  past(): Buffer {
+    const length = Math.min(this.position, blockBytes);
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, readSync(this.output.fd, bytes, 0, length, this.position - length));
   }
 
   /** QEMU has ended: nothing more will be printed. */

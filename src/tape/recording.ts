@@ -169,16 +169,23 @@ export class Recording {
     return this.console.type(bytes);
   }
 
-  /** Calls `sink` with everything the guest prints from now on, until the returned function is called. */
+  /**
+   * Calls `sink` with what the guest printed so far (of a long past, the last 64 KiB) and with everything from now
+   * on, until the returned function is called.
+   */
   listen(sink: (bytes: Uint8Array) => void): () => void {
+    const past = this.console.past();
+    if (past.length > 0) sink(past);
     this.consoleSinks.add(sink);
     return () => this.consoleSinks.delete(sink);
   }
 
   /** Ends the machine at the instruction it has reached; the tape is then complete. Idempotent. */
   stop(reason: StopReason = "stopped"): Promise<Tape> {
-    this.stopping ??= reason;
-    this.quitting ??= this.quit();
+    if (this.qemu.running) {
+      this.stopping ??= reason;
+      this.quitting ??= this.quit();
+    }
     return this.done;
   }
 
@@ -222,7 +229,7 @@ export class Recording {
     }
     const seconds = (performance.now() - this.startedAt) / 1000;
     this.throwIfBad(end);
-    return this.complete(seconds, shutdown());
+    return await this.complete(seconds, shutdown()); // before the lock is let go
   }
 
   /** Remembers the reason of QEMU's last shutdown event. */
