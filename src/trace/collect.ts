@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { access } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Brctr, hex, type Icount } from "../base/units.js";
@@ -136,7 +136,11 @@ class TraceRun {
     });
     const [machine, stream] = await Promise.allSettled([watched, written]);
     this.options.signal?.removeEventListener("abort", stop);
-    if (machine.status === "rejected") throw machine.reason;
+    if (machine.status === "rejected") {
+      const { output } = this.options;
+      if (output !== undefined && stream.status === "fulfilled") await rm(output, { force: true });
+      throw machine.reason;
+    }
     if (stream.status === "rejected") throw stream.reason;
     return stream.value;
   }
@@ -157,6 +161,7 @@ class TraceRun {
     if (this.streamFailed) return; // the guest waits for a reader that is gone: it cannot even pause
     if (ended) await channel.closeWindow();
     else await session.pause();
+    await channel.where(); // QEMU ends with an error when the plugin's count is not its own
     await options.atEnd?.(session);
     if (ended && this.wasMissed()) await this.failMissed();
   }
