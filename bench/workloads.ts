@@ -144,19 +144,19 @@ async function talk(recorder: Recorder): Promise<void> {
 
 async function typeAway(recorder: Recorder): Promise<void> {
   await recorder.shows(/a shell/);
-  for (const line of [
+  const lines = [
     "echo $((6 * 7))",
     "cat /proc/uptime",
     "head -c 8 /dev/urandom | hexdump",
     "ls -l /",
     "exit",
-  ]) {
-    await recorder.shows(/[#$] $/);
+  ];
+  for (const [i, line] of lines.entries()) {
+    await recorder.shows(new RegExp(`(~ # [^]*){${i + 1}}`));
     for (const letter of `${line}\r`) {
       recorder.type(letter);
       await delay(20);
     }
-    await delay(300);
   }
 }
 

@@ -1,8 +1,7 @@
-import { constants, openSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import { type FileHandle, open, rm, symlink } from "node:fs/promises";
-import { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileError } from "../base/errors.js";
+import { errnoOf, fileError } from "../base/errors.js";
 import { runTool } from "../base/tool.js";
 import { quote } from "../qemu/machine.js";
 import { makeRuntimeDirectory, type Places, socketStem } from "./home.js";
@@ -10,6 +9,9 @@ import { makeRuntimeDirectory, type Places, socketStem } from "./home.js";
 /** Between two looks at what the guest printed: less than a typist notices. */
 const lookMs = 10;
 const blockBytes = 64 << 10;
+/** Between a byte that is typed and the look whether it is gone, and between further looks. */
+const typeMs = 1;
+const unreadMs = 10;
 
 /**
  * The serial console of a machine that is being recorded: QEMU writes it straight to `console.raw`, and reads what
@@ -18,6 +20,11 @@ const blockBytes = 64 << 10;
  * Why not a socket? A guest may print faster than we read. QEMU then gets EAGAIN, and tries again when there is
  * room again: at an instant that the log does not tell, so the replay dies of a missing event there. A file
  * always takes everything. (QEMU's `pipe` device opens PATH.in and PATH.out, whatever they are.)
+ *
+ * Why byte by byte? While recording, QEMU asks the serial port how much it can take, reads that much, and hands it
+ * over when the processor wakes up (at an idle guest's next tick, some milliseconds later); asked again in between,
+ * the port promises the same room twice, and what does not fit is lost. So the next byte is typed when the one
+ * before is gone and the guest has executed something since.
  */
 export class RecordedConsole implements AsyncDisposable {
   /** The character device for QEMU's command line. */
@@ -25,7 +32,10 @@ export class RecordedConsole implements AsyncDisposable {
   private readonly stem: string;
   private readonly path: string;
   private readonly output: FileHandle;
-  private input: Socket | undefined;
+  private input: number | undefined;
+  private executed: () => Promise<bigint> = () => Promise.resolve(0n);
+  /** Ends when all that was typed before has been taken. */
+  private typed: Promise<void> = Promise.resolve();
   private position = 0;
   private readonly block = Buffer.alloc(blockBytes);
   private readonly ended = new AbortController();
@@ -63,25 +73,54 @@ export class RecordedConsole implements AsyncDisposable {
     }
   }
 
-  /** To be called once QEMU has opened its ends: nothing remains in the file system. */
-  async connect(): Promise<void> {
+  /**
+   * To be called once QEMU has opened its ends: nothing remains in the file system.
+   *
+   * @param executed the instructions executed so far
+   */
+  async connect(executed: () => Promise<bigint>): Promise<void> {
+    this.executed = executed;
     const path = `${this.stem}.in`;
     try {
-      const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK); // at once: QEMU reads
-      this.input = new Socket({ fd, readable: false, writable: true });
-      this.input.on("error", () => {}); // QEMU has ended: its end is seen elsewhere
+      this.input = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     } catch (error) {
       throw fileError(error, path, "opening");
     }
     await this.unlink();
   }
 
-  /** Types bytes. Resolves when QEMU can have them, or has ended. */
+  /** Types bytes, one for each time the guest's processor wakes up. Resolves when the guest has them, or has ended. */
   type(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.input?.writable) this.input.write(bytes, () => resolve());
-      else resolve();
-    });
+    const copy = Uint8Array.from(bytes);
+    this.typed = this.typed.then(() => this.typeNow(copy));
+    return this.typed;
+  }
+
+  private async typeNow(bytes: Uint8Array): Promise<void> {
+    const { signal } = this.ended;
+    const wait = (ms: number) => delay(ms, undefined, { signal }).catch(() => {});
+    for (const byte of bytes) {
+      if (this.input === undefined) return;
+      writeSync(this.input, Uint8Array.of(byte));
+      await wait(typeMs);
+      while (!this.isTaken()) await wait(unreadMs);
+      const before = await this.executed();
+      while (!signal.aborted && (await this.executed()) === before) await wait(typeMs);
+    }
+  }
+
+  /** Has QEMU read the byte? A FIFO cannot be asked: we read it ourselves, and put it back when it is there. */
+  private isTaken(): boolean {
+    if (this.input === undefined) return true;
+    const byte = new Uint8Array(1);
+    try {
+      if (readSync(this.input, byte) === 0) return true;
+    } catch (error) {
+      if (errnoOf(error) === "EAGAIN") return true;
+      throw error;
+    }
+    writeSync(this.input, byte);
+    return false;
   }
 
   /**
@@ -108,7 +147,8 @@ export class RecordedConsole implements AsyncDisposable {
   /** QEMU has ended: nothing more will be printed. */
   end(): void {
     this.ended.abort();
-    this.input?.destroy();
+    if (this.input !== undefined) closeSync(this.input);
+    this.input = undefined;
   }
 
   private async readNew(sink: (bytes: Buffer) => void): Promise<void> {

@@ -155,7 +155,12 @@ export class Recording {
       }),
     );
     const qmp = await connectMonitor(qemu, hooks.signal);
-    await console.connect();
+    await console.connect(() =>
+      qmp.replayStatus().then(
+        ({ icount }) => icount,
+        () => 0n, // QEMU has ended: so has the console, in a moment
+      ),
+    );
     began = true;
     const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp, console });
     failed = () => recording.failLog();
@@ -236,7 +241,10 @@ export class Recording {
   private watchShutdown(): () => ShutdownCause | undefined {
     let reason: ShutdownCause | undefined;
     this.qmp.onEvent(({ event, data }) => {
-      if (event === "SHUTDOWN") reason ??= data.reason as ShutdownCause;
+      if (event === "SHUTDOWN") {
+        reason ??= data.reason as ShutdownCause;
+        void this.qemu.leave();
+      }
       if (event === "GUEST_PANICKED") this.notePanic();
     });
     return () => reason;

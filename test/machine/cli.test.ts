@@ -133,7 +133,7 @@ test("the stock kernel: typing into a shell on the console", async () => {
     [/\n0000008/, "exit"],
   ] as const) {
     await child.prints(prompt);
-    await child.prints(/[#$] $/);
+    await until(() => /# [^\n]*$/.test(child.stdout), "the shell's prompt");
     child.type(`${line}\r`);
   }
   const { code, stdout } = await child.ended;

@@ -214,6 +214,15 @@ describe("a tape of that name", () => {
   });
 });
 
+test("nothing that is typed is lost, however early and fast", async () => {
+  const text = "the quick brown fox jumps over the lazy dog".replace(/[qrhpsfi]/g, "-").repeat(3);
+  const args = ["record", "t", "-c", "--kernel", await obey()];
+  expect((await bench.run(args, { input: `${text}q` })).code).toBe(0);
+  const console = readFileSync(bench.path("home", "t", "console.raw"), "latin1");
+  expect(console).toBe(`ready\r\n${text}q\r\nbye\r\n`);
+  await verified("t");
+});
+
 test("tapes are recorded side by side", async () => {
   const kernel = await hello();
   const names = ["a", "b", "c"];
