@@ -15,6 +15,9 @@ export const monitorFd = 3;
 export const consoleFd = 4;
 export const firstChannelFd = 5;
 
+/** How long an exit may take before QEMU is woken, and again. */
+const wakeMs = 1000;
+
 const keptErrorBytes = 16 << 10;
 
 /**
@@ -138,6 +141,16 @@ export class QemuProcess implements AsyncDisposable {
   /** Sends a signal if it still runs. */
   kill(signal: NodeJS.Signals): void {
     if (this.running) this.child.kill(signal);
+  }
+
+  /**
+   * Waits for a QEMU that is about to exit by itself. QEMU 7.2 can get stuck in that when a monitor command is on its
+   * way (`monitor_cleanup` waits for a wake-up that was lost); SIGTERM wakes it, and changes nothing otherwise.
+   */
+  leave(): Promise<ProcessEnd> {
+    const waking = setInterval(() => this.kill("SIGTERM"), wakeMs);
+    void this.ended.then(() => clearInterval(waking));
+    return this.ended;
   }
 
   /** Ends it now and waits for the end. */

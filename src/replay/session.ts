@@ -255,6 +255,13 @@ export class Session implements AsyncDisposable {
     return this.running().qmp;
   }
 
+  /** Lets QEMU exit by itself, so that its plugins say their last words. */
+  async quit(): Promise<void> {
+    const { qmp, qemu } = this.running();
+    void qmp.execute("quit").catch(() => {});
+    await qemu.leave();
+  }
+
   /** Ends the machine; the tape stays, and the session can start again from the beginning. */
   async stop(): Promise<void> {
     const { machine } = this;

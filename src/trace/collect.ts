@@ -176,7 +176,7 @@ class TraceRun {
   /** The tape is over, and a point was not met: QEMU's exit tells how near it came. */
   private async failMissed(): Promise<never> {
     const { channel, session, window, tape } = this;
-    await session.qmp.execute("quit").catch(() => {});
+    await session.quit();
     await channel.closed;
     const which = channel.reachedAt("start") ? "end" : "start";
     const visits = channel.visits(which);

@@ -112,7 +112,7 @@ describe("a machine", () => {
     [["--net", "tap,ifname=tap0"], /network 'tap' cannot be replayed/],
     [["--net", "user,model=e1000"], /card 'e1000' cannot be chosen: only virtio-net replays/],
     [["--cpu", "host"], /is no CPU model/],
-    [["--cpu", "max,+x"], /is no CPU model/],
+    [["--cpu", "max,x=1"], /is no CPU model/],
   ])("%j", async (options, sentence) => {
     await refused(record(...options), 2, sentence);
   });

@@ -87,7 +87,7 @@ describe("nothing but known fields of known shape", () => {
     ["machine.firmware", [{ name: "../bios.bin", ...stored }]],
     ["machine.firmware", [{ name: "/bios.bin", ...stored }]],
     ["machine.firmware", [{ name: ".", ...stored }]],
-    ["machine.cpu", "qemu64,+x"],
+    ["machine.cpu", "qemu64,x=1"],
     ["machine.cpu", "-enable-kvm"],
     ["machine.cpu", ""],
     ["machine.network", "tap"],
