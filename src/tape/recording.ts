@@ -358,7 +358,7 @@ export class Recording {
       ...this.manifest,
       witnesses: this.storedWitnesses().filter((witness) => witness.icount <= end),
       end: {
-        cause: this.endCause(reason ?? sealed.cause),
+        cause: this.endCause(reason ?? this.loggedReason(sealed.cause)),
         icount: end,
         seconds: Math.round(seconds * 1000) / 1000,
         log: { ...log, events: sealed.events },
@@ -370,6 +370,15 @@ export class Recording {
       throw error;
     });
     return new Tape(layout.directory, manifest, "complete", this.options.name);
+  }
+
+  /**
+   * The reason as the log tells it, for the rare case that QEMU's last event is lost on its way out. A reset that ends
+   * the machine is not in the log: QEMU ends it like a signal would, but says so only of a signal.
+   */
+  private loggedReason(cause: ShutdownCause): ShutdownCause {
+    const signalled = /terminating on signal/.test(this.qemu.errorOutput);
+    return cause === "host-signal" && !signalled ? "guest-reset" : cause;
   }
 
   private endCause(reason: ShutdownCause): EndCause {
