@@ -366,8 +366,9 @@ export class Recording {
       },
     };
     await writeManifest(layout, manifest).catch((error) => {
-      if (isVmtapeError(error, "disk-full")) this.hooks.onNotice?.("the disk is full");
-      throw error;
+      if (!isVmtapeError(error, "disk-full")) throw error;
+      const mend = `free some space, then: vmtape repair ${this.options.name}`;
+      throw new VmtapeError("disk-full", error.message, { ...error.facts, mend }, error);
     });
     return new Tape(layout.directory, manifest, "complete", this.options.name);
   }
