@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, lstat, open } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { setTimeout as delay } from "node:timers/promises";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
 
 /** The part of `fs-native-extensions` (open-file-description locks) that is used here; it ships no types. */
@@ -10,6 +11,8 @@ interface NativeLocks {
 
 const loadLocks = (): NativeLocks => createRequire(import.meta.url)("fs-native-extensions") as NativeLocks;
 
+const attempts = 5;
+const attemptMs = 20;
 const openFlags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** Is the open file still the one that has this path? */
@@ -59,9 +62,13 @@ export class FileLock implements AsyncDisposable {
    * @throws `tape-busy` with this message when somebody holds it
    */
   static async take(path: string, busy: string): Promise<FileLock> {
-    const lock = await FileLock.tryTake(path);
-    if (!lock) throw new VmtapeError("tape-busy", busy, { file: path });
-    return lock;
+    // Whoever asks `isHeld` holds it for a moment.
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const lock = await FileLock.tryTake(path);
+      if (lock) return lock;
+      await delay(attemptMs);
+    }
+    throw new VmtapeError("tape-busy", busy, { file: path });
   }
 
   /** The descriptor that carries the lock: a child that inherits it holds the lock, too. */
