@@ -8,11 +8,19 @@ export default defineConfig({
   test: {
     reporters: ["default", "./test/summary-reporter.ts"],
     projects: [
-      { test: { name: "fast", include: ["test/**/*.test.ts"], exclude: ["test/machine/**"] } },
+      {
+        test: {
+          name: "fast",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/machine/**"],
+          setupFiles: ["./test/seed.ts"],
+        },
+      },
       {
         test: {
           name: "machine",
           include: ["test/machine/**/*.test.ts"],
+          setupFiles: ["./test/seed.ts"],
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { copyFile, mkdir, readdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { buildGuest } from "../guests/build.js";
@@ -272,6 +272,9 @@ describe.skipIf(!canMount)("a full disk (needs root, to mount a small one)", () 
     const kernel = (await buildGuest("obey")).kernel;
     const child = bench.start(["record", "t", "--kernel", kernel, "-c", ...home]);
     await child.prints("ready");
+    // QEMU writes its log in pieces: there is something to repair once the first one is on the disk.
+    child.type("f");
+    await until(() => statSync(bench.path("small", "t", "replay.log")).size > 0, "a log with bytes");
     const filling = bench.spawn("dd", ["if=/dev/zero", `of=${bench.path("small", "ballast")}`, "bs=1M"]);
     child.type("f".repeat(40));
     const { code, stderr } = await child.ended;
