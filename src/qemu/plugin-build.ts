@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
@@ -7,7 +7,8 @@ import { findProgram, runTool } from "../base/tool.js";
 
 /** The plugin's sources, in this package. */
 const sourceDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
-const sourceFiles = ["branches.c", "branch-stream.h"] as const;
+/** The one that is compiled; it includes the headers beside it. */
+const sourceFile = "branches.c";
 const flags = ["-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall"] as const;
 /** The command that installs a compiler on Debian and Ubuntu. */
 export const installCompiler = "sudo apt-get install gcc libc6-dev";
@@ -68,12 +69,13 @@ function pluginApi(qemuVersion: string): 1 | 2 {
 
 async function pluginName(api: number): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify({ api, flags }));
-  for (const file of sourceFiles) hash.update(await readFile(join(sourceDirectory, file)));
+  const files = (await readdir(sourceDirectory)).filter((file) => /\.[ch]$/.test(file)).sort();
+  for (const file of files) hash.update(file).update(await readFile(join(sourceDirectory, file)));
   return `branches-${hash.digest("hex").slice(0, 16)}.so`;
 }
 
 async function compile(compiler: string, api: number, target: string): Promise<void> {
-  const source = join(sourceDirectory, sourceFiles[0]);
+  const source = join(sourceDirectory, sourceFile);
   try {
     await runTool(compiler, [
       ...flags,

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * The control thread: answers commands while the machine is stopped, one line each way (README.md, "Control").
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+/* ---- The machine stopped: what the control thread does ---------------------------------------------------------- */
+
+static uint64_t stopped_pc(void)
+{
+    read_machine();
+    uint64_t pc = machine.cs_base + machine.ip;
+    return mode_of(machine.cr0, machine.efer) == LONG ? pc : (uint32_t)pc;
+}
+
+/* Completes the step in progress: the machine is stopped, so the next instruction is known. */
+static struct position settle(void)
+{
+    struct explanation how;
+    uint64_t pc = stopped_pc();
+    entered = NULL;
+    if (run.current != &parked.block || parked.block.pc != pc)
+        explain_step(run.current, pc, &how);
+    park(pc);
+    return (struct position){ run.executed, run.brctr, pc };
+}
+
+/* ---- Control thread: one command a line, one answer a line (JSON) -------------------------------------------------- */
+
+static int control_fd = -1;
+static pthread_mutex_t control_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Sends one line, if there is anyone to tell. */
+static void tell(const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    if (control_fd < 0)
+        return;
+    va_start(args, format);
+    int size = vsnprintf(line, sizeof line - 1, format, args);
+    va_end(args);
+    line[size++] = '\n';
+    pthread_mutex_lock(&control_lock);
+    send_all(control_fd, line, size);
+    pthread_mutex_unlock(&control_lock);
+}
+
+static bool is_running(void)
+{
+    static bool (*runstate_is_running)(void);
+    if (!runstate_is_running)
+        *(void **)&runstate_is_running = dlsym(RTLD_DEFAULT, "runstate_is_running");
+    return runstate_is_running && runstate_is_running();
+}
+
+/*
+ * QEMU stops at an icount sometimes before and sometimes after a delivery at that icount. `delivered` says how many
+ * of the records are deliveries at this very icount, and `origin` the address next before them.
+ */
+static void tell_position(const char *what, struct position at)
+{
+    char deliveries[96] = "";
+    if (delivered.count && delivered.icount == at.icount)
+        snprintf(deliveries, sizeof deliveries, ",\"delivered\":%" PRIu64 ",\"origin\":\"%#" PRIx64 "\"",
+                 delivered.count, delivered.origin);
+    tell("{\"answer\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64
+         "\",\"unexplained\":%" PRIu64 "%s}", what, at.icount, at.brctr, at.pc, unexplained, deliveries);
+}
+
+static void refuse(const char *why)
+{
+    tell("{\"error\":\"%s\"}", why);
+}
+
+static bool parse_number(const char *text, int base, uint64_t *value, const char **end)
+{
+    char *stop;
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    *value = strtoull(text, &stop, base);
+    *end = stop;
+    return errno == 0;
+}
+
+/* now | never | icount:N | brctr:N | address:0xA | visit:0xA:BRCTR[:REP] */
+static bool parse_point(const char *text, struct point *point)
+{
+    *point = (struct point){ .type = NOW };
+    if (!strcmp(text, "now"))
+        return true;
+    if (!strcmp(text, "never"))
+        return point->type = NEVER, true;
+    const char *value = strchr(text, ':');
+    if (!value++)
+        return false;
+    if (!strncmp(text, "icount:", 7) || !strncmp(text, "brctr:", 6)) {
+        point->type = *text == 'i' ? AT_ICOUNT : AT_BRCTR;
+        return parse_number(value, 10, &point->count, &value) && !*value;
+    }
+    if (!strncmp(text, "address:", 8)) {
+        point->type = AT_ADDRESS;
+        return parse_number(value, 16, &point->address, &value) && !*value;
+    }
+    if (strncmp(text, "visit:", 6))
+        return false;
+    point->type = AT_VISIT;
+    if (!parse_number(value, 16, &point->address, &value) || *value != ':' ||
+        !parse_number(value + 1, 10, &point->count, &value))
+        return false;
+    return !*value || (*value == ':' && parse_number(value + 1, 10, &point->rep, &value) && !*value);
+}
+
+static void open_window(const char *start, const char *end, const char *selection)
+{
+    struct point from, to;
+    if (data_fd < 0)
+        return refuse("no data descriptor was given");
+    if (window.state != CLOSED)
+        return refuse("a window is open already");
+    if (strcmp(selection, "all") && strcmp(selection, "user") && strcmp(selection, "kernel"))
+        return refuse("no such selection");
+    if (!parse_point(start, &from) || from.type == NEVER || !parse_point(end, &to) || to.type == NOW)
+        return refuse("no such point");
+    if (translated && (has_address(&from) || has_address(&to)))
+        return refuse("an address cannot be watched once the machine has run");
+    struct position now = settle();
+    if ((from.type == AT_ICOUNT && from.count < now.icount) || (from.type == AT_BRCTR && from.count < now.brctr))
+        return refuse("the start is past");
+    memset(&window, 0, sizeof window);
+    window.selection = !strcmp(selection, "user") ? USER : !strcmp(selection, "kernel") ? KERNEL : ALL;
+    window.start = from;
+    window.end = to;
+    window.state = WAITING;
+    arm();
+    if (from.type == NOW || (from.type == AT_BRCTR && from.count == now.brctr))
+        reached(now);
+    tell_position("window", now);
+}
+
+static void tell_visits(const char *which, const struct point *point, const struct visits *visits)
+{
+    char before[128] = "", after[128] = "";
+    if (!has_address(point))
+        return;
+    if (visits->before_known)
+        snprintf(before, sizeof before, ",\"before\":{\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 "}",
+                 visits->before.icount, visits->before.brctr);
+    if (visits->after_known)
+        snprintf(after, sizeof after, ",\"after\":{\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 "}",
+                 visits->after.icount, visits->after.brctr);
+    tell("{\"event\":\"visits\",\"of\":\"%s\",\"count\":%" PRIu64 "%s%s}", which, visits->count, before, after);
+}
+
+static void start_at(uint64_t count)
+{
+    uint64_t pc = stopped_pc();
+    run.executed = qemu.icount_get_raw();
+    delivered.count = 0;
+    run.brctr = count;
+    park(pc);
+    tell_position("start", (struct position){ run.executed, run.brctr, pc });
+}
+
+static void where(void)
+{
+    struct position at = settle();
+    uint64_t counted = qemu.icount_get_raw();
+    if (counted != at.icount)
+        fail(EXIT_INEXACT, "QEMU has run %" PRIu64 " instructions, the plugin counts %" PRIu64, counted, at.icount);
+    tell_position("where", at);
+}
+
+static void command(char *line)
+{
+    char *rest, *words[5] = { 0 };
+    int count = 0;
+    for (char *word = strtok_r(line, " ", &rest); word && count < 5; word = strtok_r(NULL, " ", &rest))
+        words[count++] = word;
+    if (count == 1 && !strcmp(words[0], "progress")) {
+        tell_position("progress", (struct position){ run.executed, run.brctr, 0 });
+        return;
+    }
+    if (is_running())
+        return refuse("the machine is running");
+    qemu.cpu = qemu.get_cpu(0);
+    uint64_t number = 0;
+    const char *end = "";
+    if (count >= 1 && count <= 2 && !strcmp(words[0], "start") &&
+        (count == 1 || (parse_number(words[1], 10, &number, &end) && !*end)))
+        start_at(number);
+    else if (count == 1 && !strcmp(words[0], "where"))
+        where();
+    else if ((count == 3 || count == 4) && !strcmp(words[0], "window"))
+        open_window(words[1], words[2], count == 4 ? words[3] : "all");
+    else if (count == 1 && !strcmp(words[0], "close")) {
+        struct position now = settle();
+        if (window.state != CLOSED)
+            end_logging(END_SWITCHED_OFF, now.icount);
+        arm();
+        tell_position("close", now);
+    } else
+        refuse("no such command");
+}
+
+static void *control(void *unused UNUSED)
+{
+    char line[512];
+    size_t length = 0;
+    for (;;) {
+        ssize_t got = read(control_fd, line + length, 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return NULL; /* nobody asks any more */
+        if (line[length] == '\n') {
+            line[length] = 0;
+            length = 0;
+            command(line);
+        } else if (++length == sizeof line) {
+            length = 0;
+        }
+    }
+}
+
+#endif

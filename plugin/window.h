@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * From which instant to which records are logged, and visits of watched addresses.
+ */
+#ifndef WINDOW_H
+#define WINDOW_H
+
+/* ---- The window: from which instant to which records are logged ----------------------------------------------- */
+
+/* An instant, given beforehand. A visit of an address is an instant just before the instruction there runs. */
+struct point {
+    enum { NOW, AT_ICOUNT, AT_BRCTR, AT_ADDRESS, AT_VISIT, NEVER } type;
+    uint64_t count;        /* icount or brctr */
+    uint64_t address, rep; /* AT_ADDRESS, AT_VISIT; iterations done of a rep instruction */
+};
+struct position { uint64_t icount, brctr, pc; };
+
+/* Visits of the address of a point, for an error that names the nearest. */
+struct visits {
+    uint64_t count, last_brctr, rep;
+    bool before_known, after_known;
+    struct position before, after;
+};
+
+static struct {
+    enum { CLOSED, WAITING, OPEN } state;
+    struct point start, end;
+    struct visits start_visits, end_visits;
+    enum { ALL, USER, KERNEL } selection;
+} window;
+
+static bool translated; /* a block, already: too late to watch an address */
+
+static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void arm(void)
+{
+    const struct point *point = window.state == WAITING ? &window.start : &window.end;
+    run.next_icount = window.state != CLOSED && point->type == AT_ICOUNT ? point->count : UINT64_MAX;
+    run.next_brctr = window.state != CLOSED && point->type == AT_BRCTR ? point->count : UINT64_MAX;
+    find_queue_last();
+    run.watched = run.logging || run.next_icount != UINT64_MAX || run.next_brctr != UINT64_MAX;
+}
+
+static void begin_logging(void)
+{
+    if (!queue.batches[0])
+        for (int i = 0; i < BATCHES; i++)
+            queue.batches[i] = must_have(malloc(sizeof(struct batch)));
+    run.icount_of_last = run.executed;
+    run.logging = true;
+    open_batch(queue.batches[queue.filled % BATCHES]);
+}
+
+static void end_logging(enum end_reason reason, uint64_t icount)
+{
+    if (!run.logging)
+        begin_logging(); /* a window that never began has an end all the same */
+    run.logging = false;
+    window.state = CLOSED;
+    hand_over(FINISH, reason, icount);
+}
+
+/* The awaited instant is now. */
+static void reached(struct position now)
+{
+    bool begins = window.state == WAITING;
+    if (begins) {
+        begin_logging();
+        window.state = OPEN;
+    } else {
+        end_logging(END_WINDOW, now.icount);
+    }
+    tell("{\"event\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64 "\"}",
+         begins ? "start" : "end", now.icount, now.brctr, now.pc);
+    arm();
+}
+
+/* Is the awaited icount an instant before the record that is about to be made? A delivery at N comes after N. */
+static NOINLINE void before_record(void)
+{
+    while (run.executed > run.next_icount || (run.executed == run.next_icount && delivering))
+        reached((struct position){ run.next_icount, run.brctr, 0 });
+}
+
+static NOINLINE void after_record(const struct edge *edge)
+{
+    while (run.brctr == run.next_brctr)
+        reached((struct position){ run.executed, run.brctr, edge->to });
+}
+
+static bool has_address(const struct point *point)
+{
+    return point->type == AT_ADDRESS || point->type == AT_VISIT;
+}
+
+static void visit(const struct point *point, struct visits *visits, struct position now, bool awaited)
+{
+    if (visits->count && visits->last_brctr == now.brctr) {
+        visits->rep++;
+    } else {
+        visits->count++;
+        visits->last_brctr = now.brctr;
+        visits->rep = 0;
+        if (now.brctr < point->count)
+            visits->before = now, visits->before_known = true;
+        else if (now.brctr > point->count && !visits->after_known)
+            visits->after = now, visits->after_known = true;
+    }
+    if (awaited && (point->type == AT_ADDRESS || (now.brctr == point->count && visits->rep == point->rep)))
+        reached(now);
+}
+
+/* Before the instruction `udata` of the current block: its number and its distance from the block's start. */
+static void on_watched(unsigned vcpu UNUSED, void *udata)
+{
+    uint64_t number = (uintptr_t)udata >> 16, distance = (uintptr_t)udata & 0xffff;
+    struct position now = { run.executed + number, run.brctr, run.current->pc + distance };
+    bool waiting = window.state == WAITING, open = window.state == OPEN;
+    if (has_address(&window.start) && window.start.address == now.pc)
+        visit(&window.start, &window.start_visits, now, waiting);
+    if (open && has_address(&window.end) && window.end.address == now.pc)
+        visit(&window.end, &window.end_visits, now, true);
+}
+
+static bool is_watched(uint64_t pc)
+{
+    /* The block may run at another address of the same offset in its page. */
+    return (has_address(&window.start) && ((window.start.address ^ pc) & 0xfff) == 0) ||
+           (has_address(&window.end) && ((window.end.address ^ pc) & 0xfff) == 0);
+}
+
+static void watch(struct qemu_plugin_insn *insn, uint64_t number, uint64_t distance)
+{
+    void *udata = (void *)(uintptr_t)(number << 16 | distance);
+    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_watched, CB_NO_REGS, udata);
+}
+
+#endif
