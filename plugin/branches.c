@@ -56,6 +56,7 @@ static struct {
     uint32_t *queue_last;     /* up to here nothing but queueing is to do; NULL: nothing at all is */
     uint64_t icount_of_last;  /* of the record queued last */
     uint64_t next_icount, next_brctr; /* see "The window" */
+    uint64_t repeats;         /* iterations done before `current`, when that is one rep instruction */
 } run __attribute__((aligned(64))) = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
 
 #include "qemu.h"
@@ -115,6 +116,15 @@ static void on_marking_block(unsigned vcpu UNUSED, void *udata)
     }
 }
 
+/* For blocks of one rep instruction: iterations that follow on one another without a record are counted. */
+static void on_repeating_block(unsigned vcpu, void *udata)
+{
+    const struct block *before = run.current;
+    uint64_t executed = run.executed, brctr = run.brctr;
+    on_block(vcpu, udata);
+    run.repeats = run.brctr == brctr ? repeats_after(before, run.current->pc, run.executed - executed) : 0;
+}
+
 /* `udata`: is it from the stack? */
 static void on_load(unsigned vcpu UNUSED, uint32_t info UNUSED, uint64_t linear, void *udata)
 {
@@ -129,9 +139,12 @@ static void on_load(unsigned vcpu UNUSED, uint32_t info UNUSED, uint64_t linear,
 static void on_early_block(unsigned vcpu UNUSED, void *udata)
 {
     struct block *next = udata;
+    const struct block *before = run.current;
+    uint64_t executed = run.executed, brctr = run.brctr;
     if (!run.ip_word)
         find_ip_word();
     enter_marking(next, instruction_pointer());
+    run.repeats = run.brctr == brctr ? repeats_after(before, run.current->pc, run.executed - executed) : 0;
 }
 
 #include "window.h"
@@ -201,16 +214,20 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, OP_ADD_U64, finished_entry, 1);
 #endif
     }
-    udata_callback callback = !run.ip_word ? on_early_block : block->marks ? on_marking_block : on_block;
+    udata_callback callback = !run.ip_word                                       ? on_early_block
+                              : block->marks                                     ? on_marking_block
+                              : block->ending == REPEATS && block->count == 1 ? on_repeating_block
+                                                                                 : on_block;
     qemu_plugin_register_vcpu_tb_exec_cb(tb, callback, CB_NO_REGS, block);
 }
 
-static void park(uint64_t pc)
+static void park(uint64_t pc, uint64_t repeats)
 {
     memset(&parked, 0, sizeof parked);
     parked.block.pc = parked.block.last = parked.block.next = pc;
     parked.block.ending = FALLS;
     run.current = &parked.block;
+    run.repeats = repeats;
 }
 
 /* QEMU has thrown away all its blocks: nothing refers to ours any more. */
@@ -235,7 +252,7 @@ static bool summary;
 
 static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
 {
-    struct position at = { run.executed, run.brctr, 0 };
+    struct position at = { run.executed, run.brctr, 0, 0 };
     if (qemu.cpu && !is_running())
         at = settle();
     if (window.state != CLOSED) {

@@ -20,11 +20,14 @@ static struct position settle(void)
 {
     struct explanation how;
     uint64_t pc = stopped_pc();
+    uint64_t executed = run.executed, brctr = run.brctr, repeats = 0;
     entered = NULL;
     if (run.current != &parked.block || parked.block.pc != pc)
         explain_step(run.current, pc, &how);
-    park(pc);
-    return (struct position){ run.executed, run.brctr, pc };
+    if (run.brctr == brctr)
+        repeats = repeats_after(run.current, pc, run.executed - executed);
+    park(pc, repeats);
+    return (struct position){ run.executed, run.brctr, pc, repeats };
 }
 
 /* ---- Control thread: one command a line, one answer a line (JSON) -------------------------------------------------- */
@@ -58,16 +61,17 @@ static bool is_running(void)
 
 /*
  * QEMU stops at an icount sometimes before and sometimes after a delivery at that icount. `delivered` says how many
- * of the records are deliveries at this very icount, and `origin` the address next before them.
+ * of the records are deliveries at this very icount, `origin` and `originRep` the address next before them.
  */
 static void tell_position(const char *what, struct position at)
 {
-    char deliveries[96] = "";
+    char deliveries[128] = "";
     if (delivered.count && delivered.icount == at.icount)
-        snprintf(deliveries, sizeof deliveries, ",\"delivered\":%" PRIu64 ",\"origin\":\"%#" PRIx64 "\"",
-                 delivered.count, delivered.origin);
+        snprintf(deliveries, sizeof deliveries, ",\"delivered\":%" PRIu64 ",\"origin\":\"%#" PRIx64 "\",\"originRep\":%" PRIu64, delivered.count,
+                 delivered.origin, delivered.repeats);
     tell("{\"answer\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64
-         "\",\"unexplained\":%" PRIu64 "%s}", what, at.icount, at.brctr, at.pc, unexplained, deliveries);
+         "\",\"rep\":%" PRIu64 ",\"unexplained\":%" PRIu64 "%s}",
+         what, at.icount, at.brctr, at.pc, at.repeats, unexplained, deliveries);
 }
 
 static void refuse(const char *why)
@@ -155,14 +159,15 @@ static void tell_visits(const char *which, const struct point *point, const stru
     tell("{\"event\":\"visits\",\"of\":\"%s\",\"count\":%" PRIu64 "%s%s}", which, visits->count, before, after);
 }
 
-static void start_at(uint64_t count)
+/* The run begins here, with `count` records and, of the rep instruction here, `repeats` iterations before it. */
+static void start_at(uint64_t count, uint64_t repeats)
 {
     uint64_t pc = stopped_pc();
     run.executed = qemu.icount_get_raw();
     delivered.count = 0;
     run.brctr = count;
-    park(pc);
-    tell_position("start", (struct position){ run.executed, run.brctr, pc });
+    park(pc, repeats);
+    tell_position("start", (struct position){ run.executed, run.brctr, pc, repeats });
 }
 
 static void where(void)
@@ -181,17 +186,18 @@ static void command(char *line)
     for (char *word = strtok_r(line, " ", &rest); word && count < 5; word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
     if (count == 1 && !strcmp(words[0], "progress")) {
-        tell_position("progress", (struct position){ run.executed, run.brctr, 0 });
+        tell_position("progress", (struct position){ run.executed, run.brctr, 0, 0 });
         return;
     }
     if (is_running())
         return refuse("the machine is running");
     qemu.cpu = qemu.get_cpu(0);
-    uint64_t number = 0;
+    uint64_t records = 0, repeats = 0;
     const char *end = "";
-    if (count >= 1 && count <= 2 && !strcmp(words[0], "start") &&
-        (count == 1 || (parse_number(words[1], 10, &number, &end) && !*end)))
-        start_at(number);
+    if (count >= 1 && count <= 3 && !strcmp(words[0], "start") &&
+        (count < 2 || (parse_number(words[1], 10, &records, &end) && !*end)) &&
+        (count < 3 || (parse_number(words[2], 10, &repeats, &end) && !*end)))
+        start_at(records, repeats);
     else if (count == 1 && !strcmp(words[0], "where"))
         where();
     else if ((count == 3 || count == 4) && !strcmp(words[0], "window"))

@@ -194,8 +194,23 @@ static struct explanation explain(const struct block *block, uint64_t pc, enum m
     return leaves_anywhere && manner != REACHED ? cut : whole;
 }
 
+/*
+ * Iterations done of the rep instruction at `pc`, when the step there from the block took `count` instructions
+ * and no record. (Iterations are instructions to QEMU; a block that holds one holds nothing behind it.)
+ */
+static uint64_t repeats_after(const struct block *block, uint64_t pc, uint64_t count)
+{
+    if (block == &parked.block && parked.block.ending != REPEATS)
+        return pc == parked.block.pc ? run.repeats : 0;
+    if (block->ending != REPEATS || pc != block->last)
+        return 0;
+    return block->count == 1 ? run.repeats + count : count / block->count;
+}
+
 /* Deliveries at the latest icount that had any, and the address that would have run next before them. */
-static struct { uint64_t icount, count, origin; } delivered;
+static struct { uint64_t icount, count, origin, repeats; } delivered;
+
+static struct { const struct block *block; uint64_t executed; } step; /* the one in progress */
 
 static void record_delivery(uint64_t from, uint64_t to, enum branch_kind kind)
 {
@@ -203,6 +218,7 @@ static void record_delivery(uint64_t from, uint64_t to, enum branch_kind kind)
         delivered.icount = run.executed;
         delivered.count = 0;
         delivered.origin = from;
+        delivered.repeats = repeats_after(step.block, from, run.executed - step.executed);
     }
     delivered.count++;
     delivering = true;
@@ -425,6 +441,8 @@ static uint64_t stack_pointer(void)
 /* Explains the step without help of what was learned; gives in `how` what may be learned from it. */
 static bool explain_step(const struct block *block, uint64_t pc, struct explanation *how)
 {
+    step.block = block;
+    step.executed = run.executed;
     for (int again = 0; again < 2; again++) {
         if (is_handler(pc)) {
             uint64_t sp = stack_pointer();

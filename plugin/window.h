@@ -14,11 +14,11 @@ struct point {
     uint64_t count;        /* icount or brctr */
     uint64_t address, rep; /* AT_ADDRESS, AT_VISIT; iterations done of a rep instruction */
 };
-struct position { uint64_t icount, brctr, pc; };
+struct position { uint64_t icount, brctr, pc, repeats; /* of the rep instruction at pc */ };
 
 /* Visits of the address of a point, for an error that names the nearest. */
 struct visits {
-    uint64_t count, last_brctr, rep;
+    uint64_t count, last_brctr;
     bool before_known, after_known;
     struct position before, after;
 };
@@ -72,8 +72,8 @@ static void reached(struct position now)
     } else {
         end_logging(END_WINDOW, now.icount);
     }
-    tell("{\"event\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64 "\"}",
-         begins ? "start" : "end", now.icount, now.brctr, now.pc);
+    tell("{\"event\":\"%s\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"pc\":\"%#" PRIx64 "\",\"rep\":%" PRIu64 "}",
+         begins ? "start" : "end", now.icount, now.brctr, now.pc, now.repeats);
     arm();
 }
 
@@ -81,13 +81,13 @@ static void reached(struct position now)
 static NOINLINE void before_record(void)
 {
     while (run.executed > run.next_icount || (run.executed == run.next_icount && delivering))
-        reached((struct position){ run.next_icount, run.brctr, 0 });
+        reached((struct position){ run.next_icount, run.brctr, 0, 0 });
 }
 
 static NOINLINE void after_record(const struct edge *edge)
 {
     while (run.brctr == run.next_brctr)
-        reached((struct position){ run.executed, run.brctr, edge->to });
+        reached((struct position){ run.executed, run.brctr, edge->to, 0 });
 }
 
 static bool has_address(const struct point *point)
@@ -97,18 +97,15 @@ static bool has_address(const struct point *point)
 
 static void visit(const struct point *point, struct visits *visits, struct position now, bool awaited)
 {
-    if (visits->count && visits->last_brctr == now.brctr) {
-        visits->rep++;
-    } else {
+    if (!visits->count || visits->last_brctr != now.brctr) {
         visits->count++;
         visits->last_brctr = now.brctr;
-        visits->rep = 0;
         if (now.brctr < point->count)
             visits->before = now, visits->before_known = true;
         else if (now.brctr > point->count && !visits->after_known)
             visits->after = now, visits->after_known = true;
     }
-    if (awaited && (point->type == AT_ADDRESS || (now.brctr == point->count && visits->rep == point->rep)))
+    if (awaited && (point->type == AT_ADDRESS || (now.brctr == point->count && now.repeats == point->rep)))
         reached(now);
 }
 
@@ -116,7 +113,8 @@ static void visit(const struct point *point, struct visits *visits, struct posit
 static void on_watched(unsigned vcpu UNUSED, void *udata)
 {
     uint64_t number = (uintptr_t)udata >> 16, distance = (uintptr_t)udata & 0xffff;
-    struct position now = { run.executed + number, run.brctr, run.current->pc + distance };
+    uint64_t repeats = run.current->ending == REPEATS && run.current->count == 1 ? run.repeats : 0;
+    struct position now = { run.executed + number, run.brctr, run.current->pc + distance, repeats };
     bool waiting = window.state == WAITING, open = window.state == OPEN;
     if (has_address(&window.start) && window.start.address == now.pc)
         visit(&window.start, &window.start_visits, now, waiting);

@@ -63,7 +63,7 @@ export { TapeSymbols } from "./linux/tape-symbols.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
 export { buildPlugin } from "./qemu/plugin-build.js";
-export type { PluginPoint, PluginPosition, PluginSelection } from "./qemu/plugin-channel.js";
+export type { PluginCounts, PluginPoint, PluginPosition, PluginSelection } from "./qemu/plugin-channel.js";
 export type { StateHash } from "./qemu/state-hash.js";
 // Replays.
 export { checkTape } from "./replay/check-tape.js";

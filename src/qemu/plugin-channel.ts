@@ -30,18 +30,33 @@ export type PluginPoint =
 /** Which records are logged. */
 export type PluginSelection = "all" | "user" | "kernel";
 
-/** Counts at an instant. `pc` is undefined where the plugin does not know it. */
-export interface PluginPosition {
+/** Counts at an instant. */
+export interface PluginCounts {
   readonly icount: Icount;
   readonly brctr: Brctr;
+}
+
+/** An instant. `pc` is undefined where the plugin does not know it. */
+export interface PluginPosition extends PluginCounts {
   readonly pc: GuestAddress | undefined;
+  /** Iterations done of the `rep` instruction at `pc`; 0 at any other. */
+  readonly rep: bigint;
+  /**
+   * How many of the records are deliveries (interrupts, faults) at this very icount: a machine stops sometimes
+   * before and sometimes after them. The instant of this icount is before: `brctr - delivered`, at `origin`.
+   */
+  readonly delivered: bigint;
+  /** The address next before the deliveries; undefined without any. */
+  readonly origin: GuestAddress | undefined;
+  /** Iterations done of the `rep` instruction at `origin`. */
+  readonly originRep: bigint;
 }
 
 /** How often an awaited address was visited, and the visits nearest to the wanted one. */
 export interface PluginVisits {
   readonly count: bigint;
-  readonly before: Omit<PluginPosition, "pc"> | undefined;
-  readonly after: Omit<PluginPosition, "pc"> | undefined;
+  readonly before: PluginCounts | undefined;
+  readonly after: PluginCounts | undefined;
 }
 
 /** What the stream's end says. */
@@ -112,11 +127,11 @@ export class PluginChannel {
   }
 
   /**
-   * Says where the run begins: before the first instruction, or at a checkpoint with `at` records before it.
-   * Needed once, before the machine runs.
+   * Says where the run begins: before the first instruction, or at a checkpoint with `at` records before it and,
+   * when a `rep` instruction is next, `rep` of its iterations. Needed once, before the machine runs.
    */
-  async start(at: Brctr = brctr(0)): Promise<PluginPosition> {
-    return readPosition(await this.ask(`start ${at}`));
+  async start(at: Brctr = brctr(0), rep = 0n): Promise<PluginPosition> {
+    return readPosition(await this.ask(`start ${at} ${rep}`));
   }
 
   /** The counts of the stopped machine. Fails QEMU when the plugin's count of instructions is not QEMU's own. */
@@ -210,8 +225,8 @@ export class PluginChannel {
       };
       this.visited.set(String(of), {
         count: BigInt(count ?? 0),
-        before: before && readPosition(before),
-        after: after && readPosition(after),
+        before: before && readCounts(before),
+        after: after && readCounts(after),
       });
     }
     if (message.event !== "start" && message.event !== "end") return;
@@ -268,12 +283,23 @@ function readEnd(bytes: Uint8Array): PluginEnd {
   return end;
 }
 
-function readPosition(message: Answer): PluginPosition {
-  const pc = message.pc === undefined ? 0n : BigInt(String(message.pc));
+function readCounts(message: Answer): PluginCounts {
   return {
     icount: icount(BigInt(String(message.icount))),
     brctr: brctr(BigInt(String(message.brctr))),
+  };
+}
+
+function readPosition(message: Answer): PluginPosition {
+  const number = (field: string) => BigInt(String(message[field] ?? 0));
+  const pc = number("pc");
+  return {
+    ...readCounts(message),
     pc: pc === 0n ? undefined : guestAddress(pc),
+    rep: number("rep"),
+    delivered: number("delivered"),
+    origin: message.origin === undefined ? undefined : guestAddress(number("origin")),
+    originRep: number("originRep"),
   };
 }
 

@@ -87,7 +87,10 @@ export async function collectTrace(
       `the end (${describePoint(window.end)}) comes before the start at @${start.icount}`,
     );
   }
-  const reached = channel.reachedAt("end") ?? { icount: end.icount, brctr: end.brctr, pc: undefined };
+  const reached = channel.reachedAt("end") ?? {
+    ...{ icount: end.icount, brctr: end.brctr, pc: undefined },
+    ...{ rep: 0n, delivered: 0n, origin: undefined, originRep: 0n },
+  };
   const seconds = (performance.now() - startedAt) / 1000;
   return { start, end: reached, records: end.records, bytes, seconds };
 }
