@@ -9,6 +9,9 @@ export const errorClasses = {
   diverged: "no",
   "not-found": "no",
   "not-reached": "no",
+  /** No memory at a guest address. */
+  "not-mapped": "no",
+  "bad-memory": "no",
   /** The user's words or files are wrong: exit 2. */
   usage: "input",
   "bad-name": "input",

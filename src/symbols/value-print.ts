@@ -1,0 +1,256 @@
+import { isVmtapeError } from "../base/errors.js";
+import { hex } from "../base/units.js";
+import { type GuestMemory, MemoryReader } from "./guest-memory.js";
+import {
+  type ArrayType,
+  type EnumType,
+  isStruct,
+  type PointerType,
+  resolve,
+  type StructType,
+  sizeOf,
+  type Type,
+} from "./type.js";
+import { formatType } from "./type-name.js";
+import {
+  bytesOf,
+  checkedSize,
+  extractBits,
+  loadValue,
+  notMapped,
+  toFloat,
+  toInteger,
+  type Value,
+} from "./value.js";
+import { formatScalar, type PrintFormat } from "./value-format.js";
+import { formatChar, formatFloat, formatString, type PrintLimits, printLimits } from "./value-text.js";
+
+/** What printing needs of the guest. */
+export interface PrintContext {
+  readonly memory: GuestMemory;
+  /** `name` or `name+12` of an address, where one is known: functions, and data that pointers lead to. */
+  readonly nameOf?: ((address: bigint) => string | undefined) | undefined;
+  /** What GDB's `print/x` and its like ask for. */
+  readonly format?: PrintFormat | undefined;
+  readonly limits?: PrintLimits | undefined;
+}
+
+/**
+ * A value as GDB's `print` shows it, without the `$1 = `: `{next = 0xffff…, prev = 0x…}`, `115 's'`,
+ * `(struct file *) 0xffff…`, `0xffff… "text"`, `(A | B)`. Memory that is not mapped is told within the text where a
+ * pointer leads to it.
+ *
+ * @throws VmtapeError `not-mapped` when the value itself cannot be read; see `loadValue`
+ */
+export async function printValue(value: Value, context: PrintContext): Promise<string> {
+  if (value.missing !== undefined) return `<${value.missing}>`;
+  const plain = resolve(value.type);
+  const printer = new Printer(context);
+  if (plain.kind === "function") {
+    const address = value.address ?? 0n;
+    return `{${formatType(plain)}} ${printer.address(address, true)}`;
+  }
+  if (plain.kind === "void" || plain.kind === "forward") {
+    return plain.kind === "void" ? "void" : `<incomplete type>`;
+  }
+  const bytes = await loadValue(value, context.memory);
+  const body = await printer.print(value.type, bytes, value.address, 0);
+  if (plain.kind !== "pointer" || context.format) return body;
+  if (plain.reference) return `(${formatType(value.type)}) ${body}`;
+  return needsNoType(value.type, plain) ? body : `(${formatType(value.type)}) ${body}`;
+}
+
+/** GDB leaves `(char *)` out where the text itself says so, unless a typedef names it. */
+function needsNoType(type: Type, pointer: PointerType): boolean {
+  if (type.kind === "typedef") return false;
+  let target = pointer.target;
+  for (let steps = 0; steps < 8 && (target.kind === "const" || target.kind === "volatile"); steps++) {
+    target = target.target;
+  }
+  return target.kind === "int" && target.name === "char";
+}
+
+class Printer {
+  private readonly limits: PrintLimits;
+
+  constructor(private readonly context: PrintContext) {
+    this.limits = context.limits ?? printLimits;
+  }
+
+  /** A value within another, or the body of one at the top. */
+  async print(type: Type, bytes: Uint8Array, address: bigint | undefined, depth: number): Promise<string> {
+    const plain = resolve(type);
+    const { format } = this.context;
+    if (isStruct(plain)) return this.structure(plain, bytes, address, depth);
+    if (plain.kind === "array") return this.array(plain, bytes, address, depth);
+    if (format && format !== "s") return formatScalar(type, bytes, format, (at) => this.address(at, true));
+    switch (plain.kind) {
+      case "int":
+        return formatInteger(plain.style, plain.size, toInteger(plain, bytes));
+      case "float":
+        return formatFloat(toFloat(bytes), bytes);
+      case "enum":
+        return formatEnum(plain, toInteger(plain, bytes));
+      case "pointer":
+        return this.pointer(plain, toInteger(plain, bytes));
+      case "function":
+        return `{${formatType(plain)}} ${this.address(address ?? 0n, true)}`;
+      case "void":
+        return "void";
+      case "forward":
+        return "<incomplete type>";
+    }
+  }
+
+  /** An address with the name there, where there is one. */
+  address(address: bigint, named: boolean): string {
+    const name = named && address !== 0n ? this.context.nameOf?.(address) : undefined;
+    return name === undefined ? hex(address) : `${hex(address)} <${name}>`;
+  }
+
+  private async structure(type: StructType, bytes: Uint8Array, address: bigint | undefined, depth: number) {
+    if (depth >= this.limits.depth) return "{...}";
+    const parts: string[] = [];
+    for (const { name, isBase, type: memberType, byteOffset, bitOffset, bitSize } of type.members) {
+      const prefix = isBase ? `<${name}> = ` : name === undefined ? "" : `${name} = `;
+      const at = address === undefined ? undefined : address + BigInt(byteOffset);
+      if (bitSize !== undefined) {
+        const field = bitField(memberType, bytes, byteOffset, bitOffset ?? 0, bitSize);
+        parts.push(prefix + (field ? await this.print(memberType, field, at, depth + 1) : outside));
+        continue;
+      }
+      const size = sizeOf(memberType);
+      if (byteOffset + size > bytes.length) {
+        parts.push(prefix + outside);
+        continue;
+      }
+      const piece = bytes.subarray(byteOffset, byteOffset + size);
+      parts.push(prefix + (await this.print(memberType, piece, at, name === undefined ? depth : depth + 1)));
+      if (parts.length > mostParts) break;
+    }
+    return `{${parts.join(", ") || "<No data fields>"}}`;
+  }
+
+  private async array(type: ArrayType, bytes: Uint8Array, address: bigint | undefined, depth: number) {
+    const size = sizeOf(type.element);
+    const count = size === 0 ? 0 : Math.min(type.count ?? 0, Math.floor(bytes.length / size));
+    // As GDB has it, an array without elements is where they would be.
+    if (count === 0) return address === undefined ? "{}" : this.leadsTo(type.element, address);
+    if (depth >= this.limits.depth) return "{...}";
+    if (isText(type.element, this.context.format)) return formatString(bytes, false, this.limits);
+    const parts: string[] = [];
+    let shown = 0;
+    let i = 0;
+    while (i < count && shown < this.limits.elements) {
+      const piece = bytes.subarray(i * size, (i + 1) * size);
+      let end = i + 1;
+      while (end < count && sameAt(bytes, i * size, end * size, size)) end++;
+      const at = address === undefined ? undefined : address + BigInt(i * size);
+      const text = await this.print(type.element, piece, at, depth + 1);
+      if (end - i >= this.limits.repeats) {
+        parts.push(`${text} <repeats ${end - i} times>`);
+        i = end;
+        shown += this.limits.repeats;
+      } else {
+        parts.push(text);
+        i++;
+        shown++;
+      }
+    }
+    return `{${parts.join(", ")}${i < count ? "..." : ""}}`;
+  }
+
+  private async pointer(type: PointerType, address: bigint): Promise<string> {
+    if (!type.reference) return this.leadsTo(type.target, address);
+    const target = await this.contents(type.target, address);
+    return `@${hex(address)}: ${target}`;
+  }
+
+  private async contents(type: Type, address: bigint): Promise<string> {
+    try {
+      const bytes = await loadValue({ type, address }, this.context.memory);
+      return await this.print(type, bytes, address, 1);
+    } catch (error) {
+      if (!isVmtapeError(error)) throw error;
+      return `<error: ${error.message}>`;
+    }
+  }
+
+  /** An address that leads to something of this type, with the text there or the name. */
+  private async leadsTo(target: Type, address: bigint): Promise<string> {
+    const shown = this.address(address, true);
+    if (address === 0n || !isText(target, this.context.format)) return shown;
+    return `${shown} ${await this.textAt(address)}`;
+  }
+
+  /** The string at an address, up to its NUL or the limit. */
+  private async textAt(address: bigint): Promise<string> {
+    const { elements } = this.limits;
+    // One more than is shown tells whether more follows.
+    const bytes = await new MemoryReader(this.context.memory).some(address, elements + 1);
+    const end = bytes.indexOf(0);
+    if (end >= 0 && end < elements) return formatString(bytes.subarray(0, end + 1), false, this.limits);
+    const text = bytes.subarray(0, elements);
+    const isCut = bytes.length < elements;
+    const error = isCut ? `<error: ${notMapped(address + BigInt(bytes.length)).message}>` : "";
+    if (text.length === 0) return error;
+    const more = bytes.length > elements && bytes[elements] !== 0;
+    return formatString(text, more, this.limits) + error;
+  }
+}
+
+const outside = "<outside of its structure>";
+/** No structure has more members that anybody would read. */
+const mostParts = 1 << 14;
+
+function bitField(type: Type, bytes: Uint8Array, byteOffset: number, offset: number, size: number) {
+  const end = byteOffset + Math.ceil((offset + size) / 8);
+  if (end > bytes.length) return undefined;
+  const plain = resolve(type);
+  const signed = (plain.kind === "int" || plain.kind === "enum") && plain.signed;
+  const value = extractBits(bytes.subarray(byteOffset, end), offset, size, signed);
+  return bytesOf(value, checkedSize(type));
+}
+
+function sameAt(bytes: Uint8Array, a: number, b: number, size: number): boolean {
+  for (let i = 0; i < size; i++) if (bytes[a + i] !== bytes[b + i]) return false;
+  return true;
+}
+
+/** C has no integer of one byte that is not also a character. */
+function isText(type: Type, format: PrintFormat | undefined): boolean {
+  if (format && format !== "s") return false;
+  const plain = resolve(type);
+  return plain.kind === "int" && plain.size === 1 && plain.style !== "bool";
+}
+
+function formatInteger(style: "number" | "char" | "bool", size: number, value: bigint): string {
+  if (style === "bool" && (value === 0n || value === 1n)) return value === 0n ? "false" : "true";
+  if (style !== "bool" && size === 1) return `${value} ${formatChar(value)}`;
+  return String(value);
+}
+
+/** The enumerator's name; of flags, all that are set: `(A | B)`, `(A | unknown: 0x8)`. */
+export function formatEnum(type: EnumType, value: bigint): string {
+  for (const enumerator of type.enumerators) if (enumerator.value === value) return enumerator.name;
+  if (!isFlags(type)) return String(value);
+  const parts: string[] = [];
+  let rest = value;
+  for (const { name, value: flag } of type.enumerators) {
+    if ((rest & flag) === 0n) continue;
+    rest &= ~flag;
+    parts.push(name);
+  }
+  if (rest !== 0n) parts.push(`unknown: ${hex(rest)}`);
+  return parts.length === 0 ? "0" : `(${parts.join(" | ")})`;
+}
+
+/** GDB takes an enumeration for flags when each enumerator is one run of bits, none negative. */
+function isFlags(type: EnumType): boolean {
+  return type.enumerators.every(({ value }) => {
+    if (value < 0n) return false;
+    if (value === 0n) return true;
+    const run = value / (value & -value) + 1n;
+    return (run & (run - 1n)) === 0n;
+  });
+}
