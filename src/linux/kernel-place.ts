@@ -5,10 +5,10 @@ import { GuestRam } from "../qemu/ram.js";
 import { listCheckpoints } from "../replay/checkpoint.js";
 import { Session, type SessionOptions } from "../replay/session.js";
 import { addressOfKey } from "../symbols/address.js";
-import type { GuestMemory, PhysicalMemory } from "../symbols/guest-memory.js";
+import type { PhysicalMemory } from "../symbols/guest-memory.js";
 import { type KernelPlacement, placementFromPhysicalMemory } from "../symbols/kaslr.js";
 import type { KernelSymbols } from "../symbols/kernel-symbols.js";
-import { walkedMemory } from "../symbols/page-tables.js";
+import { type WalkedMemory, walkedMemory } from "../symbols/page-tables.js";
 import type { Tape } from "../tape/tape.js";
 import { physicalMemory } from "./physical-memory.js";
 
@@ -87,28 +87,36 @@ async function look(session: Session, kernel: KernelSymbols): Promise<KernelPlac
   await using ram = await GuestRam.open(session.pid!);
   const physical = physicalMemory(ram);
   const place = await placementFromPhysicalMemory(physical, kernel);
-  return place && (await isRunningThere(physical, kernel, place)) ? place : undefined;
+  return place && (await kernelMemory(physical, kernel, place)) ? place : undefined;
 }
 
-/** While the kernel unpacks itself its bytes are there already, but not yet moved: its page table tells. */
-async function isRunningThere(physical: PhysicalMemory, kernel: KernelSymbols, place: KernelPlacement) {
-  const memory = kernelMemory(physical, kernel, place);
-  const banner = kernel.evidence[0];
-  if (!memory || !banner) return false;
-  const bytes = await memory.read(banner.address + place.slide, banner.bytes.length);
-  return bytes !== undefined && Buffer.compare(bytes, banner.bytes) === 0;
+/** A running kernel's own view of memory. */
+export interface KernelMemory extends WalkedMemory {
+  /** Levels of page tables in use: 5 with CR4.LA57. */
+  readonly levels: 4 | 5;
 }
 
-/** Virtual memory through the kernel's own page table, which maps all of its memory at any instant. */
-export function kernelMemory(
+/**
+ * Virtual memory through the kernel's own page table, which maps all of its memory at any instant.
+ *
+ * @returns undefined when the kernel is not there: while it unpacks itself its bytes are in memory already, but not
+ *   yet moved; its page table tells
+ */
+export async function kernelMemory(
   physical: PhysicalMemory,
   kernel: KernelSymbols,
-  { physicalOffset }: KernelPlacement,
-): GuestMemory | undefined {
+  place: KernelPlacement,
+): Promise<KernelMemory | undefined> {
   const index = kernel.table.names.find("init_top_pgt")[0];
-  if (index === undefined) return undefined;
-  const linked = addressOfKey(kernel.table.starts[index]!);
-  return walkedMemory(physical, linked - kernelMap + physicalOffset);
+  const banner = kernel.evidence[0];
+  if (index === undefined || !banner) return undefined;
+  const root = addressOfKey(kernel.table.starts[index]!) - kernelMap + place.physicalOffset;
+  for (const levels of [4, 5] as const) {
+    const memory = walkedMemory(physical, root, levels);
+    const bytes = await memory.read(banner.address + place.slide, banner.bytes.length);
+    if (bytes && Buffer.compare(bytes, banner.bytes) === 0) return { ...memory, levels };
+  }
+  return undefined;
 }
 
 async function readPlace(cache: string): Promise<KernelPlacement | undefined> {

@@ -111,7 +111,7 @@ export class TapeSymbols {
     const seen = await newestModules(this.cache);
     if (seen && seen.at >= at) return;
     await using ram = await GuestRam.open(session.pid!);
-    const live = kernelMemory(physicalMemory(ram), this.kernel, this.place);
+    const live = await kernelMemory(physicalMemory(ram), this.kernel, this.place);
     if (!live) return;
     const memory = RecordedMemory.over(live);
     if ((await this.addModules(memory)) === 0) return;

@@ -44,16 +44,17 @@ export function loadKernelSymbols(file: string): KernelSymbols {
 /** As `loadKernelSymbols`, from an open source. */
 export function readKernelSymbols(source: SyncSource): KernelSymbols {
   const image = openKernelImage(source);
-  const fromText = symbolsOf(image);
+  const fromText = kernelSymbolsOf(image);
   if (fromText) return fromText;
-  const fromAll = image.whole ? undefined : symbolsOf(openKernelImage(source, { whole: true }));
+  const fromAll = image.whole ? undefined : kernelSymbolsOf(openKernelImage(source, { whole: true }));
   if (fromAll) return fromAll;
   throw new VmtapeError("bad-file", `${source.name} has neither a symbol table nor kallsyms`, {
     file: source.name,
   });
 }
 
-function symbolsOf({ elf }: KernelImage): KernelSymbols | undefined {
+/** The symbols in an image that is open already; undefined when the part of it that was unpacked has none. */
+export function kernelSymbolsOf({ elf }: KernelImage): KernelSymbols | undefined {
   const { wordSize } = elf.layout;
   const hasSymtab = elf.sections.some(({ type, size }) => type === sectionType.symbols && size > 0);
   const fromElf = hasSymtab ? readElfSymbols(elf) : undefined;

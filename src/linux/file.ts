@@ -1,0 +1,107 @@
+import type { LinuxGuest } from "./linux-guest.js";
+import type { GuestPath, PathReader } from "./paths.js";
+
+/** An open file of the guest: a `struct file`. */
+export interface GuestFile {
+  readonly address: bigint;
+  /** As /proc/PID/fd and /proc/PID/maps name it. */
+  readonly path: string;
+  readonly device: { readonly major: number; readonly minor: number };
+  readonly inode: bigint;
+  readonly kind: "file" | "directory" | "link" | "character" | "block" | "pipe" | "socket" | "other";
+  readonly position: bigint;
+  /** `f_flags`: O_RDONLY, O_APPEND … as in `open`. */
+  readonly flags: number;
+}
+
+/** Bits of an inode's mode. Source: include/uapi/linux/stat.h. */
+const modeMask = 0o170000;
+const kinds: Readonly<Record<number, GuestFile["kind"]>> = {
+  16807: "file",
+  9604: "directory",
+  21609: "link",
+  4802: "character",
+  14406: "block",
+  2401: "pipe",
+  26411: "socket",
+};
+/** A device number inside the kernel: 12 bits major, 20 bits minor. Source: include/linux/kdev_t.h. */
+const minorBits = 20;
+/** `FMODE_BACKING`: a file under an overlay, which knows the user's path. Source: include/linux/fs.h, from 6.5 on. */
+const backing = 1 << 25;
+
+/** @throws VmtapeError `not-found` without BTF, `bad-memory`, `not-mapped` */
+export async function readFileAt(
+  guest: LinuxGuest,
+  paths: PathReader,
+  address: bigint,
+  root: GuestPath | undefined,
+): Promise<GuestFile> {
+  const names = ["f_path.mnt", "f_path.dentry", "f_inode", "f_pos", "f_flags", "f_mode"];
+  const view = await guest.read("file", address, names);
+  const own = { mount: view.word("f_path.mnt"), entry: view.word("f_path.dentry") };
+  const shown = view.number("f_mode") & backing ? await userPath(guest, address) : undefined;
+  const inode = view.word("f_inode");
+  const { device, number, mode } = await readInode(guest, inode);
+  return {
+    address,
+    path: await paths.text(shown ?? own, root),
+    device,
+    inode: number,
+    kind: kinds[mode & modeMask] ?? "other",
+    position: BigInt.asIntN(64, view.word("f_pos")),
+    flags: view.number("f_flags"),
+  };
+}
+
+async function userPath(guest: LinuxGuest, address: bigint): Promise<GuestPath | undefined> {
+  const type = guest.types.findStruct("backing_file");
+  if (!type?.findMember("user_path")) return undefined;
+  const view = await guest.read("backing_file", address, ["user_path.mnt", "user_path.dentry"]);
+  return { mount: view.word("user_path.mnt"), entry: view.word("user_path.dentry") };
+}
+
+async function readInode(guest: LinuxGuest, address: bigint) {
+  const view = await guest.read("inode", address, ["i_ino", "i_mode", "i_sb"]);
+  const superblock = view.word("i_sb");
+  const device =
+    superblock === 0n ? 0 : (await guest.read("super_block", superblock, ["s_dev"])).number("s_dev");
+  return {
+    device: { major: device >>> minorBits, minor: device & ((1 << minorBits) - 1) },
+    number: view.word("i_ino"),
+    mode: view.number("i_mode"),
+  };
+}
+
+/** Names of `f_flags` in octal as x86 has them. Source: include/uapi/asm-generic/fcntl.h. */
+const accessModes = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_RDWR"] as const;
+const flagNames: readonly (readonly [bits: number, name: string])[] = [
+  [0o20200000, "O_TMPFILE"],
+  [0o4010000, "O_SYNC"],
+  [0o100, "O_CREAT"],
+  [0o200, "O_EXCL"],
+  [0o400, "O_NOCTTY"],
+  [0o1000, "O_TRUNC"],
+  [0o2000, "O_APPEND"],
+  [0o4000, "O_NONBLOCK"],
+  [0o10000, "O_DSYNC"],
+  [0o20000, "O_ASYNC"],
+  [0o40000, "O_DIRECT"],
+  [0o200000, "O_DIRECTORY"],
+  [0o400000, "O_NOFOLLOW"],
+  [0o1000000, "O_NOATIME"],
+  [0o2000000, "O_CLOEXEC"],
+  [0o10000000, "O_PATH"],
+];
+
+/** `O_RDWR|O_APPEND`. Every 64-bit open has O_LARGEFILE (0100000), which is left out. */
+export function formatOpenFlags(flags: number): string {
+  const names: string[] = [accessModes[flags & 3]!];
+  let left = flags;
+  for (const [bits, name] of flagNames) {
+    if ((left & bits) !== bits) continue;
+    names.push(name);
+    left &= ~bits;
+  }
+  return names.join("|");
+}

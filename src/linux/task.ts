@@ -1,0 +1,141 @@
+import type { LinuxGuest } from "./linux-guest.js";
+import { oneOf, type StructView } from "./struct-view.js";
+
+/** A task as `ps` shows it: a process, or one of its threads. */
+export interface Task {
+  /** Address of its `struct task_struct`. */
+  readonly address: bigint;
+  readonly pid: number;
+  /** The process: pid of its first thread. */
+  readonly tgid: number;
+  /** The parent process's pid; 0 for what the kernel started. */
+  readonly parent: number;
+  /** `comm`, and for a kernel thread with a longer name that one. */
+  readonly name: string;
+  /** The letter of /proc/PID/stat: R S D T t X Z P I. */
+  readonly state: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly effectiveUid: number;
+  readonly effectiveGid: number;
+  readonly isKernelThread: boolean;
+  /** Nanoseconds of the guest's uptime at which it started. */
+  readonly startedAt: bigint;
+  /** Address of its `struct mm_struct`; undefined for kernel threads and what has ended. */
+  readonly mm: bigint | undefined;
+}
+
+/** States in the order of their bits, as /proc shows them. Source: fs/proc/array.c, task_state_array. */
+const stateLetters = "RSDTtXZPI";
+/** `TASK_REPORT`: the bits that are shown. Source: include/linux/sched.h. */
+const reportedBits = 0x7f;
+/** `TASK_UNINTERRUPTIBLE | TASK_NOLOAD`: a kernel thread that waits for work. */
+const idleBits = 0x402;
+const idle = "I";
+/** `TASK_RTLOCK_WAIT` and `TASK_FROZEN` (from 6.1 on) are shown as D. */
+const shownAsSleep = 0x1000 | 0x8000;
+const uninterruptible = "D";
+
+/** Words for people. */
+export const stateNames: Readonly<Record<string, string>> = {
+  R: "running",
+  S: "sleeping",
+  D: "uninterruptible",
+  T: "stopped",
+  t: "traced",
+  X: "dead",
+  Z: "zombie",
+  P: "parked",
+  I: "idle",
+};
+
+/** `PF_KTHREAD`. Source: include/linux/sched.h. */
+const kernelThreadFlag = 0x0020_0000;
+const longestName = 64;
+
+/** Reads tasks; keeps the layout of what it reads. */
+export class TaskReader {
+  private readonly guest: LinuxGuest;
+  private readonly state: string;
+  private readonly startedAt: string;
+  private readonly members: readonly string[];
+  /** tgid by address of the task, for parents. */
+  private readonly processes = new Map<bigint, number>();
+
+  /** @throws VmtapeError `not-found` without BTF */
+  constructor(guest: LinuxGuest) {
+    this.guest = guest;
+    const type = guest.types.struct("task_struct");
+    this.state = oneOf(type, "__state", "state"); // renamed in 5.14
+    this.startedAt = oneOf(type, "start_boottime", "real_start_time", "start_time");
+    this.members = [
+      "pid",
+      "tgid",
+      "comm",
+      "flags",
+      "exit_state",
+      "real_parent",
+      "real_cred",
+      "mm",
+      this.state,
+      this.startedAt,
+    ];
+  }
+
+  /** The task at an address. @throws VmtapeError `bad-memory` */
+  async at(address: bigint): Promise<Task> {
+    const view = await this.guest.read("task_struct", address, this.members);
+    const isKernelThread = (view.number("flags") & kernelThreadFlag) !== 0;
+    const tgid = view.number("tgid");
+    this.processes.set(address, tgid);
+    const mm = view.word("mm");
+    return {
+      address,
+      pid: view.number("pid"),
+      tgid,
+      parent: await this.processOf(view.word("real_parent")),
+      name: (isKernelThread && (await this.fullName(address))) || view.text("comm"),
+      state: stateLetter(view.number(this.state), view.number("exit_state")),
+      ...(await this.ids(view)),
+      isKernelThread,
+      startedAt: view.word(this.startedAt),
+      mm: mm === 0n ? undefined : mm,
+    };
+  }
+
+  private async processOf(address: bigint): Promise<number> {
+    const known = this.processes.get(address);
+    if (known !== undefined || address === 0n) return known ?? 0;
+    const tgid = (await this.guest.read("task_struct", address, ["tgid"])).number("tgid");
+    this.processes.set(address, tgid);
+    return tgid;
+  }
+
+  private async ids(task: StructView) {
+    const address = task.word("real_cred");
+    if (address === 0n) return { uid: 0, gid: 0, effectiveUid: 0, effectiveGid: 0 };
+    const names = ["uid", "gid", "euid", "egid"].map((name) => `${name}.val`);
+    const view = await this.guest.read("cred", address, names);
+    const [uid, gid, effectiveUid, effectiveGid] = names.map((name) => view.number(name));
+    return { uid: uid!, gid: gid!, effectiveUid: effectiveUid!, effectiveGid: effectiveGid! };
+  }
+
+  /** From 5.17 on, the name of a kernel thread that does not fit into `comm`. */
+  private async fullName(task: bigint): Promise<string | undefined> {
+    const { guest } = this;
+    const name = guest.types.findStruct("kthread")?.findMember("full_name");
+    if (!name || !guest.types.struct("task_struct").findMember("worker_private")) return undefined;
+    const kthread = (await guest.read("task_struct", task, ["worker_private"])).word("worker_private");
+    if (kthread === 0n) return undefined;
+    const text = await guest.words.u64(kthread + BigInt(name.byteOffset));
+    return text ? guest.text(text, longestName) : undefined;
+  }
+}
+
+/** As the kernel's `task_state_index` and `get_task_state` have it. */
+export function stateLetter(state: number, exitState: number): string {
+  if ((state & idleBits) === idleBits) return idle;
+  if (state & shownAsSleep && !((state | exitState) & reportedBits)) return uninterruptible;
+  const shown = (state | exitState) & reportedBits;
+  return stateLetters[32 - Math.clz32(shown)] ?? "?";
+}
