@@ -1,0 +1,205 @@
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { Scope } from "../base/scope.js";
+import { brctr, guestAddress, icount } from "../base/units.js";
+import { GdbStub } from "../qemu/gdb-stub.js";
+import { MachineMemory } from "../qemu/machine-memory.js";
+import { PluginChannel, pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
+import { firstChannelFd } from "../qemu/process.js";
+import { GuestRam } from "../qemu/ram.js";
+import { registerValue } from "../qemu/x86-registers.js";
+import type { Tape } from "../tape/tape.js";
+import type { CountedCheckpoint } from "./index-tape.js";
+import type { Position } from "./position.js";
+import { Session, type SessionOptions } from "./session.js";
+import type { Instant } from "./timeline-types.js";
+
+export interface CountedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+  /** The built plugin (`buildPlugin`): it counts the branches. */
+  readonly plugin: string;
+  readonly from?: CountedCheckpoint;
+  /** See `SessionOptions`. */
+  readonly checkpointsTo?: string;
+}
+
+/** So few instructions are made by single steps; more of them by QEMU's `replay-break`, which costs some 2 ms. */
+const fewSteps = 6n;
+/** Deliveries at one instant: an interrupt whose handler faults, whose handler faults … */
+const mostDeliveries = 16;
+
+/**
+ * A running replay whose position is always known, and whose state can be read: a {@link Session} with the branch
+ * plugin and QEMU's own GDB stub. Like any session it only ever moves forward.
+ *
+ * It stops exactly: QEMU's `replay-break` stops before or after a delivery of its instant by chance, a single step of
+ * the stub does not. So the last instruction on the way to an instant is a single step.
+ */
+export class CountedSession implements AsyncDisposable {
+  readonly session: Session;
+  private readonly scope: Scope;
+  private readonly channel: PluginChannel;
+  private readonly stub: GdbStub;
+  private readonly memory: MachineMemory;
+  private here: Position;
+  /** Deliveries made at the present icount. */
+  private delivered = 0n;
+  private block: Uint8Array | undefined;
+
+  private constructor(
+    scope: Scope,
+    session: Session,
+    parts: { channel: PluginChannel; stub: GdbStub; memory: MachineMemory },
+    here: Position,
+  ) {
+    this.scope = scope;
+    this.session = session;
+    this.channel = parts.channel;
+    this.stub = parts.stub;
+    this.memory = parts.memory;
+    this.here = here;
+  }
+
+  /**
+   * Starts one, at a checkpoint or the tape's beginning. Cost: some 50 ms.
+   *
+   * @throws everything `Session.create` and `Session.start` throw. The tape's files are not checked again.
+   */
+  static async start(
+    tape: Tape,
+    options: CountedSessionOptions,
+    signal?: AbortSignal,
+  ): Promise<CountedSession> {
+    const { plugin, from, ...rest } = options;
+    const gdbFd = firstChannelFd + pluginChannels;
+    await using scope = new Scope();
+    const session = scope.own(
+      await Session.create(
+        tape,
+        {
+          ...rest,
+          ...(from && { from }),
+          trusted: true,
+          channels: pluginChannels + 1,
+          attach: {
+            gdb: "chardev:gdb",
+            extra: ["-chardev", `socket,id=gdb,fd=${gdbFd}`, ...pluginArguments(plugin)],
+          },
+        },
+        signal,
+      ),
+    );
+    await session.start(undefined, signal);
+    const channel = new PluginChannel(session.channels);
+    const [begun, stub, ram] = await Promise.all([
+      channel.start(from?.brctr, from?.rep),
+      GdbStub.connect(session.channels.at(-1)!),
+      GuestRam.open(session.pid!),
+    ]);
+    scope.own(ram);
+    const parts = { channel, stub, memory: new MachineMemory(ram, stub) };
+    const counted = new CountedSession(scope.move(), session, parts, {
+      icount: begun.icount,
+      brctr: begun.brctr,
+      pc: begun.pc ?? guestAddress(0),
+      rep: begun.rep,
+    });
+    counted.delivered = begun.delivered;
+    if (begun.pc === undefined) await counted.look();
+    return counted;
+  }
+
+  /** Where it stands. */
+  get position(): Position {
+    return this.here;
+  }
+
+  /** Its machine can go on. */
+  get alive(): boolean {
+    return this.session.state === "paused" || this.session.state === "running";
+  }
+
+  /** Can it get to `instant` by running forward? */
+  isBefore(instant: Instant): boolean {
+    const { icount: now, pc } = this.here;
+    // Of several instants with one icount, the first leads to all others; else only the address tells.
+    return now < instant.icount || (now === instant.icount && (this.delivered === 0n || pc === instant.pc));
+  }
+
+  /**
+   * Runs forward to `instant`, exactly. On cancellation it stands somewhere on the way.
+   *
+   * @throws `not-reached` when no delivery at that icount leads to the instant's address; `cancelled`; everything
+   *   `Session.runTo` throws
+   */
+  async runTo(instant: Instant, signal?: AbortSignal): Promise<Position> {
+    const target = instant.icount;
+    if (target - this.here.icount > fewSteps) {
+      try {
+        await this.session.runTo(icount(target - 1n), signal);
+      } catch (error) {
+        if (isVmtapeError(error, "cancelled")) await this.look();
+        throw error;
+      }
+      await this.look();
+    }
+    while (this.here.icount < target) await this.step();
+    if (instant.pc === undefined) return this.here;
+    for (let made = 0; this.here.pc !== instant.pc; made++) {
+      if (made === mostDeliveries || this.here.icount !== target) {
+        throw new VmtapeError("not-reached", `the machine is not at ${instant.pc} at icount ${target}`, {
+          icount: target,
+        });
+      }
+      await this.step();
+    }
+    return this.here;
+  }
+
+  /** To the next instant: one instruction, or one delivery of an interrupt or exception. Some 0.5 ms. */
+  async step(): Promise<Position> {
+    this.block = undefined;
+    await this.stub.step();
+    return this.look();
+  }
+
+  /** The registers here, as the stub's `g` packet lays them out. Borrowed until it moves. */
+  async registers(): Promise<Uint8Array> {
+    this.block ??= await this.stub.registers();
+    return this.block;
+  }
+
+  register(number: number): Promise<Uint8Array | undefined> {
+    return this.stub.register(number);
+  }
+
+  description(annex: string): Promise<string | undefined> {
+    return this.stub.description(annex);
+  }
+
+  /** As many bytes from a virtual address on as are mapped. See {@link MachineMemory.read}. */
+  async readMemory(address: bigint, length: number): Promise<Uint8Array | undefined> {
+    return this.memory.read(await this.registers(), address, length);
+  }
+
+  readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined> {
+    return this.memory.readPhysical(address, length);
+  }
+
+  /** Where a virtual address lies in physical memory; undefined when it is not mapped. */
+  async translate(address: bigint): Promise<bigint | undefined> {
+    return this.memory.translate(await this.registers(), address);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.scope[Symbol.asyncDispose]();
+  }
+
+  /** Asks the stopped machine where it is. */
+  private async look(): Promise<Position> {
+    this.block = undefined;
+    const { icount: now, brctr: branches, pc, rep, delivered } = await this.channel.where();
+    this.delivered = delivered;
+    const address = pc ?? guestAddress(registerValue(await this.registers(), "rip"));
+    this.here = { icount: icount(now), brctr: brctr(branches), pc: address, rep };
+    return this.here;
+  }
+}
