@@ -137,7 +137,8 @@ export class BtfTypes implements TypeSource {
         return new PointerType(pointerSize, target);
       case btfKind.array: {
         const element = words[extra]!;
-        return new ArrayType(words[extra + 2]!, () => this.typeAt(element));
+        // A count of 0 is also how BTF has `int table[]`.
+        return new ArrayType(words[extra + 2] || undefined, () => this.typeAt(element));
       }
       case btfKind.struct:
       case btfKind.union: {

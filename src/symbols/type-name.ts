@@ -1,4 +1,4 @@
-import type { Type } from "./type.js";
+import type { QualifiedType, Type } from "./type.js";
 
 /** Deeper than this no declaration is spelled out. */
 const deepest = 64;
@@ -11,8 +11,22 @@ const deepest = 64;
  */
 export function formatType(type: Type, around = ""): string {
   const { left, right } = spell(type, 0);
-  const gap = around !== "" && /[\w}>]$/.test(left) ? " " : "";
+  const gap = around === "" ? "" : spaceAfter(left);
   return `${left}${gap}${around}${around === "" ? right : right.trimStart()}`;
+}
+
+/** Compilers spell them out. */
+const shortNames = new Map([
+  ["long int", "long"],
+  ["long unsigned int", "unsigned long"],
+  ["long long int", "long long"],
+  ["long long unsigned int", "unsigned long long"],
+  ["short int", "short"],
+  ["short unsigned int", "unsigned short"],
+]);
+
+function spaceAfter(left: string): string {
+  return /[\w}>]$/.test(left) ? " " : "";
 }
 
 /** A declaration is written around its name: what comes left of it, and right. */
@@ -27,6 +41,7 @@ function spell(type: Type, depth: number): Spelling {
     case "void":
       return { left: "void", right: "" };
     case "int":
+      return { left: shortNames.get(type.name) ?? type.name, right: "" };
     case "float":
     case "typedef":
       return { left: type.name, right: "" };
@@ -36,20 +51,21 @@ function spell(type: Type, depth: number): Spelling {
     case "enum":
       return { left: `${type.kind} ${type.name ?? "{...}"}`, right: "" };
     case "forward":
-      return { left: `${type.of} ${type.name}`, right: "" };
+      // What stands in for a type, `<data variable, no debug info>`, has no tag.
+      return { left: type.name.startsWith("<") ? type.name : `${type.of} ${type.name}`, right: "" };
     case "const":
     case "volatile":
     case "restrict":
     case "atomic":
-      return spellQualified(type.kind, type.target, depth);
+      return spellQualified(type, depth);
     case "pointer": {
       const { left, right } = spell(type.target, depth + 1);
       const sign = type.reference === undefined ? "*" : type.reference === "lvalue" ? "&" : "&&";
       const behind = skipQualifiers(type.target).kind;
       if (behind === "array" || behind === "function") {
-        return { left: `${left} (${sign}`, right: `)${right.trimStart()}` };
+        return { left: `${left}${spaceAfter(left)}(${sign}`, right: `)${right.trimStart()}` };
       }
-      return { left: `${left}${/[\w}>]$/.test(left) ? " " : ""}${sign}`, right };
+      return { left: `${left}${spaceAfter(left)}${sign}`, right };
     }
     case "array": {
       const { left, right } = spell(type.element, depth + 1);
@@ -60,7 +76,7 @@ function spell(type: Type, depth: number): Spelling {
       const { left, right } = spell(type.result, depth + 1);
       const parameters = type.parameters.map((parameter) => formatAt(parameter.type, depth + 1));
       if (type.variadic) parameters.push("...");
-      return { left, right: ` (${parameters.join(", ") || "void"})${right}` };
+      return { left, right: ` (${parameters.join(", ") || (type.prototyped ? "void" : "")})${right}` };
     }
   }
 }
@@ -70,25 +86,31 @@ function formatAt(type: Type, depth: number): string {
   return left + right;
 }
 
-function spellQualified(
-  kind: "const" | "volatile" | "restrict" | "atomic",
-  target: Type,
-  depth: number,
-): Spelling {
-  const word = kind === "atomic" ? "_Atomic" : kind;
-  const { left, right } = spell(target, depth + 1);
-  // A qualifier of a pointer stands behind the star; all others before the name.
-  const plain = skipQualifiers(target);
-  return plain.kind === "pointer" ? { left: `${left} ${word}`, right } : { left: `${word} ${left}`, right };
+const qualifiers = ["const", "volatile", "restrict", "atomic"] as const;
+
+/** Qualifiers stand before the name, those of a pointer behind its star; in one order, however they were applied. */
+function spellQualified(type: QualifiedType, depth: number): Spelling {
+  const found = new Set<string>();
+  let plain: Type = type;
+  for (let steps = 0; isQualified(plain) && steps < deepest; steps++) {
+    found.add(plain.kind);
+    plain = plain.target;
+  }
+  const words = qualifiers
+    .filter((kind) => found.has(kind))
+    .map((kind) => (kind === "atomic" ? "_Atomic" : kind))
+    .join(" ");
+  const { left, right } = spell(plain, depth + 1);
+  return plain.kind === "pointer" ? { left: `${left} ${words}`, right } : { left: `${words} ${left}`, right };
+}
+
+function isQualified(type: Type): type is QualifiedType {
+  return (qualifiers as readonly string[]).includes(type.kind);
 }
 
 /** What a qualifier is of; typedefs stay, for they are spelled by name. */
 function skipQualifiers(type: Type): Type {
   let at = type;
-  for (let steps = 0; steps < deepest; steps++) {
-    if (at.kind !== "const" && at.kind !== "volatile" && at.kind !== "restrict" && at.kind !== "atomic")
-      break;
-    at = at.target;
-  }
+  for (let steps = 0; isQualified(at) && steps < deepest; steps++) at = at.target;
   return at;
 }

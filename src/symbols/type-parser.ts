@@ -97,7 +97,7 @@ export function parseTypeName(text: string, names: TypeNames): Type {
   return type;
 }
 
-/** Does a type's name start here? A bare tag (`file *`) counts where a star or a closing parenthesis follows. */
+/** Does a type's name start here? A bare tag counts in `(file *)`, where no value can be meant. */
 export function startsType(cursor: TokenCursor, names: TypeNames): boolean {
   const { kind, text } = cursor.peek();
   if (kind !== "name") return false;
@@ -105,9 +105,8 @@ export function startsType(cursor: TokenCursor, names: TypeNames): boolean {
   if (words.has(text) || qualifiers.has(text)) return true;
   if (names.find("typedef", text) || names.find("base", text)) return true;
   if (builtinTypedefs.has(text)) return true;
-  const after = cursor.peek(1).text;
-  const closes = after === ")" || (after === "*" && [")", "*"].includes(cursor.peek(2).text));
-  return closes && findBare(names, text) !== undefined;
+  const hasStar = cursor.peek(1).text === "*" && [")", "*"].includes(cursor.peek(2).text);
+  return (hasStar || text.includes("::")) && findBare(names, text) !== undefined;
 }
 
 /** A type name at the cursor: specifiers and an abstract declarator. */

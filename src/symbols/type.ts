@@ -225,6 +225,8 @@ export class FunctionType {
     result: () => Type,
     parameters: () => readonly Parameter[],
     readonly variadic: boolean,
+    /** False for `int f()` of C, which says nothing of its parameters. */
+    readonly prototyped = true,
   ) {
     this.lazyResult = new Lazy(result);
     this.lazyParameters = new Lazy(parameters);

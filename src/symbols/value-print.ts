@@ -147,7 +147,7 @@ class Printer {
       while (end < count && sameAt(bytes, i * size, end * size, size)) end++;
       const at = address === undefined ? undefined : address + BigInt(i * size);
       const text = await this.print(type.element, piece, at, depth + 1);
-      if (end - i >= this.limits.repeats) {
+      if (end - i > this.limits.repeats) {
         parts.push(`${text} <repeats ${end - i} times>`);
         i = end;
         shown += this.limits.repeats;
@@ -245,12 +245,7 @@ export function formatEnum(type: EnumType, value: bigint): string {
   return parts.length === 0 ? "0" : `(${parts.join(" | ")})`;
 }
 
-/** GDB takes an enumeration for flags when each enumerator is one run of bits, none negative. */
+/** GDB takes an enumeration for flags when each enumerator is one bit, or none. */
 function isFlags(type: EnumType): boolean {
-  return type.enumerators.every(({ value }) => {
-    if (value < 0n) return false;
-    if (value === 0n) return true;
-    const run = value / (value & -value) + 1n;
-    return (run & (run - 1n)) === 0n;
-  });
+  return type.enumerators.every(({ value }) => value >= 0n && (value & (value - 1n)) === 0n);
 }

@@ -26,17 +26,11 @@ const named = new Map([
 ]);
 const backslash = 0x5c;
 
-/**
- * One character as it stands between quotes.
- *
- * @param quote the quote around it, which is escaped
- * @param afterOctal the character before was written in octal, so that a digit must be too
- */
-function spell(code: number, quote: string, afterOctal: boolean): string {
+/** One character as it stands between quotes of this kind. */
+function spell(code: number, quote: string): string {
   const short = named.get(code);
   if (short) return short;
-  const isDigit = code >= 0x30 && code <= 0x39;
-  if (!isPrintable(code) || (afterOctal && isDigit)) return octal(code);
+  if (!isPrintable(code)) return octal(code);
   const char = String.fromCharCode(code);
   return char === quote || code === backslash ? `\\${char}` : char;
 }
@@ -51,7 +45,7 @@ function octal(code: number): string {
 
 /** `'a'`, `'\000'`; of a number that is no byte, its low 8 bits. */
 export function formatChar(value: number | bigint): string {
-  return `'${spell(Number(BigInt.asUintN(8, BigInt(value))), "'", false)}'`;
+  return `'${spell(Number(BigInt.asUintN(8, BigInt(value))), "'")}'`;
 }
 
 /**
@@ -65,7 +59,6 @@ export function formatString(bytes: Uint8Array, more = false, limits: PrintLimit
   if (length === 0) return '""';
   const parts: string[] = [];
   let open = "";
-  let afterOctal = false;
   let shown = 0;
   let at = 0;
   while (at < length && shown < limits.elements) {
@@ -76,29 +69,16 @@ export function formatString(bytes: Uint8Array, more = false, limits: PrintLimit
     if (count > limits.repeats) {
       if (open) parts.push(`${open}"`);
       open = "";
-      parts.push(`'${spell(code, "'", afterOctal)}' <repeats ${count} times>`);
-      afterOctal = needsOctal(code);
+      parts.push(`'${spell(code, "'")}' <repeats ${count} times>`);
     } else {
       open ||= '"';
-      for (let i = 0; i < count; i++) {
-        const text = spell(code, '"', afterOctal);
-        open += text;
-        afterOctal = isOctal(text);
-      }
+      open += spell(code, '"').repeat(count);
     }
     shown += count;
     at = end;
   }
   if (open) parts.push(`${open}"`);
   return parts.join(", ") + (more || at < length ? "..." : "");
-}
-
-function needsOctal(code: number): boolean {
-  return !isPrintable(code) && !named.has(code);
-}
-
-function isOctal(text: string): boolean {
-  return text.length === 4;
 }
 
 /** A float as C's `%.9g` or `%.17g` writes it, as GDB does. */
