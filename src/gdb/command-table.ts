@@ -1,0 +1,33 @@
+import type { Command } from "./command.js";
+import { generalCommands } from "./commands-general.js";
+import { memoryCommands } from "./commands-memory.js";
+import { monitorPackets } from "./commands-monitor.js";
+import { pointCommands } from "./commands-points.js";
+import { runCommands } from "./commands-run.js";
+
+/** Every packet that is served. All others get the empty answer, which means "not supported". */
+export const commandTable: readonly Command[] = [
+  ...generalCommands,
+  ...memoryCommands,
+  ...pointCommands,
+  ...runCommands,
+  ...monitorPackets,
+];
+
+const byName = new Map(commandTable.map((command) => [command.name, command]));
+
+/** A packet's command and what follows its name; undefined for a packet that is not served. */
+export function findCommand(body: string): { readonly command: Command; readonly text: string } | undefined {
+  const name = nameOf(body);
+  const command = byName.get(name);
+  return command && { command, text: body.slice(name.length) };
+}
+
+/**
+ * The name a body begins with: the letters of a `q`, `Q` or `v` packet, with object and operation for `qXfer`; `bc` or
+ * `bs`; else one character.
+ */
+function nameOf(body: string): string {
+  const [long] = /^(qXfer:[\w-]+:\w+|[qQv][A-Za-z]+\??|b[cs])/.exec(body) ?? [];
+  return long ?? body.slice(0, 1);
+}

@@ -1,0 +1,88 @@
+import { anything, type Command, type Conversation, command, nothing } from "./command.js";
+import { formatText } from "./hex.js";
+import { ok, Refusal, type Reply, unsupported } from "./reply.js";
+import { formatThread, isOurThread } from "./syntax.js";
+
+/** Bytes a packet may have, either way. */
+export const packetBytes = 0x10000;
+
+const offered = [
+  `PacketSize=${packetBytes.toString(16)}`,
+  "QStartNoAckMode+",
+  "qXfer:features:read+",
+  "qXfer:memory-map:read+",
+  "vContSupported+",
+  "ReverseStep+",
+  "ReverseContinue+",
+  "ConditionalBreakpoints+",
+  "swbreak+",
+  "hwbreak+",
+  "binary-upload+",
+  "error-message+",
+].join(";");
+
+const noSuchThread = new Refusal("there is one thread, 1: the machine's CPU");
+
+/** Features and modes, threads, the end of the conversation. */
+export const generalCommands: readonly Command[] = [
+  command("qSupported", "General-Query-Packets.html#qSupported", anything, negotiate),
+  command("QStartNoAckMode", "Packet-Acknowledgment.html", nothing, ({ state }) => {
+    state.noAcknowledgement = true;
+    return ok;
+  }),
+  command("vMustReplyEmpty", "Packets.html#vMustReplyEmpty-packet", anything, () => unsupported),
+  command("QNonStop", "General-Query-Packets.html#QNonStop", flag, (_, on) =>
+    on ? new Refusal("only the all-stop mode is served") : ok,
+  ),
+  // LLDB asks GDB-style stubs for errors with text by this.
+  command("QEnableErrorStrings", "lldb: QEnableErrorStrings", nothing, ({ state }) => {
+    state.errorStyle = "number and text";
+    return ok;
+  }),
+  command("qSymbol", "General-Query-Packets.html#qSymbol-packet", anything, () => ok),
+  command("qAttached", "General-Query-Packets.html#qAttached", anything, () => "1"),
+  command("!", "Packets.html#_0021-packet", nothing, () => unsupported),
+  command("?", "Packets.html#_003f-packet", nothing, ({ state }) => state.lastStop),
+
+  command("qC", "General-Query-Packets.html#qC", nothing, () => `QC${formatThread()}`),
+  command("qfThreadInfo", "General-Query-Packets.html#qfThreadInfo", nothing, () => `m${formatThread()}`),
+  command("qsThreadInfo", "General-Query-Packets.html#qfThreadInfo", nothing, () => "l"),
+  command("qThreadExtraInfo", "General-Query-Packets.html#qThreadExtraInfo", thread, (_, ours) =>
+    ours ? formatText("CPU 0") : noSuchThread,
+  ),
+  command(
+    "H",
+    "Packets.html#thread_002did-syntax",
+    (text) => thread(text.slice(1)),
+    (_, ours) => (ours ? ok : noSuchThread),
+  ),
+  command("T", "Packets.html#T-packet", thread, (_, ours) => (ours ? ok : noSuchThread)),
+
+  command("D", "Packets.html#D-packet", anything, ({ state }) => {
+    state.leaving = "detached";
+    return ok;
+  }),
+  command("k", "Packets.html#k-packet", anything, ({ state }) => {
+    state.leaving = "killed";
+    return ok;
+  }),
+  command("vKill", "Packets.html#vKill-packet", anything, ({ state }) => {
+    state.leaving = "killed";
+    return ok;
+  }),
+];
+
+function negotiate({ state }: Conversation, text: string): Reply {
+  const wanted = new Set(text.replace(/^:/, "").split(";"));
+  state.features = { swbreak: wanted.has("swbreak+"), hwbreak: wanted.has("hwbreak+") };
+  return offered;
+}
+
+function flag(text: string): boolean | undefined {
+  return text === ":0" ? false : text === ":1" ? true : undefined;
+}
+
+/** `,ID` or `ID`: is it ours? */
+function thread(text: string): boolean {
+  return isOurThread(text.replace(/^,/, ""));
+}

@@ -1,0 +1,90 @@
+import { anything, type Command, type Conversation, command, nothing } from "./command.js";
+import { packetBytes } from "./commands-general.js";
+import { formatBytes, parseHexCount } from "./hex.js";
+import { memoryMap } from "./memory-map.js";
+import { escapeBinary } from "./packet.js";
+import { ok, Refusal, type Reply, readOnly, unmapped } from "./reply.js";
+import { type AddressRange, parseRange } from "./syntax.js";
+
+/** An answer may be shorter than asked for: the client asks again for the rest. Each byte is two digits. */
+const mostMemoryBytes = (packetBytes - 8) / 2;
+
+/** A part of an object: which, from which offset, how many bytes. */
+interface ObjectPart {
+  readonly annex: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Registers, memory, and what describes them. */
+export const memoryCommands: readonly Command[] = [
+  command("g", "Packets.html#g-packet", nothing, async ({ target }) => formatBytes(await target.registers())),
+  command("p", "Packets.html#p-packet", parseHexCount, async ({ target }, number) => {
+    const bytes = await target.register(number);
+    return bytes ? formatBytes(bytes) : new Refusal(`there is no register ${number}`);
+  }),
+  command("G", "Packets.html#G-packet", anything, () => readOnly),
+  command("P", "Packets.html#P-packet", anything, () => readOnly),
+
+  command("m", "Packets.html#m-packet", parseRange, async ({ target }, range) => {
+    const bytes = await read(target, range);
+    return bytes ? formatBytes(bytes) : unmapped;
+  }),
+  command("x", "Packets.html#x-packet", parseRange, readBinary),
+  command("M", "Packets.html#M-packet", anything, () => readOnly),
+  // GDB asks for no bytes at all to learn whether there is such a packet; the answer is the same.
+  command("X", "Packets.html#X-packet", anything, () => readOnly),
+
+  command(
+    "qXfer:features:read",
+    "General-Query-Packets.html#qXfer-target-description-read",
+    objectPart,
+    describe,
+  ),
+  command(
+    "qXfer:memory-map:read",
+    "General-Query-Packets.html#qXfer-memory-map-read",
+    objectPart,
+    (_, part) => (part.annex === "" ? partOf(memoryMap, part) : new Refusal("a memory map has no annex")),
+  ),
+];
+
+function read(
+  target: Conversation["target"],
+  { address, length }: AddressRange,
+): Promise<Uint8Array | undefined> {
+  if (length === 0) return Promise.resolve(new Uint8Array());
+  return target.readMemory(address, Math.min(length, mostMemoryBytes));
+}
+
+async function readBinary({ target, state }: Conversation, range: AddressRange): Promise<Reply> {
+  if (range.length === 0 && range.address === 0n) {
+    state.binaryPrefix = false; // an old LLDB's way to ask whether there is this packet
+    return ok;
+  }
+  const bytes = await read(target, range);
+  if (!bytes) return unmapped;
+  return (state.binaryPrefix ? "b" : "") + escapeBinary(bytes);
+}
+
+/** QEMU's own description, file by file: numbers and sizes are then those of the `g` block. */
+async function describe({ target }: Conversation, part: ObjectPart): Promise<Reply> {
+  const text = /^[\w.-]{1,100}$/.test(part.annex) ? await target.description(part.annex) : undefined;
+  return text === undefined ? new Refusal(`there is no description of this name`) : partOf(text, part);
+}
+
+/** `l` and the last part of a text, or `m` and another. */
+function partOf(text: string, { offset, length }: ObjectPart): string {
+  const bytes = Buffer.from(text, "latin1");
+  const end = offset + Math.min(length, mostMemoryBytes);
+  return (end >= bytes.length ? "l" : "m") + escapeBinary(bytes.subarray(offset, end));
+}
+
+/** Reads `:ANNEX:OFFSET,LENGTH`. */
+function objectPart(text: string): ObjectPart | undefined {
+  const [, annex, range] = /^:([^:]*):([^:]*)$/.exec(text) ?? [];
+  const [offset, length, ...more] = (range ?? "").split(",").map(parseHexCount);
+  if (annex === undefined || offset === undefined || length === undefined || more.length > 0)
+    return undefined;
+  return { annex, offset, length };
+}

@@ -1,0 +1,62 @@
+import { guestAddress } from "../base/units.js";
+import type { Condition } from "../replay/timeline-types.js";
+import { type Command, command } from "./command.js";
+import { parseBytes, parseHex, parseHexCount } from "./hex.js";
+import type { ClientPoint, PointType } from "./points.js";
+import { ok, Refusal } from "./reply.js";
+
+/** Types by their number in `Z` and `z`. */
+const types: readonly PointType[] = ["swbreak", "hwbreak", "watch", "rwatch", "awatch"];
+/** A watchpoint on more than this is a mistake. */
+const longestWatch = 1 << 30;
+
+interface PointRequest extends ClientPoint {
+  readonly conditions: readonly Condition[];
+}
+
+/** Breakpoints and watchpoints. */
+export const pointCommands: readonly Command[] = [
+  command("Z", "Packets.html#insert-breakpoint-or-watchpoint-packet", parsePoint, ({ points }, request) => {
+    const { conditions, ...point } = request;
+    return points.insert(point, conditions) ? ok : new Refusal("there are too many points");
+  }),
+  command("z", "Packets.html#insert-breakpoint-or-watchpoint-packet", parsePoint, ({ points }, request) => {
+    const { conditions: _, ...point } = request;
+    points.remove(point);
+    return ok;
+  }),
+];
+
+/**
+ * Reads `TYPE,ADDR,KIND[;COND…]`, COND being `XLENGTH,EXPRESSION`.
+ *
+ * @returns undefined when it is anything else, also with `cmds:`, which is not offered
+ */
+function parsePoint(text: string): PointRequest | undefined {
+  const [place = "", ...parts] = text.split(";");
+  const [type, address, size, ...more] = place.split(",");
+  const known = type !== undefined && /^\d$/.test(type) ? types[Number(type)] : undefined;
+  const start = parseHex(address);
+  const length = parseHexCount(size);
+  if (known === undefined || start === undefined || length === undefined || more.length > 0) return undefined;
+  const isWatch = known !== "swbreak" && known !== "hwbreak";
+  if (isWatch && (length < 1 || length > longestWatch)) return undefined;
+  const conditions = parseConditions(parts.join(";"));
+  return conditions && { type: known, address: guestAddress(start), size: length, conditions };
+}
+
+/** Reads expressions one behind the other; older clients put no `;` between them. */
+function parseConditions(text: string): Condition[] | undefined {
+  const conditions: Condition[] = [];
+  let rest = text;
+  while (rest !== "") {
+    const [head, length] = /^;?X([0-9a-f]{1,8}),/i.exec(rest) ?? [];
+    const digits = 2 * (parseHexCount(length) ?? 0);
+    if (head === undefined || digits === 0) return undefined;
+    const bytes = parseBytes(rest.slice(head.length, head.length + digits));
+    if (bytes?.length !== digits / 2) return undefined;
+    conditions.push(bytes);
+    rest = rest.slice(head.length + digits);
+  }
+  return conditions;
+}

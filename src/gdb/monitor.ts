@@ -1,0 +1,165 @@
+import { VmtapeError } from "../base/errors.js";
+import { type GuestAddress, physicalAddress } from "../base/units.js";
+import type { Arrival } from "../replay/timeline-types.js";
+import type { Conversation } from "./command.js";
+import { formatBytes } from "./hex.js";
+import type { MemoryRange, NamedMark } from "./monitor-desk.js";
+
+/** A command that a user types behind `monitor`. */
+interface MonitorCommand {
+  readonly name: string;
+  readonly usage: string;
+  readonly help: string;
+  /** How many words it takes. */
+  readonly words: readonly [least: number, most: number];
+  run(conversation: Conversation, words: readonly string[]): string | Promise<string>;
+}
+
+/** Longest stretch that `phys` shows. */
+const mostShown = 4096;
+const shownPerLine = 16;
+/** A written length: decimal or 0x. */
+const countText = /^(\d{1,10}|0x[0-9a-f]{1,8})$/i;
+
+/** What a debugger shows of registers, frames and memory is what it read before. */
+const staleHint = "the debugger still shows where it was: maintenance flush register-cache";
+
+export const monitorCommands: readonly MonitorCommand[] = [
+  {
+    name: "where",
+    usage: "where",
+    help: "the position: pc, branches and instructions since the tape began",
+    words: [0, 0],
+    run: ({ target, desk }) => desk.describe(target.position),
+  },
+  {
+    name: "goto",
+    usage: "goto POSITION",
+    help: "go to start, end, @ICOUNT, SYMBOL[:BRCTR], 0xADDR[:BRCTR[/REP]] or a mark",
+    words: [1, 1],
+    run: async (conversation, [text]) => {
+      const { desk, signal } = conversation;
+      return `${describeArrival(conversation, await desk.goTo(text!, signal))}\n${staleHint}`;
+    },
+  },
+  {
+    name: "mark",
+    usage: "mark [NAME]",
+    help: "name this instant, to come back with goto NAME",
+    words: [0, 1],
+    run: ({ desk }, [name]) => describeMark({ desk }, desk.mark(name)),
+  },
+  {
+    name: "marks",
+    usage: "marks",
+    help: "list the named instants",
+    words: [0, 0],
+    run: ({ desk }) => {
+      const marks = desk.marks();
+      return marks.length === 0 ? "no marks" : marks.map((mark) => describeMark({ desk }, mark)).join("\n");
+    },
+  },
+  {
+    name: "icount",
+    usage: "icount",
+    help: "instructions since the tape began",
+    words: [0, 0],
+    run: ({ target }) => String(target.position.icount),
+  },
+  {
+    name: "brctr",
+    usage: "brctr",
+    help: "branches since the tape began",
+    words: [0, 0],
+    run: ({ target }) => String(target.position.brctr),
+  },
+  {
+    name: "when",
+    usage: "when ADDR[,LENGTH]",
+    help: "who wrote these bytes last (8 of them, if not said); phys:ADDR means a physical address",
+    words: [1, 2],
+    run: async ({ desk, signal }, words) => {
+      const lines = await desk.lastWrite(parseMemory(words.join(","), desk.addressOf.bind(desk)), signal);
+      return lines.join("\n");
+    },
+  },
+  {
+    name: "phys",
+    usage: "phys ADDR LENGTH",
+    help: "physical memory, in hexadecimal",
+    words: [2, 2],
+    run: async ({ target, desk }, words) => {
+      const { address, length } = parseMemory(`phys:${words.join(",")}`, desk.addressOf.bind(desk));
+      if (length > mostShown) throw badWords(`at most ${mostShown} bytes are shown`);
+      const start = physicalAddress(address);
+      const bytes = await target.readPhysical(start, length);
+      return bytes ? dump(start, bytes) : "there is no memory at this physical address";
+    },
+  },
+  {
+    name: "help",
+    usage: "help",
+    help: "this list",
+    words: [0, 0],
+    run: () => {
+      const width = Math.max(...monitorCommands.map(({ usage }) => usage.length));
+      return monitorCommands.map(({ usage, help }) => `${usage.padEnd(width)}  ${help}`).join("\n");
+    },
+  },
+];
+
+/**
+ * Runs a line that a user typed behind `monitor`.
+ *
+ * @returns what to show, without a final newline; the cause of a failure too
+ */
+export async function runMonitor(conversation: Conversation, line: string): Promise<string> {
+  const [name = "help", ...words] = line
+    .trim()
+    .split(/[\s,]+/)
+    .filter((word) => word !== "");
+  const found = monitorCommands.find((command) => command.name === name);
+  if (!found) return `there is no monitor command '${name.slice(0, 40)}'; monitor help lists them`;
+  const [least, most] = found.words;
+  if (words.length < least || words.length > most) return `usage: monitor ${found.usage}`;
+  try {
+    return await found.run(conversation, words);
+  } catch (error) {
+    if (error instanceof VmtapeError) return error.message;
+    throw error;
+  }
+}
+
+function describeArrival({ target, desk }: Conversation, arrival: Arrival): string {
+  const where = desk.describe(target.position);
+  return arrival.why === "cancelled" ? `interrupted on the way, at ${where}` : where;
+}
+
+function describeMark({ desk }: Pick<Conversation, "desk">, { name, position }: NamedMark): string {
+  return `${name}: ${desk.describe(position)}`;
+}
+
+/** Reads `ADDR[,LENGTH]` or `phys:ADDR[,LENGTH]`. */
+function parseMemory(text: string, addressOf: (text: string) => GuestAddress): MemoryRange {
+  const [place = "", count = "8"] = text.split(",");
+  const length = countText.test(count) ? Number(count) : 0;
+  if (length === 0) throw badWords(`'${count}' is no number of bytes`);
+  if (!place.startsWith("phys:")) return { space: "virtual", address: addressOf(place), length };
+  const number = place.slice("phys:".length);
+  if (!/^(0x[0-9a-f]{1,16}|\d{1,19})$/i.test(number)) throw badWords(`'${number}' is no physical address`);
+  return { space: "physical", address: physicalAddress(BigInt(number)), length };
+}
+
+function badWords(message: string): VmtapeError {
+  return new VmtapeError("usage", message);
+}
+
+/** Lines of an address and 16 bytes. */
+function dump(start: bigint, bytes: Uint8Array): string {
+  const lines: string[] = [];
+  for (let i = 0; i < bytes.length; i += shownPerLine) {
+    const part = formatBytes(bytes.subarray(i, i + shownPerLine)).replace(/..(?=.)/g, "$& ");
+    lines.push(`0x${(start + BigInt(i)).toString(16).padStart(8, "0")}: ${part}`);
+  }
+  return lines.join("\n");
+}

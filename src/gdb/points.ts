@@ -1,0 +1,108 @@
+import type { GuestAddress } from "../base/units.js";
+import type { Condition, DebugTarget, PointId, StopPoint } from "../replay/timeline-types.js";
+
+/** The types of `Z` packets: software and hardware breakpoint, write, read and access watchpoint. */
+export type PointType = "swbreak" | "hwbreak" | "watch" | "rwatch" | "awatch";
+
+/** A point as a client names it: `Z` with the same three replaces it, `z` removes it. */
+export interface ClientPoint {
+  readonly type: PointType;
+  readonly address: GuestAddress;
+  /** Of a watchpoint its length in bytes, of a breakpoint the instruction's, which does not matter here. */
+  readonly size: number;
+}
+
+interface Inserted {
+  readonly point: ClientPoint;
+  /** The target's: one for each condition. */
+  readonly ids: readonly PointId[];
+  readonly conditional: boolean;
+}
+
+/** More points than any debugger sets: a client must not fill our memory. */
+const mostPoints = 4096;
+
+/** The points of one client in a target, and what each of the target's means to the client. */
+export class ClientPoints {
+  private readonly target: DebugTarget;
+  private readonly inserted = new Map<string, Inserted>();
+  private readonly byId = new Map<PointId, ClientPoint>();
+
+  constructor(target: DebugTarget) {
+    this.target = target;
+  }
+
+  /**
+   * Sets a point, or gives one that is set new conditions. Of several conditions one must hold.
+   *
+   * @returns false when there are too many
+   */
+  insert(point: ClientPoint, conditions: readonly Condition[]): boolean {
+    this.remove(point);
+    if (this.byId.size + Math.max(1, conditions.length) > mostPoints) return false;
+    const conditional = conditions.length > 0;
+    const ids = (conditional ? conditions : [undefined]).map((condition) =>
+      this.target.addPoint(stopPoint(point, condition)),
+    );
+    for (const id of ids) this.byId.set(id, point);
+    this.inserted.set(keyOf(point), { point, ids, conditional });
+    return true;
+  }
+
+  /** Removes a point; one that is not there is removed already. */
+  remove(point: ClientPoint): void {
+    const inserted = this.inserted.get(keyOf(point));
+    if (inserted) this.drop(inserted);
+  }
+
+  /** Removes all. */
+  clear(): void {
+    for (const inserted of [...this.inserted.values()]) this.drop(inserted);
+  }
+
+  /** What the client knows a target's point as; undefined for one that is not the client's. */
+  find(id: PointId): ClientPoint | undefined {
+    return this.byId.get(id);
+  }
+
+  /** Does a breakpoint without a condition lie here? */
+  breaksAt(address: GuestAddress): boolean {
+    for (const { point, conditional } of this.inserted.values()) {
+      if (!conditional && point.address === address && watchKind(point.type) === undefined) return true;
+    }
+    return false;
+  }
+
+  private drop({ point, ids }: Inserted): void {
+    this.inserted.delete(keyOf(point));
+    for (const id of ids) {
+      this.byId.delete(id);
+      this.target.removePoint(id);
+    }
+  }
+}
+
+function keyOf({ type, address, size }: ClientPoint): string {
+  return `${type} ${address} ${size}`;
+}
+
+function watchKind(type: PointType): "write" | "read" | "access" | undefined {
+  switch (type) {
+    case "watch":
+      return "write";
+    case "rwatch":
+      return "read";
+    case "awatch":
+      return "access";
+    default:
+      return undefined;
+  }
+}
+
+function stopPoint({ type, address, size }: ClientPoint, condition: Condition | undefined): StopPoint {
+  const kind = watchKind(type);
+  const when = condition && { condition };
+  return kind
+    ? { kind, space: "virtual", address, length: size, ...when }
+    : { kind: "execute", address, ...when };
+}

@@ -1,0 +1,140 @@
+import { lstat, rm } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
+import type { DebugTarget } from "../replay/timeline-types.js";
+import { Connection, type ConversationEnd } from "./connection.js";
+import type { ListenAddress } from "./listen-address.js";
+import type { MonitorDesk } from "./monitor-desk.js";
+import { framePacket } from "./packet.js";
+import { formatRefusal, Refusal } from "./reply.js";
+
+const taken = new Refusal("another debugger is attached to this tape; detach it first");
+/** A client that is refused gets so long to read why. */
+const refusalMs = 2000;
+
+export interface GdbServerOptions {
+  readonly target: DebugTarget;
+  readonly desk: MonitorDesk;
+  readonly onAttach?: () => void;
+  readonly onLeave?: (how: ConversationEnd) => void;
+}
+
+/**
+ * Serves a timeline to debuggers, one at a time: a second one is told why and let go. After one leaves, the next finds
+ * the timeline where that one left it.
+ */
+export class GdbServer implements AsyncDisposable {
+  /** What to write after `target remote`: a socket's path or HOST:PORT. */
+  readonly attachTo: string;
+  private readonly server: Server;
+  private readonly options: GdbServerOptions;
+  private readonly path: string | undefined;
+  private readonly sockets = new Set<Socket>();
+  /** The conversation that goes on, and its stream. */
+  private current: { readonly socket: Socket; readonly done: Promise<void> } | undefined;
+
+  private constructor(server: Server, address: ListenAddress, options: GdbServerOptions) {
+    this.server = server;
+    this.options = options;
+    this.path = address.kind === "unix" ? address.path : undefined;
+    this.attachTo = address.kind === "unix" ? address.path : formatTcp(server.address() as AddressInfo);
+    server.on("connection", (socket) => this.welcome(socket));
+  }
+
+  /**
+   * Begins to listen. A unix socket is for its owner alone; one that a dead process left is replaced.
+   *
+   * @throws `usage` when the place is taken, `bad-file`, `not-writable`
+   */
+  static async listen(address: ListenAddress, options: GdbServerOptions): Promise<GdbServer> {
+    const server = createServer({ noDelay: true });
+    if (address.kind === "unix") await sweep(address.path);
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error) => reject(listenError(error, address)));
+      if (address.kind === "tcp") server.listen({ port: address.port, host: address.host }, resolve);
+      else listenPrivately(server, address.path, resolve);
+    });
+    return new GdbServer(server, address, options);
+  }
+
+  private welcome(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => this.sockets.delete(socket));
+    const { current } = this;
+    // Whoever is being let go makes room in a moment.
+    if (current && !current.socket.destroyed && !current.socket.writableEnded) {
+      refuse(socket);
+      return;
+    }
+    const done = (current?.done ?? Promise.resolve()).then(() => this.converse(socket));
+    this.current = { socket, done };
+  }
+
+  private async converse(socket: Socket): Promise<void> {
+    if (socket.destroyed) return;
+    this.options.onAttach?.();
+    const how = await Connection.serve(socket, this.options.target, this.options.desk);
+    this.options.onLeave?.(how);
+  }
+
+  /** Lets everybody go, and waits until the timeline is left alone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+    await this.current?.done;
+    if (this.path !== undefined) await rm(this.path, { force: true });
+  }
+}
+
+function refuse(socket: Socket): void {
+  socket.once("data", () => socket.end(`+${framePacket(formatRefusal(taken, "text")).toString("latin1")}`));
+  const timer = setTimeout(() => socket.destroy(), refusalMs);
+  socket.once("close", () => clearTimeout(timer));
+}
+
+function formatTcp({ address, port, family }: AddressInfo): string {
+  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** Binds with a mask that lets nobody else connect. The mask is the process's, so it is put back at once. */
+function listenPrivately(server: Server, path: string, listening: () => void): void {
+  const mask = process.umask(0o177);
+  try {
+    server.listen(path, listening); // binds before it returns
+  } finally {
+    process.umask(mask);
+  }
+}
+
+/** Removes a socket that nobody listens on any more. */
+async function sweep(path: string): Promise<void> {
+  const facts = await lstat(path).catch(() => undefined);
+  if (!facts) return;
+  if (!facts.isSocket() || (await answers(path))) throw occupied(path);
+  await rm(path, { force: true });
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const settle = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once("connect", () => settle(true));
+    socket.once("error", () => settle(false));
+  });
+}
+
+function listenError(error: Error, address: ListenAddress): VmtapeError {
+  const place = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
+  return errnoOf(error) === "EADDRINUSE" ? occupied(place) : fileError(error, place, "listening on");
+}
+
+function occupied(place: string): VmtapeError {
+  return new VmtapeError("usage", `${place} is in use already`, {
+    got: place,
+    mend: "choose another with --listen",
+  });
+}

@@ -1,0 +1,60 @@
+import type { GuestAddress } from "../base/units.js";
+import type { Arrival } from "../replay/timeline-types.js";
+import type { ClientPoint, ClientPoints } from "./points.js";
+import { formatThread } from "./syntax.js";
+
+/** Signals of a stop reply. GDB manual, "Stop Reply Packets"; numbers of include/gdb/signals.def. */
+const signal = { none: 0, interrupt: 2, trap: 5 } as const;
+
+/** What a client asked to be told: an old one cannot read these. */
+export interface StopFeatures {
+  readonly swbreak: boolean;
+  readonly hwbreak: boolean;
+}
+
+/** Why the machine stands: nothing happened yet. */
+export const standing = stop(signal.trap);
+/** The answer to `vCont;t`. */
+export const halted = stop(signal.none);
+
+/**
+ * An arrival as a stop reply.
+ *
+ *     T05replaylog:begin;thread:01;        the tape's start; `end`: its end
+ *     T05watch:ffff888003a01000;thread:01; a watchpoint and the address within it that was touched
+ *     T05swbreak:;thread:01;               a software breakpoint; GDB then leaves the pc alone
+ *     T02thread:01;                        an interrupt: Ctrl-C
+ */
+export function stopReply(arrival: Arrival, points: ClientPoints, features: StopFeatures): string {
+  switch (arrival.why) {
+    case "start":
+      return stop(signal.trap, "replaylog:begin;");
+    case "end":
+      return stop(signal.trap, "replaylog:end;");
+    case "cancelled":
+      return stop(signal.interrupt);
+    case "reached":
+      return stop(signal.trap);
+    case "point":
+      return stop(signal.trap, reason(arrival, points, features));
+  }
+}
+
+function reason(arrival: Arrival, points: ClientPoints, features: StopFeatures): string {
+  const met = arrival.points.map((id) => points.find(id)).filter((point) => point !== undefined);
+  // One reply names one reason. GDB finds breakpoints by the pc; watchpoints it cannot find by itself.
+  const watch = met.find(({ type }) => type !== "swbreak" && type !== "hwbreak");
+  if (watch) return `${watch.type}:${touched(watch, arrival).toString(16)};`;
+  if (features.swbreak && met.some(({ type }) => type === "swbreak")) return "swbreak:;";
+  if (features.hwbreak && met.some(({ type }) => type === "hwbreak")) return "hwbreak:;";
+  return "";
+}
+
+/** GDB looks for the watchpoint that holds this address: of a longer access the part within the watched bytes. */
+function touched({ address }: ClientPoint, { access }: Arrival): GuestAddress {
+  return access && access.address > address ? access.address : address;
+}
+
+function stop(number: number, reason = ""): string {
+  return `T${number.toString(16).padStart(2, "0")}${reason}thread:${formatThread()};`;
+}
