@@ -163,6 +163,7 @@ static void tell_visits(const char *which, const struct point *point, const stru
 static void start_at(uint64_t count, uint64_t repeats)
 {
     uint64_t pc = stopped_pc();
+    forgo_own_reversing();
     run.executed = qemu.icount_get_raw();
     delivered.count = 0;
     run.brctr = count;

@@ -69,7 +69,7 @@ export class CountedSession implements AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<CountedSession> {
     const { plugin, from, ...rest } = options;
-    const gdbFd = firstChannelFd + pluginChannels;
+    const stubFd = firstChannelFd + pluginChannels;
     await using scope = new Scope();
     const session = scope.own(
       await Session.create(
@@ -79,22 +79,18 @@ export class CountedSession implements AsyncDisposable {
           ...(from && { from }),
           trusted: true,
           channels: pluginChannels + 1,
-          attach: {
-            gdb: "chardev:gdb",
-            extra: ["-chardev", `socket,id=gdb,fd=${gdbFd}`, ...pluginArguments(plugin)],
-          },
+          attach: { extra: ["-chardev", `socket,id=stub,fd=${stubFd}`, ...pluginArguments(plugin)] },
         },
         signal,
       ),
     );
     await session.start(undefined, signal);
     const channel = new PluginChannel(session.channels);
-    const [begun, stub, ram] = await Promise.all([
-      channel.start(from?.brctr, from?.rep),
-      GdbStub.connect(session.channels.at(-1)!),
-      GuestRam.open(session.pid!),
-    ]);
-    scope.own(ram);
+    const begun = await channel.start(from?.brctr, from?.rep);
+    // Not with `-gdb`: QEMU would save a snapshot with all of RAM before the plugin can tell it not to.
+    await session.qmp.human("gdbserver chardev:stub");
+    const stub = await GdbStub.connect(session.channels.at(-1)!);
+    const ram = scope.own(await GuestRam.open(session.pid!));
     const parts = { channel, stub, memory: new MachineMemory(ram, stub) };
     const counted = new CountedSession(scope.move(), session, parts, {
       icount: begun.icount,
