@@ -49,8 +49,14 @@ export function buildAddressIndex(map: IntervalMap): AddressIndex {
 
 /** The symbol that answers for an exact key, or -1. */
 export function indexedSymbolAt(index: AddressIndex, key: AddressKey): number {
+  const interval = intervalAt(index, key);
+  return interval < 0 ? -1 : index.map.symbols[interval]!;
+}
+
+/** The last interval that starts at or before an exact key, or -1. */
+export function intervalAt(index: AddressIndex, key: AddressKey): number {
   const { clusters, pageBases, pages } = index;
-  const { starts, symbols } = index.map;
+  const { starts } = index.map;
   if (clusters.length === 0 || !(key >= clusters[0]!)) return -1;
   let cluster = 0;
   for (let count = clusters.length; count > 1; ) {
@@ -68,5 +74,5 @@ export function indexedSymbolAt(index: AddressIndex, key: AddressKey): number {
     if (starts[middle]! <= key) low = middle;
     else high = middle - 1;
   }
-  return symbols[low]!;
+  return low;
 }

@@ -1,0 +1,200 @@
+import type { AddressKey } from "./address.js";
+import { type AddressIndex, buildAddressIndex, indexedSymbolAt, intervalAt } from "./address-index.js";
+import { demangle } from "./demangle.js";
+import { columnMask, statementBit } from "./dwarf-columns.js";
+import type { DebugTables } from "./dwarf-tables.js";
+import { fileTest } from "./line-search.js";
+
+/** A place in a program's source. */
+export interface SourcePlace {
+  /** As the compiler names it, with its directory. */
+  readonly file: string;
+  /** From 1; 0 for code that belongs to no line. */
+  readonly line: number;
+  /** From 1; 0 where it is not known. */
+  readonly column: number;
+}
+
+/** A function inlined at an address. */
+export interface InlinedAt {
+  readonly name: string;
+  /** Bytes from the start of the inlined copy, its lowest address. */
+  readonly offset: number;
+  /** Where the function around it calls it. */
+  readonly call?: SourcePlace;
+}
+
+/** A function or an inlined copy at its link address. */
+export interface FoundScope {
+  readonly name: string;
+  readonly key: AddressKey;
+  /** The function that an inlined copy is part of. */
+  readonly inlinedInto?: string;
+}
+
+/**
+ * What debug information says of addresses and lines of one file, at link addresses. A lookup costs about a
+ * microsecond, with its chain of inlined copies and its line.
+ */
+export class DebugInfo {
+  private readonly scopes: AddressIndex;
+  private readonly lines: AddressIndex;
+  private readonly names: (string | undefined)[] = [];
+  private readonly files: (string | undefined)[] = [];
+  private copies: { readonly heads: Int32Array; readonly next: Int32Array } | undefined;
+
+  constructor(private readonly tables: DebugTables) {
+    this.scopes = buildAddressIndex(tables.intervals);
+    this.lines = buildAddressIndex({ starts: tables.lineStarts, symbols: noSymbols });
+  }
+
+  /** What could not be used of the file, in words for people. */
+  get notes(): readonly string[] {
+    return this.tables.notes;
+  }
+
+  /** The innermost function or inlined copy at a key, or -1: an index for the calls below. */
+  scopeAt(key: AddressKey): number {
+    return indexedSymbolAt(this.scopes, key);
+  }
+
+  /** The inlined copies around a scope, innermost first; undefined when it is a function itself. */
+  inlinedAt(scope: number, key: AddressKey): InlinedAt[] | undefined {
+    const { scopeParents, scopeNames, scopeStarts, callFiles, callLines, callColumns } = this.tables;
+    let inlined: InlinedAt[] | undefined;
+    for (let at = scope; ; ) {
+      const parent = scopeParents[at]!;
+      if (parent < 0) return inlined;
+      const name = this.nameAt(scopeNames[at]!);
+      const offset = key - scopeStarts[at]!;
+      const file = callFiles[at]!;
+      inlined ??= [];
+      if (file > 0) {
+        const call = { file: this.fileAt(file), line: callLines[at]!, column: callColumns[at]! };
+        inlined.push({ name, offset, call });
+      } else {
+        inlined.push({ name, offset });
+      }
+      at = parent;
+    }
+  }
+
+  /** The function around a scope. */
+  functionOf(scope: number): number {
+    const { scopeParents } = this.tables;
+    let at = scope;
+    while (scopeParents[at]! >= 0) at = scopeParents[at]!;
+    return at;
+  }
+
+  /** The name of a scope's function; demangled. */
+  nameOf(scope: number): string {
+    return this.nameAt(this.tables.scopeNames[scope]!);
+  }
+
+  /** Where a scope starts. */
+  startOf(scope: number): AddressKey {
+    return this.tables.scopeStarts[scope]!;
+  }
+
+  /** The source line of the innermost code at a key. */
+  placeAt(key: AddressKey): SourcePlace | undefined {
+    const row = intervalAt(this.lines, key);
+    if (row < 0) return undefined;
+    const { lineFiles, lineNumbers, lineColumns } = this.tables;
+    const file = lineFiles[row]!;
+    if (file === 0) return undefined;
+    return { file: this.fileAt(file), line: lineNumbers[row]!, column: lineColumns[row]! & columnMask };
+  }
+
+  /** Every inlined copy of the functions of these names, by address. The first call takes about 10 ms. */
+  copiesOf(isWanted: (name: string) => boolean): FoundScope[] {
+    const { names, scopeParents, scopeStarts } = this.tables;
+    const { heads, next } = (this.copies ??= this.listCopies());
+    const found: FoundScope[] = [];
+    for (let name = 1; name < names.count; name++) {
+      if (heads[name] === 0) continue;
+      const text = this.nameAt(name);
+      if (!isWanted(text) && !isWanted(names.at(name))) continue;
+      for (let link = heads[name]!; link !== 0; link = next[link - 1]!) {
+        const scope = link - 1;
+        const into = this.nameOf(this.functionOf(scopeParents[scope]!));
+        found.push({ name: text, key: scopeStarts[scope]!, inlinedInto: into });
+      }
+    }
+    return found.sort((a, b) => a.key - b.key);
+  }
+
+  /** As `copiesOf`, of exactly one name, linkage name or plain. */
+  copiesNamed(name: string): FoundScope[] {
+    const { names } = this.tables;
+    const ids = names.find(name);
+    if (ids.length === 0) return name.includes("::") ? this.copiesOf((text) => text === name) : [];
+    return this.copiesOf((text) => text === name);
+  }
+
+  /**
+   * The lowest address of each function and inlined copy where a line starts, ascending. When a line has no code, the
+   * next one of the file that has.
+   *
+   * @param path a file's name, or the end of its path from a directory on: "core.c", "sched/core.c"
+   */
+  addressesOf(path: string, line: number): { readonly keys: AddressKey[]; readonly line: number } {
+    const isFile = fileTest(path);
+    const { files, lineStarts, lineFiles, lineNumbers, lineColumns } = this.tables;
+    const wanted = new Uint8Array(files.count);
+    for (let id = 1; id < files.count; id++) if (isFile(files.at(id))) wanted[id] = 1;
+    let best = Number.POSITIVE_INFINITY;
+    let rows: number[] = [];
+    for (let row = 0; row < lineStarts.length; row++) {
+      if (wanted[lineFiles[row]!] === 0) continue;
+      const number = lineNumbers[row]!;
+      if (number < line || number > best || !(lineColumns[row]! & statementBit)) continue;
+      if (number < best) {
+        best = number;
+        rows = [];
+      }
+      rows.push(row);
+    }
+    const keys: AddressKey[] = [];
+    const seen = new Set<number>();
+    for (const row of rows) {
+      const key = lineStarts[row]!;
+      const scope = this.scopeAt(key);
+      if (scope >= 0 && seen.has(scope)) continue;
+      seen.add(scope);
+      if (keys.at(-1) !== key) keys.push(key);
+    }
+    return { keys, line: best };
+  }
+
+  private nameAt(id: number): string {
+    const known = this.names[id];
+    if (known !== undefined) return known;
+    const name = demangle(this.tables.names.at(id));
+    this.names[id] = name;
+    return name;
+  }
+
+  private fileAt(id: number): string {
+    const known = this.files[id];
+    if (known !== undefined) return known;
+    const file = this.tables.files.at(id);
+    this.files[id] = file;
+    return file;
+  }
+
+  private listCopies(): { readonly heads: Int32Array; readonly next: Int32Array } {
+    const { names, scopeNames, scopeParents } = this.tables;
+    const heads = new Int32Array(names.count);
+    const next = new Int32Array(scopeNames.length);
+    for (let scope = scopeNames.length - 1; scope >= 0; scope--) {
+      if (scopeParents[scope]! < 0) continue;
+      next[scope] = heads[scopeNames[scope]!]!;
+      heads[scopeNames[scope]!] = scope + 1;
+    }
+    return { heads, next };
+  }
+}
+
+const noSymbols = new Int32Array(0);

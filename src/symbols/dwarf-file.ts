@@ -1,0 +1,144 @@
+import { VmtapeError } from "../base/errors.js";
+import { type AbbrevTable, readAbbrevs, type UnitShape } from "./dwarf-abbrev.js";
+import { type ElfFile, viewOf } from "./elf.js";
+import { openSection, sectionBytes } from "./elf-contents.js";
+import type { SyncSource } from "./sync-source.js";
+
+/** A part of the units' section that is in memory. */
+export interface UnitBytes {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Offset in the section of the first byte. */
+  readonly base: number;
+}
+
+/** The units' section is read in pieces of so much, or of a whole unit where that is longer. */
+const windowSize = 8 << 20;
+const keptTables = 256;
+/** A look aside reads so much, and so many pieces are kept. */
+const asideSize = 64 << 10;
+const keptAsides = 128;
+/** Reading abbreviations again and again may cost so many times their size: files that mean well read each once. */
+const mostRereading = 32;
+
+/**
+ * The debug sections of one file. `.debug_info`, the largest by far, is read in pieces; the others are read whole
+ * when they are first needed.
+ */
+export class DwarfFile {
+  /** What could not be used, in words for people. */
+  readonly notes: string[] = [];
+  readonly name: string;
+  readonly info: SyncSource;
+  readonly abbrev: Uint8Array;
+  private readonly sections = new Map<string, Uint8Array>();
+  private window: UnitBytes = emptyBytes;
+  private readonly asides = new Map<number, UnitBytes>();
+  /** The file that several debug files share, where there is one (.gnu_debugaltlink). */
+  alt: DwarfFile | undefined;
+  private readonly tables = new Map<number, AbbrevTable>();
+  /** Whether this is such a shared file. */
+  isShared = false;
+  private tableBytesLeft: number;
+
+  private constructor(
+    private readonly elf: ElfFile,
+    info: SyncSource,
+  ) {
+    this.name = elf.source.name;
+    this.info = info;
+    this.abbrev = sectionBytes(elf, ".debug_abbrev");
+    this.tableBytesLeft = (this.abbrev.length + (1 << 20)) * mostRereading;
+  }
+
+  /**
+   * Opens the debug sections; undefined when the file has none.
+   *
+   * @throws VmtapeError `bad-file` (a section outside the file or damaged), `unsupported`, `limit-exceeded`
+   */
+  static open(elf: ElfFile): DwarfFile | undefined {
+    const info = openSection(elf, ".debug_info");
+    return info && new DwarfFile(elf, info);
+  }
+
+  /** A debug section by its name; empty when there is none or it cannot be read, which is noted. */
+  section(name: string): Uint8Array {
+    const known = this.sections.get(name);
+    if (known) return known;
+    let bytes: Uint8Array = new Uint8Array(0);
+    try {
+      bytes = sectionBytes(this.elf, name);
+    } catch (error) {
+      if (!(error instanceof VmtapeError)) throw error;
+      this.note(error.message);
+    }
+    this.sections.set(name, bytes);
+    return bytes;
+  }
+
+  /** Lets go of what `section` has read: the next use reads it again. */
+  release(name: string): void {
+    this.sections.delete(name);
+  }
+
+  /** Notes a fact once. */
+  note(text: string): void {
+    if (!this.notes.includes(text) && this.notes.length < 100) this.notes.push(text);
+  }
+
+  /**
+   * Bytes `[start, end)` of `.debug_info`, for a pass from its beginning to its end. They hold until the next call.
+   */
+  read(start: number, end: number): UnitBytes {
+    if (!holds(this.window, start, end)) {
+      const stop = Math.min(this.info.size, Math.max(end, start + windowSize));
+      this.window = unitBytes(this.info.read(start, stop - start), start);
+    }
+    return this.window;
+  }
+
+  /** Bytes from an offset on, for a look elsewhere while a pass goes on: at least `asideSize`, or to the end. */
+  readAside(offset: number): UnitBytes {
+    const whole = this.window;
+    if (holds(whole, offset, Math.min(this.info.size, offset + asideSize))) return whole;
+    const block = Math.floor(offset / asideSize);
+    const known = this.asides.get(block);
+    if (known) return known;
+    const start = block * asideSize;
+    const piece = unitBytes(this.info.read(start, Math.min(this.info.size - start, asideSize * 2)), start);
+    if (this.asides.size >= keptAsides) this.asides.delete(this.asides.keys().next().value!);
+    this.asides.set(block, piece);
+    return piece;
+  }
+
+  /** The abbreviations at an offset; undefined once reading them has cost more than the file is worth. */
+  abbrevs(offset: number, shape: UnitShape): AbbrevTable | undefined {
+    const key =
+      offset * 16 +
+      (shape.addressSize === 8 ? 1 : 0) +
+      (shape.offsetSize === 8 ? 2 : 0) +
+      (shape.version <= 2 ? 4 : 0);
+    const known = this.tables.get(key);
+    if (known) return known;
+    if (!(offset < this.abbrev.length)) return undefined;
+    if (this.tableBytesLeft < 0) {
+      this.note(`${this.name} names the same abbreviations too many times: it is damaged`);
+      return undefined;
+    }
+    const table = readAbbrevs(this.abbrev, offset, shape);
+    this.tableBytesLeft -= table.length;
+    if (this.tables.size >= keptTables) this.tables.delete(this.tables.keys().next().value!);
+    this.tables.set(key, table);
+    return table;
+  }
+}
+
+const emptyBytes = unitBytes(new Uint8Array(0), 0);
+
+function unitBytes(bytes: Uint8Array, base: number): UnitBytes {
+  return { bytes, view: viewOf(bytes), base };
+}
+
+function holds({ bytes, base }: UnitBytes, start: number, end: number): boolean {
+  return start >= base && end <= base + bytes.length;
+}
