@@ -3,7 +3,7 @@ import { hex } from "../base/units.js";
 import { type GuestFile, readFileAt } from "./file.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import { mapleEntries } from "./maple-tree.js";
-import { type GuestPath, PathReader, rootOf } from "./paths.js";
+import { type GuestPath, PathReader, systemRoot } from "./paths.js";
 import type { StructView } from "./struct-view.js";
 import type { Task } from "./task.js";
 
@@ -110,14 +110,14 @@ class AreaNames {
     this.paths = new PathReader(guest);
   }
 
-  static async of(guest: LinuxGuest, { mm, address }: Task): Promise<AreaNames> {
+  static async of(guest: LinuxGuest, { mm }: Task): Promise<AreaNames> {
     const view = await guest.read("mm_struct", mm!, ["start_brk", "brk", "start_stack"]);
     const landmarks = {
       startBrk: view.word("start_brk"),
       brk: view.word("brk"),
       startStack: view.word("start_stack"),
     };
-    return new AreaNames(guest, landmarks, await rootOf(guest, address));
+    return new AreaNames(guest, landmarks, await systemRoot(guest));
   }
 
   async describe(area: StructView): Promise<Mapping> {

@@ -1,7 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestFile, readFileAt } from "./file.js";
 import type { LinuxGuest } from "./linux-guest.js";
-import { PathReader, rootOf } from "./paths.js";
+import { PathReader, systemRoot } from "./paths.js";
 import type { Task } from "./task.js";
 
 /** A file descriptor of a task: an entry of /proc/PID/fd, with what its fdinfo says. */
@@ -33,7 +33,7 @@ export async function readOpenFiles(guest: LinuxGuest, task: Task): Promise<Open
   }
   const pointers = words(await bytesAt(guest, view.word("fd"), count * 8));
   const closing = await bytesAt(guest, view.word("close_on_exec"), Math.ceil(count / 64) * 8);
-  const root = await rootOf(guest, task.address);
+  const root = await systemRoot(guest);
   const paths = new PathReader(guest);
   const open: OpenFile[] = [];
   for (let descriptor = 0; descriptor < count; descriptor++) {

@@ -29,7 +29,7 @@ interface Mount {
 }
 
 /**
- * Names of files as `/proc` shows them: through mounts up to a process's root, with ` (deleted)`, and `pipe:[…]`,
+ * Names of files as `/proc` shows them: through mounts up to the system's root, with ` (deleted)`, and `pipe:[…]`,
  * `socket:[…]`, `anon_inode:…` for what has no place in a tree. Source: fs/d_path.c. Keeps what it read, so asking for
  * many files of one instant is cheap.
  */
@@ -177,9 +177,17 @@ function namersOf(guest: LinuxGuest): ReadonlyMap<bigint, Namer> {
   return namers;
 }
 
-/** A process's root directory; undefined for one that has ended. */
-export async function rootOf(guest: LinuxGuest, task: bigint): Promise<GuestPath | undefined> {
-  const fs = (await guest.read("task_struct", task, ["fs"])).word("fs");
+/**
+ * The root directory of the system's first process, to which paths are told: what an administrator of the guest sees,
+ * also of a file in a container or a jail. Undefined before there is one.
+ */
+export async function systemRoot(guest: LinuxGuest): Promise<GuestPath | undefined> {
+  const type = guest.types.struct("task_struct");
+  const toTasks = BigInt(type.member("tasks").byteOffset);
+  const idle = guest.address("init_task");
+  const next = await guest.word(idle + toTasks);
+  if (next === 0n || next === idle + toTasks) return undefined;
+  const fs = (await guest.read("task_struct", next - toTasks, ["fs"])).word("fs");
   if (fs === 0n) return undefined;
   const view = await guest.read("fs_struct", fs, ["root.mnt", "root.dentry"]);
   return { mount: view.word("root.mnt"), entry: view.word("root.dentry") };

@@ -1,3 +1,4 @@
+import { kernelThreadName } from "./kernel-thread-name.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import { oneOf, type StructView } from "./struct-view.js";
 
@@ -10,7 +11,7 @@ export interface Task {
   readonly tgid: number;
   /** The parent process's pid; 0 for what the kernel started. */
   readonly parent: number;
-  /** `comm`, and for a kernel thread with a longer name that one. */
+  /** `comm`; of a kernel thread as {@link kernelThreadName} has it. */
   readonly name: string;
   /** The letter of /proc/PID/stat: R S D T t X Z P I. */
   readonly state: string;
@@ -51,7 +52,6 @@ export const stateNames: Readonly<Record<string, string>> = {
 
 /** `PF_KTHREAD`. Source: include/linux/sched.h. */
 const kernelThreadFlag = 0x0020_0000;
-const longestName = 64;
 
 /** Reads tasks; keeps the layout of what it reads. */
 export class TaskReader {
@@ -85,7 +85,9 @@ export class TaskReader {
   /** The task at an address. @throws VmtapeError `bad-memory` */
   async at(address: bigint): Promise<Task> {
     const view = await this.guest.read("task_struct", address, this.members);
-    const isKernelThread = (view.number("flags") & kernelThreadFlag) !== 0;
+    const flags = view.number("flags");
+    const isKernelThread = (flags & kernelThreadFlag) !== 0;
+    const comm = view.text("comm");
     const tgid = view.number("tgid");
     this.processes.set(address, tgid);
     const mm = view.word("mm");
@@ -94,7 +96,7 @@ export class TaskReader {
       pid: view.number("pid"),
       tgid,
       parent: await this.processOf(view.word("real_parent")),
-      name: (isKernelThread && (await this.fullName(address))) || view.text("comm"),
+      name: isKernelThread ? await kernelThreadName(this.guest, address, comm, flags) : comm,
       state: stateLetter(view.number(this.state), view.number("exit_state")),
       ...(await this.ids(view)),
       isKernelThread,
@@ -118,17 +120,6 @@ export class TaskReader {
     const view = await this.guest.read("cred", address, names);
     const [uid, gid, effectiveUid, effectiveGid] = names.map((name) => view.number(name));
     return { uid: uid!, gid: gid!, effectiveUid: effectiveUid!, effectiveGid: effectiveGid! };
-  }
-
-  /** From 5.17 on, the name of a kernel thread that does not fit into `comm`. */
-  private async fullName(task: bigint): Promise<string | undefined> {
-    const { guest } = this;
-    const name = guest.types.findStruct("kthread")?.findMember("full_name");
-    if (!name || !guest.types.struct("task_struct").findMember("worker_private")) return undefined;
-    const kthread = (await guest.read("task_struct", task, ["worker_private"])).word("worker_private");
-    if (kthread === 0n) return undefined;
-    const text = await guest.words.u64(kthread + BigInt(name.byteOffset));
-    return text ? guest.text(text, longestName) : undefined;
   }
 }
 

@@ -1,0 +1,29 @@
+import { GuestRam } from "../qemu/ram.js";
+import type { Session } from "../replay/session.js";
+import type { PhysicalMemory } from "../symbols/guest-memory.js";
+import { physicalMemory } from "./physical-memory.js";
+import type { StoppedGuest } from "./stopped-guest.js";
+
+/** A paused session's memory, without its registers. Dispose it before the session moves. */
+export class StoppedSession implements StoppedGuest, AsyncDisposable {
+  readonly physical: PhysicalMemory;
+  private readonly ram: GuestRam;
+
+  private constructor(ram: GuestRam) {
+    this.ram = ram;
+    this.physical = physicalMemory(ram);
+  }
+
+  /** @throws `qemu-failed` when the session has no machine */
+  static async of(session: Session): Promise<StoppedSession> {
+    return new StoppedSession(await GuestRam.open(session.pid ?? 0));
+  }
+
+  register(): undefined {
+    return undefined;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.ram[Symbol.asyncDispose]();
+  }
+}
