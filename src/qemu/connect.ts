@@ -8,9 +8,14 @@ const patienceMs = 30_000;
 /**
  * Waits until a QEMU that was just started answers on its monitor. On any failure it has ended.
  *
+ * @param first sends the first commands, without waiting for QEMU to come up
  * @throws `qemu-failed` with QEMU's own words, `qemu-hung` when it does not answer, `cancelled`
  */
-export async function connectMonitor(qemu: QemuProcess, signal?: AbortSignal): Promise<Qmp> {
+export async function connectMonitor(
+  qemu: QemuProcess,
+  signal?: AbortSignal,
+  first: (qmp: Qmp) => void = () => {},
+): Promise<Qmp> {
   let hung = false;
   const end = () => qemu.kill("SIGKILL");
   const timer = setTimeout(() => {
@@ -20,7 +25,10 @@ export async function connectMonitor(qemu: QemuProcess, signal?: AbortSignal): P
   signal?.addEventListener("abort", end, { once: true });
   try {
     throwIfAborted(signal);
-    return await Qmp.connect(qemu.monitor);
+    const qmp = Qmp.open(qemu.monitor);
+    first(qmp);
+    await qmp.ready;
+    return qmp;
   } catch (error) {
     end();
     const ending = await qemu.ended;

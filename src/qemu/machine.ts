@@ -25,6 +25,8 @@ export interface MachineDisk {
   /** The file that holds the disk's bytes. */
   readonly file: string;
   readonly format: "raw" | "qcow2";
+  /** With a qcow2 image that names no other: what it lies over. */
+  readonly backing?: { readonly file: string; readonly format: "raw" | "qcow2" };
 }
 
 /** What is done with the machine this time. */
@@ -118,12 +120,18 @@ function diskArguments(disk: MachineDisk, index: number, plan: RunPlan): string[
   const temporary = plan.disks === "untouched" ? ",snapshot=on" : "";
   return [
     "-drive",
-    `file=${quote(disk.file)},format=${disk.format},if=none,id=image${index},node-name=${imageNode(index)}${temporary}`,
+    `file=${quote(disk.file)},format=${disk.format},if=none,id=image${index},node-name=${imageNode(index)}${temporary}${backingOptions(disk)}`,
     "-drive",
     `driver=blkreplay,if=none,image=image${index},id=disk${index}`,
     "-device",
     `virtio-blk-pci,drive=disk${index}`,
   ];
+}
+
+function backingOptions({ backing }: MachineDisk): string {
+  if (!backing) return "";
+  const { file, format } = backing;
+  return `,backing.driver=${format},backing.file.driver=file,backing.file.filename=${quote(file)}`;
 }
 
 function networkArguments(machine: Machine, plan: RunPlan): string[] {

@@ -26,6 +26,8 @@ const longestMessage = 64 << 20;
  * QEMU's machine protocol over a connected stream: one JSON object a line, answers matched by id.
  */
 export class Qmp {
+  /** Resolves when QEMU has accepted the connection; commands need not wait for it. */
+  readonly ready: Promise<void>;
   private readonly waiting = new Map<number, Waiting>();
   private readonly listeners = new Set<(event: QmpEvent) => void>();
   private readonly stream: Duplex;
@@ -42,12 +44,22 @@ export class Qmp {
     stream.on("error", lost);
     stream.on("close", lost);
     stream.on("end", lost);
+    this.ready = this.execute("qmp_capabilities").then(() => {});
+    this.ready.catch(() => {}); // whoever waits for it, or for the commands behind it, is told
+  }
+
+  /**
+   * Takes over `stream`. Commands may be sent at once: QEMU takes them in order (up to 7 of them; a QEMU that is just
+   * starting then loses no time between them).
+   */
+  static open(stream: Duplex): Qmp {
+    return new Qmp(stream);
   }
 
   /** Takes over `stream` and enters command mode. */
   static async connect(stream: Duplex): Promise<Qmp> {
-    const qmp = new Qmp(stream);
-    await qmp.execute("qmp_capabilities");
+    const qmp = Qmp.open(stream);
+    await qmp.ready;
     return qmp;
   }
 

@@ -3,6 +3,8 @@ import { VmtapeError } from "../base/errors.js";
 
 /** What guest RAM files of ours are called, beside QEMU's own memfd; {@link GuestRam} finds them by it. */
 export const ramFileName = "guest-ram";
+/** A session's own begins with something random. */
+const ramFilePath = new RegExp(`[/.]${ramFileName}$`);
 
 /**
  * Guest RAM of a running QEMU, read from outside while the machine is stopped. Offset 0 is guest physical address
@@ -78,7 +80,7 @@ async function findMapping(pid: number): Promise<Mapping | undefined> {
 
 function isRamName(name: string): boolean {
   const plain = name.replace(/ \(deleted\)$/, "");
-  return plain.startsWith("/memfd:memory-backend-memfd") || plain.endsWith(`/${ramFileName}`);
+  return plain.startsWith("/memfd:memory-backend-memfd") || ramFilePath.test(plain);
 }
 
 async function findDescriptor(pid: number, name: string): Promise<string | undefined> {

@@ -4,6 +4,8 @@ import type { Qmp } from "./qmp.js";
 
 /** The only tag used: each checkpoint has files of its own. */
 const tag = "checkpoint";
+/** A job is asked about at once, which wakes QEMU's main loop, where it runs; if it takes longer, now and then. */
+const eagerLooks = 50;
 const lookMs = 2;
 /** A job that takes longer hangs: snapshots take well under a second. */
 const patienceMs = 60_000;
@@ -27,18 +29,18 @@ export function saveSnapshot(qmp: Qmp, disks: number): Promise<void> {
   return runJob(qmp, "snapshot-save", { tag, vmstate: stateNode, devices: nodes(disks) });
 }
 
-/** Brings back what {@link saveSnapshot} wrote. The machine must be stopped. */
-export function loadSnapshot(qmp: Qmp, disks: number): Promise<void> {
-  return runJob(qmp, "snapshot-load", { tag, vmstate: stateNode, devices: nodes(disks) });
+/**
+ * Brings back the devices' state that {@link saveSnapshot} wrote. The disks must be those of that instant already.
+ * The machine must be stopped.
+ */
+export function loadSnapshot(qmp: Qmp): Promise<void> {
+  return runJob(qmp, "snapshot-load", { tag, vmstate: stateNode, devices: nodes(0) });
 }
 
 /** Removes the snapshot from the images, so that another can be taken. */
 export function deleteSnapshot(qmp: Qmp, disks: number): Promise<void> {
   return runJob(qmp, "snapshot-delete", { tag, devices: nodes(disks) });
 }
-
-/** The tag as `qemu-img snapshot` needs it on a disk that is put over a checkpoint's. */
-export const snapshotTag = tag;
 
 function nodes(disks: number): string[] {
   return [stateNode, ...Array.from({ length: disks }, (_, i) => imageNode(i))];
@@ -50,21 +52,24 @@ interface Job {
   readonly error?: string;
 }
 
-/** Source: QEMU, qapi/job.json. Each look wakes QEMU's main loop, where the job runs. */
+/** Source: QEMU, qapi/job.json. */
 async function runJob(qmp: Qmp, command: string, args: Readonly<Record<string, unknown>>): Promise<void> {
   const id = `vmtape-${command}`;
-  await qmp.execute(command, { "job-id": id, ...args });
+  const begun = qmp.execute(command, { "job-id": id, ...args });
+  begun.catch(() => {}); // told below
   const deadline = performance.now() + patienceMs;
-  for (;;) {
-    const jobs = (await qmp.execute("query-jobs")) as Job[];
-    const job = jobs.find((one) => one.id === id);
+  for (let look = 0; ; look++) {
+    const asked = qmp.execute("query-jobs") as Promise<Job[]>;
+    asked.catch(() => {});
+    await begun;
+    const job = (await asked).find((one) => one.id === id);
     if (!job || job.status === "concluded") {
-      if (job) await qmp.execute("job-dismiss", { id });
+      if (job) void qmp.execute("job-dismiss", { id }).catch(() => {}); // answers come in order
       if (job?.error)
         throw new VmtapeError("qemu-failed", `QEMU's ${command} failed: ${job.error}`, { got: job.error });
       return;
     }
     if (performance.now() > deadline) throw new VmtapeError("qemu-hung", `QEMU's ${command} does not end`);
-    await new Promise((resolve) => setTimeout(resolve, lookMs));
+    if (look > eagerLooks) await new Promise((resolve) => setTimeout(resolve, lookMs));
   }
 }

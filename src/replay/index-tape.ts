@@ -1,9 +1,11 @@
 import type { ProgressSink } from "../base/progress.js";
-import { type Brctr, type Icount, icount } from "../base/units.js";
+import { type Icount, icount } from "../base/units.js";
 import { PluginChannel, pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
 import type { Tape } from "../tape/tape.js";
-import { type Checkpoint, listCheckpoints } from "./checkpoint.js";
+import { type CountedCheckpoint, countedCheckpoints } from "./checkpoint.js";
 import { Session, type SessionOptions } from "./session.js";
+
+export { type CountedCheckpoint, countedCheckpoints } from "./checkpoint.js";
 
 export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
   /** The tape's cache (`tapeCache`): checkpoints go there. */
@@ -15,9 +17,6 @@ export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
   readonly onProgress?: ProgressSink;
   readonly signal?: AbortSignal;
 }
-
-/** A checkpoint whose number of records before it is known: a trace can begin there. */
-export type CountedCheckpoint = Checkpoint & { readonly brctr: Brctr };
 
 /**
  * Replays a tape once, counting branches, and leaves checkpoints. What a killed run left stays and is used; what is
@@ -52,15 +51,6 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Coun
     }
   }
   return countedCheckpoints(cache, session);
-}
-
-/** The checkpoints a trace can begin at, in order. */
-export async function countedCheckpoints(
-  cache: string,
-  session: Pick<Session, "build">,
-): Promise<CountedCheckpoint[]> {
-  const all = await listCheckpoints(cache, session.build);
-  return all.filter((one): one is CountedCheckpoint => one.brctr !== undefined);
 }
 
 function instants(tape: Tape, count: number): Icount[] {
