@@ -1,7 +1,8 @@
 import type { QualifiedType, Type } from "./type.js";
 
-/** Deeper than this no declaration is spelled out. */
+/** Deeper than this no declaration is spelled out, and no more parts of it. */
 const deepest = 64;
+const mostParts = 1 << 10;
 
 /**
  * A type as C declares it, in GDB's spelling: `struct file *`, `char [16]`, `int (*)(struct inode *, int)`,
@@ -10,7 +11,7 @@ const deepest = 64;
  * @param around what is declared: `formatType(type, "comm")` gives `char comm[16]`
  */
 export function formatType(type: Type, around = ""): string {
-  const { left, right } = spell(type, 0);
+  const { left, right } = spell(type, { depth: 0, parts: { left: mostParts } });
   const gap = around === "" ? "" : spaceAfter(left);
   return `${left}${gap}${around}${around === "" ? right : right.trimStart()}`;
 }
@@ -35,8 +36,16 @@ interface Spelling {
   readonly right: string;
 }
 
-function spell(type: Type, depth: number): Spelling {
-  if (depth > deepest) return { left: "...", right: "" };
+/** How far a declaration is spelled out already. */
+interface Progress {
+  readonly depth: number;
+  readonly parts: { left: number };
+}
+
+function spell(type: Type, progress: Progress): Spelling {
+  const { depth, parts } = progress;
+  if (depth > deepest || parts.left-- <= 0) return { left: "...", right: "" };
+  const deeper = { depth: depth + 1, parts };
   switch (type.kind) {
     case "void":
       return { left: "void", right: "" };
@@ -57,9 +66,9 @@ function spell(type: Type, depth: number): Spelling {
     case "volatile":
     case "restrict":
     case "atomic":
-      return spellQualified(type, depth);
+      return spellQualified(type, deeper);
     case "pointer": {
-      const { left, right } = spell(type.target, depth + 1);
+      const { left, right } = spell(type.target, deeper);
       const sign = type.reference === undefined ? "*" : type.reference === "lvalue" ? "&" : "&&";
       const behind = skipQualifiers(type.target).kind;
       if (behind === "array" || behind === "function") {
@@ -68,28 +77,28 @@ function spell(type: Type, depth: number): Spelling {
       return { left: `${left}${spaceAfter(left)}${sign}`, right };
     }
     case "array": {
-      const { left, right } = spell(type.element, depth + 1);
+      const { left, right } = spell(type.element, deeper);
       const dimension = `[${type.count ?? ""}]`;
       return { left, right: ` ${dimension}${right.trimStart()}` };
     }
     case "function": {
-      const { left, right } = spell(type.result, depth + 1);
-      const parameters = type.parameters.map((parameter) => formatAt(parameter.type, depth + 1));
+      const { left, right } = spell(type.result, deeper);
+      const parameters = type.parameters.map((parameter) => formatAt(parameter.type, deeper));
       if (type.variadic) parameters.push("...");
       return { left, right: ` (${parameters.join(", ") || (type.prototyped ? "void" : "")})${right}` };
     }
   }
 }
 
-function formatAt(type: Type, depth: number): string {
-  const { left, right } = spell(type, depth);
+function formatAt(type: Type, progress: Progress): string {
+  const { left, right } = spell(type, progress);
   return left + right;
 }
 
 const qualifiers = ["const", "volatile", "restrict", "atomic"] as const;
 
 /** Qualifiers stand before the name, those of a pointer behind its star; in one order, however they were applied. */
-function spellQualified(type: QualifiedType, depth: number): Spelling {
+function spellQualified(type: QualifiedType, deeper: Progress): Spelling {
   const found = new Set<string>();
   let plain: Type = type;
   for (let steps = 0; isQualified(plain) && steps < deepest; steps++) {
@@ -100,7 +109,7 @@ function spellQualified(type: QualifiedType, depth: number): Spelling {
     .filter((kind) => found.has(kind))
     .map((kind) => (kind === "atomic" ? "_Atomic" : kind))
     .join(" ");
-  const { left, right } = spell(plain, depth + 1);
+  const { left, right } = spell(plain, deeper);
   return plain.kind === "pointer" ? { left: `${left} ${words}`, right } : { left: `${words} ${left}`, right };
 }
 

@@ -136,8 +136,9 @@ export interface Member extends Place {
   readonly isBase?: boolean;
 }
 
-/** No structure has its members deeper inside anonymous ones, or more of them, unless it is made to harm. */
+/** No structure has its members deeper inside anonymous ones, or in more of them, unless it is made to harm. */
 const deepestAnonymous = 32;
+const mostAnonymous = 1 << 12;
 const mostMembers = 1 << 16;
 
 /** A structure, union or class; `name` is undefined for one without a tag. */
@@ -191,13 +192,20 @@ export class StructType {
 
   private indexMembers(): Map<string, Place> {
     const found = new Map<string, Place>();
-    addMembers(found, this, 0, 0);
+    addMembers({ found, left: mostAnonymous }, this, 0, 0);
     return found;
   }
 }
 
-function addMembers(found: Map<string, Place>, owner: StructType, base: number, depth: number): void {
-  if (depth > deepestAnonymous) return;
+interface MemberIndex {
+  readonly found: Map<string, Place>;
+  /** How many more structures are looked into. */
+  left: number;
+}
+
+function addMembers(index: MemberIndex, owner: StructType, base: number, depth: number): void {
+  if (depth > deepestAnonymous || index.left-- <= 0) return;
+  const { found } = index;
   for (const member of owner.members) {
     if (found.size >= mostMembers) return;
     const { name, isBase, ...rest } = member;
@@ -206,7 +214,7 @@ function addMembers(found: Map<string, Place>, owner: StructType, base: number, 
     if (name !== undefined && (depth === 0 || !found.has(name))) found.set(name, place);
     if (name !== undefined && !isBase) continue;
     const inner = resolve(rest.type);
-    if (isStruct(inner) && inner !== owner) addMembers(found, inner, place.byteOffset, depth + 1);
+    if (isStruct(inner)) addMembers(index, inner, place.byteOffset, depth + 1);
   }
 }
 

@@ -72,6 +72,9 @@ function needsNoType(type: Type, pointer: PointerType): boolean {
 
 class Printer {
   private readonly limits: PrintLimits;
+  /** How many more values are printed. */
+  private left = mostParts;
+  private nesting = 0;
 
   constructor(private readonly context: PrintContext) {
     this.limits = context.limits ?? printLimits;
@@ -79,6 +82,7 @@ class Printer {
 
   /** A value within another, or the body of one at the top. */
   async print(type: Type, bytes: Uint8Array, address: bigint | undefined, depth: number): Promise<string> {
+    if (this.left-- <= 0) return "...";
     const plain = resolve(type);
     const { format } = this.context;
     if (isStruct(plain)) return this.structure(plain, bytes, address, depth);
@@ -109,7 +113,9 @@ class Printer {
   }
 
   private async structure(type: StructType, bytes: Uint8Array, address: bigint | undefined, depth: number) {
-    if (depth >= this.limits.depth) return "{...}";
+    // Anonymous members do not count as deeper, as GDB has it; but they may be in one another without end.
+    if (depth >= this.limits.depth || this.nesting >= deepestNesting) return "{...}";
+    this.nesting++;
     const parts: string[] = [];
     for (const { name, isBase, type: memberType, byteOffset, bitOffset, bitSize } of type.members) {
       const prefix = isBase ? `<${name}> = ` : name === undefined ? "" : `${name} = `;
@@ -126,8 +132,9 @@ class Printer {
       }
       const piece = bytes.subarray(byteOffset, byteOffset + size);
       parts.push(prefix + (await this.print(memberType, piece, at, name === undefined ? depth : depth + 1)));
-      if (parts.length > mostParts) break;
+      if (this.left <= 0) break;
     }
+    this.nesting--;
     return `{${parts.join(", ") || "<No data fields>"}}`;
   }
 
@@ -200,8 +207,9 @@ class Printer {
 }
 
 const outside = "<outside of its structure>";
-/** No structure has more members that anybody would read. */
-const mostParts = 1 << 14;
+/** Nobody reads more values within one: it is made to harm. */
+const mostParts = 1 << 15;
+const deepestNesting = 64;
 
 function bitField(type: Type, bytes: Uint8Array, byteOffset: number, offset: number, size: number) {
   const end = byteOffset + Math.ceil((offset + size) / 8);
