@@ -15,15 +15,31 @@ import { firstChannelFd } from "./process.js";
 /** How many connected pairs a QEMU with the branch plugin inherits. */
 export const pluginChannels = 2;
 
+/** The same with a {@link ProbeChannel}: data, control, hits. */
+export const probeChannels = 3;
+
 /** QEMU's options that load the branch plugin on the first two channels. */
 export function pluginArguments(plugin: string): string[] {
   return ["-plugin", `${plugin},data=${firstChannelFd},control=${firstChannelFd + 1}`];
+}
+
+/**
+ * The same with probes on the third channel.
+ *
+ * @param options.follow `false`: branches are neither followed nor counted, so that a run costs what a plain replay
+ *   costs; icounts stay exact, brctrs are unknown (0 in a {@link PluginPosition}). Default `true`.
+ */
+export function probeArguments(plugin: string, options: { readonly follow?: boolean } = {}): string[] {
+  const [option, value] = pluginArguments(plugin);
+  const follow = options.follow === false ? ",follow=off" : "";
+  return [option!, `${value},probes=${firstChannelFd + 2}${follow}`];
 }
 
 /** An instant at which logging shall begin or end. A visit: `rep` iterations of a `rep` instruction are done. */
 export type PluginPoint =
   | { readonly at: "now" | "never" }
   | { readonly at: "icount"; readonly icount: Icount }
+  | { readonly at: "brctr"; readonly brctr: Brctr }
   | { readonly at: "address"; readonly address: GuestAddress }
   | { readonly at: "visit"; readonly address: GuestAddress; readonly brctr: Brctr; readonly rep: bigint };
 
@@ -83,6 +99,9 @@ const stream = {
   end: { reason: 4, brctr: 8, icount: 16, records: 24, unexplained: 32 },
 } as const;
 const endReasons = [undefined, "window", "closed", "run"] as const;
+
+/** An answer's fields, as they came. */
+export type PluginAnswer = Readonly<Record<string, unknown>>;
 
 interface Answer {
   readonly answer?: string;
@@ -186,6 +205,15 @@ export class PluginChannel {
       }
       yield Buffer.concat([header, await reader.take(payload)]);
     }
+  }
+
+  /**
+   * Sends a command line of plugin/README.md, for what this class has no word for.
+   *
+   * @throws `usage` when the plugin refuses, `qemu-failed` when it is gone
+   */
+  command(line: string): Promise<PluginAnswer> {
+    return this.ask(line);
   }
 
   private ask(command: string): Promise<Answer> {
@@ -307,6 +335,8 @@ function pointText(point: PluginPoint): string {
   switch (point.at) {
     case "icount":
       return `icount:${point.icount}`;
+    case "brctr":
+      return `brctr:${point.brctr}`;
     case "address":
       return `address:${hex(point.address)}`;
     case "visit":

@@ -42,6 +42,7 @@ export class CountedSession implements AsyncDisposable {
   private here: Position;
   /** Deliveries made at the present icount. */
   private delivered = 0n;
+  private before: Instant | undefined;
   private block: Uint8Array | undefined;
 
   private constructor(
@@ -108,6 +109,11 @@ export class CountedSession implements AsyncDisposable {
     return this.here;
   }
 
+  /** The instant just before this one; undefined when it did not come here by a step. */
+  get previous(): Instant | undefined {
+    return this.before;
+  }
+
   /** Its machine can go on. */
   get alive(): boolean {
     return this.session.state === "paused" || this.session.state === "running";
@@ -117,7 +123,8 @@ export class CountedSession implements AsyncDisposable {
   isBefore(instant: Instant): boolean {
     const { icount: now, pc } = this.here;
     // Of several instants with one icount, the first leads to all others; else only the address tells.
-    return now < instant.icount || (now === instant.icount && (this.delivered === 0n || pc === instant.pc));
+    if (now < instant.icount) return true;
+    return now === instant.icount && (pc === instant.pc || this.delivered === 0n);
   }
 
   /**
@@ -129,6 +136,7 @@ export class CountedSession implements AsyncDisposable {
   async runTo(instant: Instant, signal?: AbortSignal): Promise<Position> {
     const target = instant.icount;
     if (target - this.here.icount > fewSteps) {
+      this.before = undefined;
       try {
         await this.session.runTo(icount(target - 1n), signal);
       } catch (error) {
@@ -152,9 +160,12 @@ export class CountedSession implements AsyncDisposable {
 
   /** To the next instant: one instruction, or one delivery of an interrupt or exception. Some 0.5 ms. */
   async step(): Promise<Position> {
+    const { icount: now, pc } = this.here;
     this.block = undefined;
     await this.stub.step();
-    return this.look();
+    await this.look();
+    this.before = { icount: now, pc };
+    return this.here;
   }
 
   /** The registers here, as the stub's `g` packet lays them out. Borrowed until it moves. */

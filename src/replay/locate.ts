@@ -1,0 +1,99 @@
+import { VmtapeError } from "../base/errors.js";
+import { type GuestAddress, guestAddress, icount } from "../base/units.js";
+import type { Tape } from "../tape/tape.js";
+import type { CountedCheckpoint } from "./index-tape.js";
+import type { WrittenPosition } from "./position.js";
+import { type SoughtPoint, seekVisit } from "./seek-visit.js";
+import type { PoolOptions } from "./session-pool.js";
+import type { Instant } from "./timeline-types.js";
+
+export interface LocateOptions extends PoolOptions {
+  /** The address of a symbol; throws `not-found`. Needed for positions that name one. */
+  readonly addressOf?: (symbol: string) => bigint;
+}
+
+/**
+ * The instant a written position means. A place alone: the first time it is reached; that takes a replay from the
+ * tape's start. With a brctr: one from the checkpoint before it.
+ *
+ * @throws `not-found` for a symbol that does not exist; `not-reached`, with the nearest visits, for a place or visit
+ *   that is not on the tape
+ */
+export async function locate(
+  tape: Tape,
+  written: WrittenPosition,
+  options: LocateOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  switch (written.kind) {
+    case "start":
+      return { icount: icount(0) };
+    case "end":
+      return { icount: tape.end.at };
+    case "icount":
+      if (written.icount > tape.end.at) throw beyond(written.icount, tape);
+      return { icount: written.icount };
+    default: {
+      const address = placeOf(written, options);
+      const { visit } = written;
+      const point: SoughtPoint = visit ? { at: "visit", address, ...visit } : { at: "address", address };
+      return seek(tape, point, options, signal);
+    }
+  }
+}
+
+/** The first instant with `brctr` records before it. */
+export function locateBranch(
+  tape: Tape,
+  brctr: Extract<SoughtPoint, { at: "brctr" }>["brctr"],
+  options: PoolOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  return seek(tape, { at: "brctr", brctr }, options, signal);
+}
+
+async function seek(
+  tape: Tape,
+  point: SoughtPoint,
+  options: PoolOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  const { plugin, qemu, debug, onProgress } = options;
+  const from = point.at === "address" ? undefined : lastBelow(await options.checkpoints(), point.brctr);
+  const found = await seekVisit(
+    tape,
+    point,
+    {
+      plugin,
+      ...(qemu && { qemu }),
+      ...(debug && { debug }),
+      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking" }) }),
+      ...(from && { from }),
+    },
+    signal,
+  );
+  return { icount: found.icount, ...(found.pc !== undefined && { pc: found.pc }) };
+}
+
+function lastBelow(all: readonly CountedCheckpoint[], brctr: bigint): CountedCheckpoint | undefined {
+  let last: CountedCheckpoint | undefined;
+  for (const one of all) if (one.brctr < brctr) last = one;
+  return last;
+}
+
+function placeOf(
+  written: Extract<WrittenPosition, { kind: "address" | "symbol" }>,
+  { addressOf }: LocateOptions,
+): GuestAddress {
+  if (written.kind === "address") return written.address;
+  if (!addressOf)
+    throw new VmtapeError("not-found", `no symbols are known here, so '${written.name}' is not`);
+  return guestAddress(addressOf(written.name));
+}
+
+function beyond(at: bigint, tape: Tape): VmtapeError {
+  return new VmtapeError("not-reached", `icount ${at} lies beyond the tape's end at ${tape.end.at}`, {
+    expected: `at most ${tape.end.at}`,
+    got: String(at),
+  });
+}

@@ -1,0 +1,90 @@
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { type Brctr, brctr, hex } from "../base/units.js";
+import {
+  PluginChannel,
+  type PluginPoint,
+  type PluginPosition,
+  pluginArguments,
+  pluginChannels,
+} from "../qemu/plugin-channel.js";
+import type { Tape } from "../tape/tape.js";
+import type { CountedSessionOptions } from "./counted-session.js";
+import type { CountedCheckpoint } from "./index-tape.js";
+import { Session } from "./session.js";
+
+/** What is looked for: an address, a visit of it, or the first instant with so many branches before it. */
+export type SoughtPoint =
+  | Extract<PluginPoint, { at: "address" | "visit" }>
+  | { readonly at: "brctr"; readonly brctr: Brctr };
+
+/**
+ * Runs a tape until a point is met, and says where that was. The machine that ran is gone afterwards.
+ *
+ * @param from where to begin; it must lie before the point
+ * @throws `not-reached` with the nearest visits; everything `Session.runTo` throws
+ */
+export async function seekVisit(
+  tape: Tape,
+  point: SoughtPoint,
+  options: Omit<CountedSessionOptions, "from" | "checkpointsTo"> & { readonly from?: CountedCheckpoint },
+  signal?: AbortSignal,
+): Promise<PluginPosition> {
+  const { plugin, from, ...rest } = options;
+  await using session = await Session.create(
+    tape,
+    {
+      ...rest,
+      ...(from && { from }),
+      trusted: true,
+      channels: pluginChannels,
+      attach: { extra: pluginArguments(plugin) },
+    },
+    signal,
+  );
+  await session.start(undefined, signal);
+  const channel = new PluginChannel(session.channels);
+  await channel.start(from?.brctr ?? brctr(0), from?.rep);
+  await channel.openWindow(point, { at: "never" });
+  void drain(channel);
+  const met = new AbortController();
+  const stop = () => met.abort();
+  channel.listen(stop);
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    await session.runToEnd(met.signal);
+  } catch (error) {
+    if (!isVmtapeError(error, "cancelled")) throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+  const found = channel.reachedAt("start");
+  if (found) return found;
+  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  return missed(session, channel, point);
+}
+
+/** Records that come before the machine has stopped: the guest must not wait for a reader. */
+async function drain(channel: PluginChannel): Promise<void> {
+  try {
+    const chunks = channel.chunks();
+    while (!(await chunks.next()).done);
+  } catch {
+    // the machine is gone: whoever ended it knows why
+  }
+}
+
+async function missed(session: Session, channel: PluginChannel, point: SoughtPoint): Promise<never> {
+  await session.quit();
+  await channel.closed;
+  const visits = point.at === "brctr" ? undefined : channel.visits("start");
+  const nearest = [visits?.before, visits?.after].filter((one) => one !== undefined);
+  const place = point.at === "brctr" ? `branch ${point.brctr}` : hex(point.address);
+  const shown =
+    point.at === "visit" ? `${place}:${point.brctr}${point.rep > 0n ? `/${point.rep}` : ""}` : place;
+  const hint = nearest.map(({ brctr: branches, icount }) => `${place}:${branches} @${icount}`).join(" and ");
+  throw new VmtapeError(
+    "not-reached",
+    `${shown} is never reached${hint && `; the nearest visits: ${hint}`}`,
+    { visits: visits?.count, nearest: nearest.map(({ brctr: at, icount }) => ({ brctr: at, icount })) },
+  );
+}

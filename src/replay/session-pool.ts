@@ -1,0 +1,200 @@
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import type { Icount } from "../base/units.js";
+import type { Tape } from "../tape/tape.js";
+import { CountedSession, type CountedSessionOptions } from "./counted-session.js";
+import type { CountedCheckpoint } from "./index-tape.js";
+import type { Instant } from "./timeline-types.js";
+
+export interface PoolOptions extends Omit<CountedSessionOptions, "from" | "checkpointsTo"> {
+  /** The checkpoints there are now, in order. */
+  readonly checkpoints: () => Promise<readonly CountedCheckpoint[]>;
+  /** Sessions kept where they were left, in case somebody comes by again. Default 2. */
+  readonly parked?: number;
+}
+
+/** What starting a session costs, as instructions a running one executes meanwhile. */
+const startInstructions = 60_000_000n;
+/** A session that has not arrived after this many seconds, and another one for each 2^26 instructions, hangs. */
+const patienceSeconds = 15;
+/** How often a session that dies or hangs is replaced by another. */
+const mostAttempts = 4;
+
+/**
+ * The sessions of a timeline: gives one that stands at a wanted instant, from whichever place is nearest, and keeps
+ * some that are not needed at the moment. A session whose QEMU dies or hangs is replaced, and the way gone again.
+ */
+export class SessionPool implements AsyncDisposable {
+  private readonly tape: Tape;
+  private readonly options: PoolOptions;
+  private readonly parked: CountedSession[] = [];
+  /** Sessions started ahead, at the checkpoint that the next steps back will want. */
+  private readonly spares: { readonly from: CountedCheckpoint; readonly session: Promise<CountedSession> }[] =
+    [];
+  private readonly stopping = new AbortController();
+
+  constructor(tape: Tape, options: PoolOptions) {
+    this.tape = tape;
+    this.options = options;
+  }
+
+  /**
+   * A session that stands at `instant`; the caller owns it.
+   *
+   * @param onWay given each session before it runs: a cancelled call leaves the caller with what it came to
+   * @throws `cancelled`; `diverged`, `qemu-failed` when no session gets there
+   */
+  async at(
+    instant: Instant,
+    signal: AbortSignal | undefined,
+    prepare: (session: CountedSession) => Promise<void> = async () => {},
+  ): Promise<CountedSession> {
+    for (let attempt = 1; ; attempt++) {
+      const session = await this.nearest(instant, signal, attempt > 1);
+      try {
+        await prepare(session);
+        await withPatience(session, instant, (limit) => session.runTo(instant, limit), signal);
+        return session;
+      } catch (error) {
+        if (isVmtapeError(error, "cancelled") && session.alive) {
+          await this.park(session);
+          throw error;
+        }
+        await session[Symbol.asyncDispose]();
+        if (attempt === mostAttempts || !isMachineTrouble(error)) throw error;
+      }
+    }
+  }
+
+  /** Takes back a session that is not needed now. */
+  async park(session: CountedSession): Promise<void> {
+    if (!session.alive) return session[Symbol.asyncDispose]();
+    this.parked.push(session);
+    while (this.parked.length > (this.options.parked ?? 2)) await this.parked.shift()![Symbol.asyncDispose]();
+  }
+
+  /** Has `count` sessions ready at the checkpoint before `at`, for steps back. Does not wait for them. */
+  expect(at: Icount, count: number): void {
+    void this.options.checkpoints().then((all) => {
+      const from = lastBefore(all, at);
+      if (!from || this.stopping.signal.aborted) return;
+      for (const spare of this.spares.filter((one) => one.from.icount !== from.icount)) this.drop(spare);
+      while (this.spares.length < count) this.spares.push(this.startSpare(from));
+    }, ignore);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stopping.abort();
+    const spares = this.spares.splice(0).map(({ session }) => session.then(dispose, ignore));
+    await Promise.all([...this.parked.splice(0).map(dispose), ...spares]);
+  }
+
+  /** The session from which `instant` is reached soonest. */
+  private async nearest(
+    instant: Instant,
+    signal: AbortSignal | undefined,
+    fresh: boolean,
+  ): Promise<CountedSession> {
+    const checkpoint = lastBefore(await this.options.checkpoints(), instant.icount);
+    const parked = fresh ? undefined : this.bestParked(instant);
+    const start = (checkpoint?.icount ?? 0n) - startInstructions;
+    if (parked && parked.position.icount >= start) {
+      this.parked.splice(this.parked.indexOf(parked), 1);
+      return parked;
+    }
+    const spare = fresh ? undefined : this.spares.find(({ from }) => from.icount === checkpoint?.icount);
+    if (spare) {
+      this.spares.splice(this.spares.indexOf(spare), 1);
+      try {
+        return await spare.session;
+      } catch {
+        // another one
+      }
+    }
+    return this.start(checkpoint, signal);
+  }
+
+  private bestParked(instant: Instant): CountedSession | undefined {
+    let best: CountedSession | undefined;
+    for (const one of this.parked) {
+      const reachable = one.alive && one.isBefore(instant);
+      if (reachable && (!best || one.position.icount > best.position.icount)) best = one;
+    }
+    return best;
+  }
+
+  private start(from: CountedCheckpoint | undefined, signal?: AbortSignal): Promise<CountedSession> {
+    const { plugin, qemu, debug, onProgress } = this.options;
+    return CountedSession.start(
+      this.tape,
+      {
+        plugin,
+        ...(qemu && { qemu }),
+        ...(debug && { debug }),
+        ...(onProgress && { onProgress }),
+        ...(from && { from }),
+      },
+      signal,
+    );
+  }
+
+  private startSpare(from: CountedCheckpoint) {
+    const spare = { from, session: this.start(from, this.stopping.signal) };
+    spare.session.catch(() => {
+      const index = this.spares.indexOf(spare);
+      if (index >= 0) this.spares.splice(index, 1);
+    });
+    return spare;
+  }
+
+  private drop(spare: (typeof this.spares)[number]): void {
+    this.spares.splice(this.spares.indexOf(spare), 1);
+    void spare.session.then(dispose, ignore);
+  }
+}
+
+const dispose = (session: CountedSession) => session[Symbol.asyncDispose]();
+const ignore = () => {};
+
+/** The last checkpoint from which a step leads to `at`, so that the instant before it is known, too. */
+function lastBefore(all: readonly CountedCheckpoint[], at: bigint): CountedCheckpoint | undefined {
+  let last: CountedCheckpoint | undefined;
+  for (const one of all) if (one.icount < at) last = one;
+  return last;
+}
+
+/** Trouble of one QEMU, which another may not have. */
+function isMachineTrouble(error: unknown): boolean {
+  return (
+    isVmtapeError(error) &&
+    ["diverged", "qemu-failed", "qemu-hung", "protocol-error", "inexact"].includes(error.code)
+  );
+}
+
+/** Lets a session go somewhere, and ends its QEMU when it does not come back. */
+async function withPatience<T>(
+  session: CountedSession,
+  instant: Instant,
+  go: (signal: AbortSignal | undefined) => Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const distance = instant.icount > session.position.icount ? instant.icount - session.position.icount : 0n;
+  const seconds = patienceSeconds + Number(distance >> 26n);
+  let hung = false;
+  const timer = setTimeout(() => {
+    hung = true;
+    void session[Symbol.asyncDispose]();
+  }, seconds * 1000);
+  try {
+    return await go(signal);
+  } catch (error) {
+    if (!hung) throw error;
+    throw new VmtapeError(
+      "qemu-hung",
+      `QEMU did not get from icount ${session.position.icount} to ${instant.icount} in ${seconds} s`,
+      {},
+      error,
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
