@@ -11,6 +11,9 @@ import { formatRefusal, Refusal } from "./reply.js";
 const taken = new Refusal("another debugger is attached to this tape; detach it first");
 /** A client that is refused gets so long to read why. */
 const refusalMs = 2000;
+/** A client must say something within this. */
+const silentMs = 20_000;
+const mostSockets = 32;
 
 export interface GdbServerOptions {
   readonly target: DebugTarget;
@@ -48,6 +51,7 @@ export class GdbServer implements AsyncDisposable {
    */
   static async listen(address: ListenAddress, options: GdbServerOptions): Promise<GdbServer> {
     const server = createServer({ noDelay: true });
+    server.maxConnections = mostSockets;
     if (address.kind === "unix") await sweep(address.path);
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error) => reject(listenError(error, address)));
@@ -61,6 +65,15 @@ export class GdbServer implements AsyncDisposable {
     this.sockets.add(socket);
     socket.on("error", () => {});
     socket.on("close", () => this.sockets.delete(socket));
+    // Debuggers speak first. Who says nothing takes nobody's place.
+    socket.setTimeout(silentMs, () => socket.destroy());
+    socket.once("readable", () => {
+      socket.setTimeout(0);
+      this.seat(socket);
+    });
+  }
+
+  private seat(socket: Socket): void {
     const { current } = this;
     // Whoever is being let go makes room in a moment.
     if (current && !current.socket.destroyed && !current.socket.writableEnded) {

@@ -1,0 +1,118 @@
+/** The real gdb against the server, over a machine that is a list: what it sends and how it takes our answers. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { GdbServer } from "../../src/gdb/server.js";
+import { FakeDesk } from "../gdb/fake-desk.js";
+import { FakeTarget } from "../gdb/fake-target.js";
+import { expectGolden, transcript } from "../gdb/transcript.js";
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "vmtape-gdb-"));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+/** What gdb prints over these commands, on a fresh target. */
+async function gdb(commands: readonly string[], target = new FakeTarget()): Promise<string> {
+  const path = join(directory, "s");
+  await using _server = await GdbServer.listen(
+    { kind: "unix", path },
+    { target, desk: new FakeDesk(target) },
+  );
+  const text = await transcript({ program: "gdb", attachTo: "s", cwd: directory, commands });
+  expect(target.points.size).toBe(0);
+  return text;
+}
+
+test("stepping, breakpoints and watchpoints both ways", async () => {
+  await expectGolden(
+    "client-moves",
+    await gdb([
+      "info threads",
+      "info registers rax rip rsp cr3",
+      "reverse-stepi",
+      "stepi",
+      "stepi",
+      "x/2i $pc",
+      "p *(long *)0x8000",
+      "break *0x2004",
+      "continue",
+      "reverse-stepi",
+      "stepi",
+      "continue",
+      "reverse-continue",
+      "delete",
+      "hbreak *0x2004",
+      "continue",
+      "delete",
+      "break *0x1004 if $rax == 5",
+      "continue",
+      "p $rax",
+      "info breakpoints",
+      "reverse-continue",
+      "continue",
+      "delete",
+      "watch *(long *)0x8000",
+      "continue",
+      "continue",
+      "reverse-continue",
+      "reverse-continue",
+      "delete",
+      "rwatch *(long *)0x8000",
+      "continue",
+      "delete",
+      "awatch *(long *)0x8000",
+      "reverse-continue",
+      "delete",
+      "continue",
+      "stepi",
+      "p $pc",
+    ]),
+  );
+});
+
+test("what the past refuses, monitor commands, detaching and attaching again", async () => {
+  await expectGolden(
+    "client-monitor",
+    await gdb([
+      "info mem",
+      "set var $rax = 5",
+      "set var *(long *)0x8000 = 1",
+      "p *(char *)0x7fff00000000",
+      "p *(char *)0x00ff000000000000",
+      "p *(char *)0x8000000000000000",
+      "p $nothing()",
+      "monitor",
+      "monitor where",
+      "monitor goto @20",
+      "maintenance flush register-cache",
+      "p $pc",
+      "monitor mark here",
+      "monitor marks",
+      "monitor icount",
+      "monitor brctr",
+      "monitor phys 0x8000 8",
+      "monitor when 0x8000",
+      "monitor nonsense",
+      "detach",
+      "target remote s",
+      "p $pc",
+      "kill",
+      "target remote s",
+      "monitor where",
+    ]),
+  );
+});
+
+test("Ctrl-C stops a run either way, within a second", async () => {
+  const target = new FakeTarget();
+  target.endless = true;
+  const interrupt = "shell (sleep 0.3; kill -INT $PPID) &";
+  const started = Date.now();
+  const text = await gdb([interrupt, "continue", interrupt, "reverse-continue", "p $pc"], target);
+  expect(text.match(/received signal SIGINT/g)).toHaveLength(2);
+  expect(text).toMatch(/\$1 = .*0x1000/);
+  expect(Date.now() - started).toBeLessThan(20_000);
+});
