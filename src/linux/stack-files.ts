@@ -1,0 +1,117 @@
+import { isVmtapeError } from "../base/errors.js";
+import { type AddressKey, keyOf } from "../symbols/address.js";
+import { CfiTable, frameAddress, frameHeaderSegment } from "../symbols/cfi-table.js";
+import { ElfFile, isElf } from "../symbols/elf.js";
+import { programType } from "../symbols/elf-layout.js";
+import { type GuestMemory, MemoryReader } from "../symbols/guest-memory.js";
+import { syncBytes } from "../symbols/sync-source.js";
+
+/** A stretch of a task's addresses, and the file that lies there. */
+export interface MappedFile {
+  /** The mapping that holds the address; `end` is the first address behind it. */
+  readonly start: bigint;
+  readonly end: bigint;
+  /** A path, or a name in brackets. */
+  readonly name: string;
+  /** Add to an address of the file to get one in memory. */
+  readonly loadBias: bigint;
+  /** The file; undefined when it is not at hand. The same object for the same file: what is read of it is kept. */
+  readonly elf: ElfFile | undefined;
+}
+
+/** The mappings of the task whose stack is walked. */
+export interface FileAt {
+  /** The file at an address; undefined where there is none. */
+  fileAt(address: bigint): Promise<MappedFile | undefined>;
+}
+
+/**
+ * What was added to a file's addresses, from one of its mappings.
+ *
+ * @param fileOffset where in the file the mapping starts
+ * @returns undefined when no segment of the file lies there
+ */
+export function loadBiasOf(elf: ElfFile, mapping: { start: bigint; fileOffset: bigint }): bigint | undefined {
+  for (const { type, offset, address, fileSize } of elf.segments) {
+    if (type !== programType.load) continue;
+    const first = BigInt(offset) & ~0xfffn;
+    if (mapping.fileOffset < first || mapping.fileOffset >= BigInt(offset + fileSize)) continue;
+    return mapping.start - mapping.fileOffset - (address - BigInt(offset));
+  }
+  return undefined;
+}
+
+/** A mapped file as an unwinder uses it: keys in place of bigints, and its frame information. */
+export interface UnwindFile {
+  readonly start: AddressKey;
+  readonly end: AddressKey;
+  readonly bias: AddressKey;
+  readonly cfi: CfiTable | undefined;
+}
+
+const tables = new WeakMap<ElfFile, CfiTable | "none">();
+
+/** The frame information of a file, read once. What cannot be read is none. */
+export function cfiOf(elf: ElfFile): CfiTable | undefined {
+  let table = tables.get(elf);
+  if (table === undefined) {
+    table = orUndefined(() => CfiTable.fromElf(elf)) ?? "none";
+    tables.set(elf, table);
+  }
+  return table === "none" ? undefined : table;
+}
+
+/** Makes an unwinder's file of a mapped one; without the file, of what the guest has in memory of it. */
+export async function unwindFile(file: MappedFile, memory: GuestMemory): Promise<UnwindFile> {
+  const range = { start: keyOf(file.start), end: keyOf(file.end) };
+  if (file.elf) return { ...range, bias: keyOf(file.loadBias), cfi: cfiOf(file.elf) };
+  return { ...range, bias: keyOf(file.loadBias), cfi: await cfiFromMemory(memory, file.loadBias) };
+}
+
+const headerBytes = 4096;
+/** What is read of a program's frame information in memory. */
+const mostFrameBytes = 4 << 20;
+
+/**
+ * The frame information of a program from its own pages, as far as the guest has them in memory: of a file that is not at
+ * hand, or the vDSO.
+ *
+ * @param base where the ELF header is, when addresses of the file begin at 0; else the load bias, and nothing is found
+ */
+export async function cfiFromMemory(memory: GuestMemory, base: bigint): Promise<CfiTable | undefined> {
+  const start = await memory.read(base, headerBytes);
+  if (!start || !isElf(start)) return undefined;
+  const elf = orUndefined(() => ElfFile.open(syncBytes(start, "memory")));
+  const segment = elf?.segments.find(({ type }) => type === frameHeaderSegment);
+  if (!elf || !segment || segment.memorySize > mostFrameBytes) return undefined;
+  const header = await memory.read(base + segment.address, segment.memorySize);
+  const address = keyOf(segment.address);
+  const frames = header && frameAddress(header, address);
+  if (!header || frames === undefined) return undefined;
+  const home = elf.segments.find(
+    (part) =>
+      part.type === programType.load &&
+      frames >= keyOf(part.address) &&
+      frames < keyOf(part.address) + part.fileSize,
+  );
+  if (!home) return undefined;
+  const length = Math.min(keyOf(home.address) + home.fileSize - frames, mostFrameBytes);
+  const bytes = await new MemoryReader(memory).some(base + BigInt(frames), length);
+  if (bytes.length === 0) return undefined;
+  const section = {
+    bytes,
+    address: frames,
+    flavor: "eh" as const,
+    bases: { section: frames, data: address },
+  };
+  return new CfiTable([{ section, header: { bytes: header, address } }]);
+}
+
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported")) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,262 @@
+import { VmtapeError } from "../base/errors.js";
+import { guestAddress } from "../base/units.js";
+import { type AddressKey, addressOfKey } from "../symbols/address.js";
+import { RegisterSet, registerNumber as register } from "../symbols/cfi-registers.js";
+import type { GuestMemory } from "../symbols/guest-memory.js";
+import { type FileAt, type UnwindFile, unwindFile } from "./stack-files.js";
+import type { Frame, FrameKind, FrameMethod, Stack, StackEnd } from "./stack-frame.js";
+import { StackMemory } from "./stack-memory.js";
+import { stepAtEdge } from "./unwind-entry.js";
+import { type IsCode, stepByCode, stepByFramePointer, stepByScan } from "./unwind-guess.js";
+import { entryKind, type KernelUnwinding, stepByOrc } from "./unwind-kernel.js";
+import { codeSegment, isUserMode, UnwindStep } from "./unwind-step.js";
+import { stepByCfi, stepByTrampoline } from "./unwind-user.js";
+
+export interface StackWalkerOptions {
+  /** The kernel's tables. Without them its frames are guessed. */
+  readonly kernel?: KernelUnwinding | undefined;
+  /** The mappings of the task whose stack is walked. Without them frames of programs are guessed. */
+  readonly files?: FileAt | undefined;
+  /** Names kernel functions: tells system calls, interrupts and exceptions apart where the registers do not. */
+  readonly nameOf?: ((address: bigint) => string | undefined) | undefined;
+  /** Frames at most; default 256. */
+  readonly limit?: number | undefined;
+}
+
+const defaultLimit = 256;
+const mostFrames = 65_536;
+/** Fetches of pages and mappings for one frame; a scan looks at the code behind each word. */
+const mostFetches = 600;
+
+/**
+ * Walks stacks: from the registers of a stopped machine through the kernel, out to the program that called it or was
+ * interrupted, and to where that began. One walker serves one task at one instant after the other; mappings are asked
+ * again for each walk.
+ */
+export class StackWalker {
+  private readonly kernel: KernelUnwinding | undefined;
+  private readonly files: FileAt | undefined;
+  private readonly nameOf: StackWalkerOptions["nameOf"];
+  private readonly limit: number;
+  private readonly kinds = new Map<AddressKey, FrameKind | undefined>();
+
+  /** @throws `usage` when the limit is none */
+  constructor(options: StackWalkerOptions) {
+    const limit = options.limit ?? defaultLimit;
+    if (!Number.isInteger(limit) || limit < 1 || limit > mostFrames) {
+      throw new VmtapeError("usage", `a stack has 1 to ${mostFrames} frames, not ${limit}`, { limit });
+    }
+    this.kernel = options.kernel;
+    this.files = options.files;
+    this.nameOf = options.nameOf;
+    this.limit = limit;
+  }
+
+  /**
+   * The frames from these registers on. Never throws for what it finds in the guest: a damaged stack has fewer frames,
+   * and `end` says why.
+   *
+   * Cost: 2 µs a frame where the pages and tables are known, and a read of 4 kB for each new page.
+   *
+   * @param registers a `g` packet, or a set
+   * @param memory as the machine sees it now
+   */
+  async walk(registers: Uint8Array | RegisterSet, memory: GuestMemory): Promise<Stack> {
+    const set = registers instanceof RegisterSet ? registers : RegisterSet.fromGdb(registers);
+    const walk = this.begin(set, memory);
+    while (!walk.advance()) await walk.supply();
+    return walk.stack;
+  }
+
+  /** A walk that its caller drives: `advance` until it is true, `supply` in between. */
+  begin(registers: RegisterSet, memory: GuestMemory | StackMemory): StackWalk {
+    const stackMemory = memory instanceof StackMemory ? memory : new StackMemory(memory);
+    return new StackWalk(this.kernel, this.files, this.kindOf, this.limit, registers, stackMemory);
+  }
+
+  private readonly kindOf = (key: AddressKey): FrameKind | undefined => {
+    if (!this.nameOf || !Number.isSafeInteger(key)) return undefined;
+    if (!this.kinds.has(key)) {
+      const name = this.nameOf(addressOfKey(key));
+      this.kinds.set(key, name === undefined ? undefined : entryKind(name));
+    }
+    return this.kinds.get(key);
+  };
+}
+
+/** One walk, which stops wherever something has to be fetched. */
+export class StackWalk {
+  private readonly frames: Frame[] = [];
+  private readonly step = new UnwindStep();
+  private readonly known: UnwindFile[] = [];
+  /** Address of a mapping that has to be asked for. */
+  private wantedFile: AddressKey | undefined;
+  private readonly asked = new Set<number>();
+  private by: FrameMethod = "registers";
+  private reliable = true;
+  private end: StackEnd | undefined;
+  private endAddress: AddressKey | undefined;
+  private fetches = 0;
+  private readonly isUserCode: IsCode = (key) => key > 0 && this.fileOf(key) !== undefined;
+  private readonly isKernelCode: IsCode = (key) =>
+    key < 0 && (!this.kernel || this.kernel.partAt(key) !== undefined);
+
+  constructor(
+    private readonly kernel: KernelUnwinding | undefined,
+    private readonly files: FileAt | undefined,
+    private readonly kindOf: (key: AddressKey) => FrameKind | undefined,
+    private readonly limit: number,
+    registers: RegisterSet,
+    private readonly memory: StackMemory,
+  ) {
+    this.step.current.copyFrom(registers);
+    this.step.current.cs ??= registers.key(register.rip) < 0 ? codeSegment.kernel : codeSegment.user;
+  }
+
+  /** Goes on as far as it can; true when it is done. */
+  advance(): boolean {
+    while (this.end === undefined) {
+      const { step } = this;
+      step.reset();
+      const found = this.stepOnce();
+      if (this.isWaiting) {
+        if (this.fetches++ < mostFetches) return false;
+        this.memory.missing = undefined;
+        this.wantedFile = undefined;
+        step.end = "no-information";
+      }
+      this.fetches = 0;
+      const isLast = !found || this.frames.length + 1 >= this.limit;
+      this.frames.push(this.frameOf(step, found));
+      if (isLast) {
+        this.end = found ? "limit" : (step.end ?? "no-information");
+        this.endAddress = step.endAddress;
+        break;
+      }
+      this.by = step.by;
+      this.reliable &&= step.reliable;
+      step.turn();
+    }
+    return true;
+  }
+
+  /** Fetches what `advance` stopped for. */
+  async supply(): Promise<void> {
+    if (this.memory.missing !== undefined) await this.memory.fetch();
+    const wanted = this.wantedFile;
+    this.wantedFile = undefined;
+    if (wanted === undefined) return;
+    this.asked.add(Math.floor(wanted / pageBytes));
+    const file = await this.files?.fileAt(addressOfKey(wanted));
+    if (file) this.known.push(await unwindFile(file, this.memory.guest));
+  }
+
+  /** What was found; whole once `advance` has said so. */
+  get stack(): Stack {
+    return {
+      frames: this.frames,
+      end: this.end ?? "no-information",
+      ...(this.endAddress !== undefined &&
+        Number.isSafeInteger(this.endAddress) && { endAddress: guestAddress(addressOfKey(this.endAddress)) }),
+    };
+  }
+
+  private get isWaiting(): boolean {
+    return this.memory.missing !== undefined || this.wantedFile !== undefined;
+  }
+
+  private stepOnce(): boolean {
+    const { current } = this.step;
+    const cs = current.cs ?? codeSegment.user;
+    if (!isUserMode(cs)) return this.stepKernel();
+    if (cs === codeSegment.user32) return this.step.stop("compat");
+    return this.stepUser();
+  }
+
+  private stepKernel(): boolean {
+    const { step, memory, kernel } = this;
+    const answer = kernel ? stepByOrc(kernel, step, memory, this.kindOf) : "unknown";
+    if (answer === "stepped") return this.check();
+    if (this.isWaiting || step.end === "outermost") return false;
+    const { end, endAddress } = step;
+    if (answer === "undefined" && stepAtEdge(step, memory, this.kindOf(step.lookup))) return true;
+    if (this.isWaiting) return false;
+    if (this.guess(this.isKernelCode)) return true;
+    step.end = end ?? "no-information";
+    step.endAddress = endAddress;
+    return false;
+  }
+
+  private stepUser(): boolean {
+    const { step, memory } = this;
+    if (!step.current.isKnown(register.rsp)) return step.stop("no-information");
+    const { lookup } = step;
+    const file = this.fileOf(lookup);
+    if (this.wantedFile !== undefined) return false;
+    const row = file?.cfi?.row(lookup - file.bias);
+    if (file && row) {
+      if (stepByCfi(row, file, step, memory)) return this.check();
+      if (this.isWaiting || step.end === "outermost") return false;
+    } else {
+      const trampoline = stepByTrampoline(step, memory);
+      if (trampoline !== undefined) return trampoline && this.check();
+    }
+    const { end, endAddress } = step;
+    if (this.guess(this.isUserCode)) return true;
+    step.end = end ?? "no-information";
+    step.endAddress = endAddress;
+    return false;
+  }
+
+  private guess(isCode: IsCode): boolean {
+    const { step, memory } = this;
+    step.end = undefined;
+    for (const attempt of [stepByCode, stepByFramePointer, stepByScan]) {
+      if (attempt(step, memory, isCode)) return this.check();
+      if (this.isWaiting) return false;
+    }
+    return false;
+  }
+
+  /** A caller that is no caller: the end of the chain, or the same frame again. */
+  private check(): boolean {
+    const { step } = this;
+    const pc = step.next.key(register.rip);
+    if (pc === 0) return step.stop("outermost");
+    const isSame =
+      pc === step.current.key(register.rip) && step.next.key(register.rsp) === step.current.key(register.rsp);
+    if (isSame) return step.stop("corrupt");
+    return Number.isSafeInteger(pc) || step.stop("corrupt");
+  }
+
+  /** The file at an address, or undefined: when it is not known yet, `wantedFile` says so. */
+  private fileOf(key: AddressKey): UnwindFile | undefined {
+    const { known } = this;
+    for (let i = 0; i < known.length; i++) {
+      if (key >= known[i]!.start && key < known[i]!.end) return known[i];
+    }
+    if (this.files && key >= 0 && !this.asked.has(Math.floor(key / pageBytes))) this.wantedFile = key;
+    return undefined;
+  }
+
+  private frameOf(step: UnwindStep, hasCaller: boolean): Frame {
+    const { current } = step;
+    const pc = current.value(register.rip);
+    const isUser = isUserMode(current.cs ?? 0);
+    const kind = this.by === "scan" && step.kind === "function" ? "guess" : step.kind;
+    return {
+      pc: guestAddress(pc),
+      ...(!step.isExact && { callSite: guestAddress(pc - 1n) }),
+      sp: current.isKnown(register.rsp) ? guestAddress(current.value(register.rsp)) : undefined,
+      cfa: hasCaller && Number.isSafeInteger(step.cfa) ? guestAddress(addressOfKey(step.cfa)) : undefined,
+      kind,
+      space: isUser ? "user" : "kernel",
+      by: this.by,
+      reliable: this.reliable,
+      ...(step.syscall !== undefined && kind === "syscall" && { syscall: step.syscall }),
+      registers: current.clone(),
+    };
+  }
+}
+
+const pageBytes = 4096;

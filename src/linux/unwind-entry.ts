@@ -1,0 +1,65 @@
+import type { AddressKey } from "../symbols/address.js";
+import { registerNumber as register } from "../symbols/cfi-registers.js";
+import type { FrameKind } from "./stack-frame.js";
+import type { StackMemory } from "./stack-memory.js";
+import { codeSegment, isUserAddress, stackSegment, type UnwindStep } from "./unwind-step.js";
+
+/** Words above rsp in which the frame for `iret` may lie while the last registers are restored. */
+const searchedWords = 24;
+/** THREAD_SIZE of x86-64 without KASAN: a kernel stack ends at a multiple of it. */
+const kernelStack = 1 << 14;
+/** `struct pt_regs` ends at the stack's top with ss, and before it rsp. */
+const fromTop = { ss: -8, rsp: -16 } as const;
+
+/**
+ * The few instructions at the kernel's edge of which its own tables say nothing: `syscall` has entered and the user's
+ * registers are not saved yet, or they are restored already and `sysret` or `iret` comes next. All registers but rcx, r11
+ * and rsp are still, or again, the user's.
+ *
+ * @param kind what enters here, by its name
+ * @returns false when this is no such place, or a page is missing
+ */
+export function stepAtEdge(step: UnwindStep, memory: StackMemory, kind: FrameKind | undefined): boolean {
+  const { current } = step;
+  if (!step.isExact) return false;
+  const sp = current.key(register.rsp);
+  const returnsTo = current.key(register.rcx);
+  if (isUserAddress(sp)) {
+    // syscall leaves rsp, puts rip into rcx; sysret takes it from there.
+    if (!isUserAddress(returnsTo) || returnsTo === 0) return false;
+    return toUser(step, returnsTo, sp, kind ?? "syscall");
+  }
+  for (let i = 0; i + 4 < searchedWords; i++) {
+    const at = sp + i * 8;
+    if (!memory.load(at)) return false;
+    const pc = memory.key;
+    if (!isUserAddress(pc) || !memory.load(at + 8)) continue;
+    const cs = memory.key;
+    if (cs !== codeSegment.user && cs !== codeSegment.user32) continue;
+    if (!memory.load(at + 32) || memory.key !== stackSegment.user || !memory.load(at + 24)) continue;
+    toUser(step, pc, memory.key, kind ?? "interrupt");
+    step.next.cs = cs;
+    return true;
+  }
+  if (memory.missing !== undefined || kind !== "syscall" || !isUserAddress(returnsTo)) return false;
+  const top = Math.ceil(sp / kernelStack) * kernelStack;
+  const hasSp = top - sp >= -fromTop.rsp && memory.load(top + fromTop.ss) && memory.low === stackSegment.user;
+  if (memory.missing !== undefined) return false;
+  if (!hasSp || !memory.load(top + fromTop.rsp)) return toUser(step, returnsTo, undefined, kind);
+  return toUser(step, returnsTo, memory.key, kind);
+}
+
+function toUser(step: UnwindStep, pc: AddressKey, sp: AddressKey | undefined, kind: FrameKind): boolean {
+  const { current, next } = step;
+  next.copyFrom(current);
+  next.cs = codeSegment.user;
+  next.setKey(register.rip, pc);
+  if (sp === undefined) next.known &= ~(1 << register.rsp);
+  else next.setKey(register.rsp, sp);
+  step.by = "entry";
+  step.kind = kind;
+  step.cfa = Number.NaN;
+  step.reliable = true;
+  step.nextIsExact = true;
+  return true;
+}
