@@ -24,6 +24,12 @@ export interface InlinedAt {
   readonly call?: SourcePlace;
 }
 
+/** A link address where a line starts. */
+export interface FoundRow {
+  readonly key: AddressKey;
+  readonly place: SourcePlace;
+}
+
 /** A function or an inlined copy at its link address. */
 export interface FoundScope {
   readonly name: string;
@@ -110,7 +116,8 @@ export class DebugInfo {
   /** Every inlined copy of the functions of these names, by address. The first call takes about 10 ms. */
   copiesOf(isWanted: (name: string) => boolean): FoundScope[] {
     const { names, scopeParents, scopeStarts } = this.tables;
-    const { heads, next } = (this.copies ??= this.listCopies());
+    this.copies ??= this.listCopies();
+    const { heads, next } = this.copies;
     const found: FoundScope[] = [];
     for (let name = 1; name < names.count; name++) {
       if (heads[name] === 0) continue;
@@ -139,7 +146,7 @@ export class DebugInfo {
    *
    * @param path a file's name, or the end of its path from a directory on: "core.c", "sched/core.c"
    */
-  addressesOf(path: string, line: number): { readonly keys: AddressKey[]; readonly line: number } {
+  addressesOf(path: string, line: number): FoundRow[] {
     const isFile = fileTest(path);
     const { files, lineStarts, lineFiles, lineNumbers, lineColumns } = this.tables;
     const wanted = new Uint8Array(files.count);
@@ -156,16 +163,22 @@ export class DebugInfo {
       }
       rows.push(row);
     }
-    const keys: AddressKey[] = [];
+    const found: FoundRow[] = [];
     const seen = new Set<number>();
     for (const row of rows) {
       const key = lineStarts[row]!;
       const scope = this.scopeAt(key);
       if (scope >= 0 && seen.has(scope)) continue;
       seen.add(scope);
-      if (keys.at(-1) !== key) keys.push(key);
+      if (found.at(-1)?.key === key) continue;
+      const place = {
+        file: this.fileAt(lineFiles[row]!),
+        line: lineNumbers[row]!,
+        column: lineColumns[row]! & columnMask,
+      };
+      found.push({ key, place });
     }
-    return { keys, line: best };
+    return found;
   }
 
   private nameAt(id: number): string {

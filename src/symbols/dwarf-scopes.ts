@@ -40,7 +40,7 @@ export class ScopeWalk {
   }
 
   /** Collects one unit; what is damaged ends it early, which is noted. */
-  walk(unit: Unit, table: AbbrevTable, files: LineFiles | undefined): void {
+  walk(unit: Unit, table: AbbrevTable, files: LineFiles | undefined): undefined {
     const place = this.file.read(unit.start, unit.end);
     const { bytes, view, base } = place;
     const { pool, dense, skips } = table;
@@ -233,7 +233,7 @@ export class ScopeWalk {
     return scope;
   }
 
-  private damaged(unit: Unit, offset: number): void {
+  private damaged(unit: Unit, offset: number): undefined {
     this.file.note(
       `${this.file.info.name} is damaged at byte ${offset}: the rest of the unit ${unit.name || unit.start} is left out`,
     );

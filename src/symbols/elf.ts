@@ -6,6 +6,7 @@ import {
   ident,
   layout32,
   layout64,
+  programType,
   sectionType,
 } from "./elf-layout.js";
 import type { SyncSource } from "./sync-source.js";
@@ -137,6 +138,14 @@ export class ElfFile {
     );
     for (const section of notes.slice(0, maxNoteSections)) {
       const id = inFile(this.source, section) && findBuildId(this.contents(section));
+      if (id) return id;
+    }
+    // Without sections (a kernel unpacked as far as needed) the segments still say where notes are.
+    const segments = this.segments.filter(
+      ({ type, fileSize }) => type === programType.note && fileSize <= maxNoteSection,
+    );
+    for (const { offset, fileSize } of segments.slice(0, maxNoteSections)) {
+      const id = offset + fileSize <= this.source.size && findBuildId(this.source.read(offset, fileSize));
       if (id) return id;
     }
     return undefined;

@@ -1,11 +1,21 @@
 import { VmtapeError } from "../base/errors.js";
+import { openDebugFile, systemDebugDirectories } from "./debug-file.js";
+import {
+  cacheEntry,
+  debugOfBytes,
+  debugOfFile,
+  debugOfKernel,
+  type SymbolFileOptions,
+} from "./debug-source.js";
 import { ElfFile, isElf } from "./elf.js";
 import { readElfSymbols } from "./elf-symbols.js";
 import { initramfsElfFiles } from "./initramfs.js";
 import { readKernelSymbols } from "./kernel-symbols.js";
 import type { SymbolSourceSpec } from "./symbol-source-spec.js";
+import type { SymbolTable } from "./symbol-table.js";
 import type { SymbolSource } from "./symbols.js";
 import { type SyncSource, syncBytes, withSyncFile } from "./sync-source.js";
+import { cachedSymbols } from "./table-cache.js";
 
 /** A source made from a file, before anybody knows where the file is loaded. */
 export interface LoadedSource extends SymbolSource {
@@ -15,16 +25,17 @@ export interface LoadedSource extends SymbolSource {
 }
 
 /**
- * Loads what a user named with `--symbols`: a program, a library, or a kernel (vmlinux, vmlinuz).
+ * Loads what a user named with `--symbols`: a program, a library, or a kernel (vmlinux, vmlinuz). A program's debug
+ * information, its own or a separate file's, is opened by the first lookup that needs it.
  *
  * @throws VmtapeError `bad-file` when it is neither, damaged, or has no symbols; `unsupported` (big-endian,
  *   relocatable)
  */
-export function loadSymbolSource(spec: SymbolSourceSpec): LoadedSource {
+export function loadSymbolSource(spec: SymbolSourceSpec, options: SymbolFileOptions = {}): LoadedSource {
   return withSyncFile(spec.file, (source) => {
     const { prefix, range, bias } = spec;
     return {
-      ...readSource(source),
+      ...readSource(source, { debugDirectories: systemDebugDirectories, ...options }),
       ...(prefix !== undefined && { prefix }),
       ...(range !== undefined && { range }),
       ...(bias !== undefined && { bias }),
@@ -46,7 +57,14 @@ export function loadInitramfsSources(archive: Uint8Array, file?: string): Loaded
       const elf = ElfFile.open(syncBytes(bytes, name));
       const table = readElfSymbols(elf);
       if (table.names.count === 0) continue;
-      sources.push({ name, table, needsBias: elf.isPositionIndependent, buildId: elf.buildId });
+      const debug = elf.section(".debug_info") && debugOfBytes(elf, {});
+      sources.push({
+        name,
+        table,
+        needsBias: elf.isPositionIndependent,
+        buildId: elf.buildId,
+        ...(debug && { debug }),
+      });
     } catch (error) {
       if (!(error instanceof VmtapeError)) throw error;
     }
@@ -54,20 +72,42 @@ export function loadInitramfsSources(archive: Uint8Array, file?: string): Loaded
   return sources;
 }
 
-function readSource(source: SyncSource): LoadedSource {
+function readSource(source: SyncSource, options: SymbolFileOptions): LoadedSource {
   const { name } = source;
-  if (!isElf(source.read(0, Math.min(4, source.size)))) {
-    const kernel = readKernelSymbols(source);
-    return { name, table: kernel.table, needsBias: false, buildId: kernel.buildId };
-  }
+  if (!isElf(source.read(0, Math.min(4, source.size)))) return readKernelSource(source, options);
   const elf = ElfFile.open(source);
-  const table = readElfSymbols(elf);
-  if (table.names.count > 0) {
-    return { name, table, needsBias: elf.isPositionIndependent, buildId: elf.buildId };
-  }
-  if (elf.section("__ksymtab")) {
-    const kernel = readKernelSymbols(source);
-    return { name, table: kernel.table, needsBias: false, buildId: kernel.buildId };
-  }
+  const facts = { name, needsBias: elf.isPositionIndependent, buildId: elf.buildId };
+  const entry = options.cache === undefined ? undefined : cacheEntry(options.cache, elf);
+  const table = cachedSymbols(entry, () => ({ table: readElfSymbols(elf), facts: {} })).table;
+  const debug = debugOfFile(name, options);
+  if (table.names.count > 0) return { ...facts, table, debug };
+  if (elf.section("__ksymtab")) return readKernelSource(source, options);
+  // Stripped: a separate debug file may hold the symbols, too.
+  const separate = separateSymbols(elf, name, options);
+  if (separate) return { ...facts, table: separate, debug };
   throw new VmtapeError("bad-file", `${name} has no symbols: it is stripped`, { file: name });
+}
+
+function readKernelSource(source: SyncSource, options: SymbolFileOptions): LoadedSource {
+  const kernel = readKernelSymbols(source, options);
+  const debug = debugOfKernel(kernel, options);
+  return {
+    name: source.name,
+    table: kernel.table,
+    needsBias: false,
+    buildId: kernel.buildId,
+    ...(debug && { debug }),
+  };
+}
+
+/** The symbols of the separate debug file of a stripped program. */
+function separateSymbols(elf: ElfFile, path: string, options: SymbolFileOptions): SymbolTable | undefined {
+  const file = openDebugFile(elf, path, options.debugDirectories ?? [], []);
+  if (!file) return undefined;
+  try {
+    const table = readElfSymbols(file.elf);
+    return table.names.count > 0 ? table : undefined;
+  } finally {
+    file.close();
+  }
 }

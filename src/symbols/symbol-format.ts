@@ -1,3 +1,4 @@
+import type { SourcePlace } from "./debug-info.js";
 import type { Located } from "./symbols.js";
 
 /**
@@ -22,9 +23,15 @@ export function formatAddress(
 
 /** What stands between the angle brackets. */
 export function formatName(located: Located, style: SymbolStyle = "gdb"): string {
-  const outer = `${located.prefix}${withOffset(located.name, located.offset)}`;
+  const { name, offset } = located.declared ?? located;
+  const outer = `${located.prefix}${withOffset(name, offset)}`;
   const innermost = style === "full" ? located.inlined?.[0] : undefined;
   return innermost ? `${withOffset(innermost.name, innermost.offset)} @ ${outer}` : outer;
+}
+
+/** `FILE:LINE:COLUMN`, the column left out where it is not known. */
+export function formatPlace({ file, line, column }: SourcePlace): string {
+  return column > 0 ? `${file}:${line}:${column}` : `${file}:${line}`;
 }
 
 function withOffset(name: string, offset: number): string {

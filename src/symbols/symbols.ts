@@ -1,6 +1,11 @@
 import { addressOfKey, isExactKey, keyOf, keyOfWords } from "./address.js";
 import { type AddressIndex, buildAddressIndex, indexedSymbolAt } from "./address-index.js";
+import type { DebugInfo, InlinedAt, SourcePlace } from "./debug-info.js";
+import type { DebugSource } from "./debug-source.js";
+import { demangle } from "./demangle.js";
 import { emptyIntervals, type IntervalMap, overlay, placed } from "./interval-map.js";
+import { parseLine } from "./line-search.js";
+import { MangledNames } from "./mangled-names.js";
 import { globTest, nearestNames } from "./name-search.js";
 import type { SymbolTable } from "./symbol-table.js";
 import { isAbsoluteKind } from "./symbol-table.js";
@@ -18,18 +23,16 @@ export interface SymbolSource {
   readonly range?: { readonly first: bigint; readonly last: bigint };
   /** Where two sources know an address, the larger one answers; among equals the one added first. Default 0. */
   readonly priority?: number;
+  /** Lines and inlined copies of the same addresses, opened when they are first needed. */
+  readonly debug?: DebugSource;
 }
 
-/** A function inlined at an address, innermost first. */
-export interface InlinedAt {
-  readonly name: string;
-  /** Bytes from the start of the inlined copy. */
-  readonly offset: number;
-}
-
-/** An address with its name. */
+/** An address with its name. C++ and Rust names are demangled. */
 export interface Located {
+  /** The linker's symbol: every address of a program has one name, with debug information or without. */
   readonly name: string;
+  /** As the linker knows it, where that is another. */
+  readonly linkageName?: string;
   /** Bytes from the symbol's start. */
   readonly offset: number;
   readonly start: bigint;
@@ -37,8 +40,12 @@ export interface Located {
   readonly size: number | undefined;
   readonly source: string;
   readonly prefix: string;
-  /** Copies of inlined functions that hold the address, for sources that know (DWARF). */
+  /** The function as debug information names it, where GDB prints that: `f` of the symbol `f.constprop.0`. */
+  readonly declared?: { readonly name: string; readonly offset: number };
+  /** Copies of inlined functions that hold the address, innermost first. */
   readonly inlined?: readonly InlinedAt[];
+  /** The source line of the innermost code. */
+  readonly place?: SourcePlace;
 }
 
 /** A symbol found by its name. */
@@ -50,17 +57,29 @@ export interface Found {
   readonly kind: string;
   readonly source: string;
   readonly prefix: string;
+  /** For an inlined copy: the function it is part of. */
+  readonly inlinedInto?: string;
+}
+
+/** An address where a source line starts. */
+export interface FoundLine {
+  readonly address: bigint;
+  /** The line that was asked for, or the next one with code. */
+  readonly place: SourcePlace;
+  readonly source: string;
 }
 
 /**
  * Names for addresses and addresses for names, over any number of sources. Sources may be added at any time
  * (modules once loaded); the next lookup merges them into one map, about 20 ms for a kernel with modules.
  *
- * Lookups by address: about 1 M/s one by one (`lookup`, `nameOf`), 10 M/s in bulk (`lookupMany`).
+ * Lookups by address: about 1 M/s one by one (`nameOf`; `lookup` with inlined copies and lines), 10 M/s in bulk
+ * (`lookupMany`).
  */
 export class Symbols {
   private readonly entries: SymbolSource[] = [];
   private merged: Merged | undefined;
+  private readonly mangled = new WeakMap<SymbolTable, MangledNames>();
 
   /** Adds a source; addresses it knows are named from the next lookup on. Symbol ids given out before end here. */
   add(source: SymbolSource): void {
@@ -81,7 +100,15 @@ export class Symbols {
     return this.entries;
   }
 
-  /** The symbol that answers for an address; undefined when none does. */
+  /** What could not be used of the debug information opened so far, in words for people. */
+  get notes(): readonly string[] {
+    return this.entries.flatMap(({ debug }) => debug?.notes ?? []);
+  }
+
+  /**
+   * The symbol that answers for an address, with inlined copies and line where the source knows them; undefined when
+   * none does. The first lookup in a source opens its debug information.
+   */
   lookup(address: bigint): Located | undefined {
     const merged = this.merge();
     const key = keyOf(address);
@@ -137,7 +164,8 @@ export class Symbols {
 
   /**
    * Every symbol of exactly this name, or of this prefix and name ("User:main"): those of the sources that answer
-   * first come first.
+   * first come first. A C++ or Rust function is found by its linkage name, its whole demangled name, and without its
+   * parameters.
    */
   find(name: string): Found[] {
     const { bases } = this.merge();
@@ -145,10 +173,20 @@ export class Symbols {
     for (const i of this.byPriority()) {
       const source = this.entries[i]!;
       for (const wanted of namesIn(source, name)) {
-        for (const index of source.table.names.find(wanted)) found.push(this.describe(bases[i]! + index));
+        const { names } = source.table;
+        const exact = names.find(wanted);
+        const indexes = exact.length > 0 ? exact : this.mangledIn(source).find(wanted);
+        for (const index of indexes) found.push(this.describe(bases[i]! + index));
       }
     }
     return distinct(found);
+  }
+
+  /** Every copy inlined somewhere of the functions of exactly this name; opens the debug information. */
+  findInlined(name: string): Found[] {
+    return this.inlinedCopies((info, source) =>
+      namesIn(source, name).flatMap((one) => info.copiesNamed(one)),
+    );
   }
 
   /** Every symbol whose name matches a pattern of `*`, `?` and `[…]`; linear, about 50 ms for 150,000 names. */
@@ -160,12 +198,49 @@ export class Symbols {
       for (const wanted of namesIn(source, pattern)) {
         const matches = globTest(wanted);
         const { names } = source.table;
+        const mangled = this.mangledIn(source);
         for (let index = 0; index < names.count && found.length < limit; index++) {
-          if (matches(names.at(index))) found.push(this.describe(bases[i]! + index));
+          if (matches(names.at(index)) || mangled.matches(index, matches)) {
+            found.push(this.describe(bases[i]! + index));
+          }
         }
       }
     }
     return distinct(found);
+  }
+
+  /**
+   * Where a source line starts: the lowest address in each function and each inlined copy with code of the line; of
+   * the next line with code when it has none. Opens the debug information; then about 10 ms.
+   *
+   * @param file a file's name, or the end of its path from a directory on: "core.c", "sched/core.c"
+   */
+  findLine(file: string, line: number): FoundLine[] {
+    const { biases } = this.merge();
+    const found: FoundLine[] = [];
+    for (const i of this.byPriority()) {
+      const source = this.entries[i]!;
+      const info = source.debug?.info;
+      if (!info) continue;
+      for (const { key, place } of info.addressesOf(file, line)) {
+        if (!isWithin(source, key + biases[i]!)) continue;
+        found.push({ address: addressOfKey(key + biases[i]!), place, source: source.name });
+      }
+    }
+    const nearest = Math.min(...found.map(({ place }) => place.line));
+    return found.filter(({ place }) => place.line === nearest);
+  }
+
+  /**
+   * What a user may write for a place: a name (symbols and inlined copies), a pattern with `*`, `?` or `[…]`, or
+   * `FILE:LINE`. Empty when there is none.
+   */
+  resolve(text: string): (Found | FoundLine)[] {
+    const named = [...this.find(text), ...this.findInlined(text)];
+    if (named.length > 0) return named;
+    const line = parseLine(text);
+    if (line) return this.findLine(line.file, line.line);
+    return /[*?[]/.test(text) ? this.glob(text) : [];
   }
 
   /** Names like one that was not found, most alike first; about 100 ms for 150,000 names. */
@@ -184,22 +259,54 @@ export class Symbols {
   }
 
   private locate(id: number, key: number): Located {
-    const { source, index } = this.ownerOf(id);
-    const start = this.merge().starts[id]!;
-    return {
-      name: source.table.names.at(index),
+    const { starts, biases } = this.merge();
+    const owner = this.ownerOf(id);
+    const { source, index } = owner;
+    const start = starts[id]!;
+    const prefix = source.prefix ?? "";
+    const named = this.nameById(id);
+    const linkageName = this.mangledIn(source).linkageName(index);
+    const located: Located = {
+      name: prefix === "" ? named : named.slice(prefix.length),
+      ...(linkageName !== undefined && { linkageName }),
       offset: key - start,
       start: addressOfKey(start),
       size: source.table.sizes[index] || undefined,
       source: source.name,
-      prefix: source.prefix ?? "",
+      prefix,
     };
+    const info = source.debug?.info;
+    return info
+      ? withDebug(located, info, key - biases[owner.position]!, start - biases[owner.position]!)
+      : located;
+  }
+
+  private inlinedCopies(
+    search: (info: DebugInfo, source: SymbolSource) => ReturnType<DebugInfo["copiesNamed"]>,
+  ): Found[] {
+    const { biases } = this.merge();
+    return this.byPriority().flatMap((i) => {
+      const source = this.entries[i]!;
+      const info = source.debug?.info;
+      if (!info) return [];
+      return search(info, source)
+        .filter(({ key }) => isWithin(source, key + biases[i]!))
+        .map(({ name, key, inlinedInto }) => ({
+          name,
+          address: addressOfKey(key + biases[i]!),
+          size: undefined,
+          kind: "t",
+          source: source.name,
+          prefix: source.prefix ?? "",
+          ...(inlinedInto !== undefined && { inlinedInto }),
+        }));
+    });
   }
 
   private describe(id: number): Found {
     const { source, index } = this.ownerOf(id);
     return {
-      name: source.table.names.at(index),
+      name: demangle(source.table.names.at(index)),
       address: addressOfKey(this.merge().starts[id]!),
       size: source.table.sizes[index] || undefined,
       kind: String.fromCharCode(source.table.kinds[index]!),
@@ -210,14 +317,27 @@ export class Symbols {
 
   private makeName(id: number): string {
     const { source, index } = this.ownerOf(id);
-    return (source.prefix ?? "") + source.table.names.at(index);
+    return (source.prefix ?? "") + demangle(source.table.names.at(index));
   }
 
-  private ownerOf(id: number): { readonly source: SymbolSource; readonly index: number } {
+  private mangledIn(source: SymbolSource): MangledNames {
+    let mangled = this.mangled.get(source.table);
+    if (!mangled) {
+      mangled = new MangledNames(source.table.names);
+      this.mangled.set(source.table, mangled);
+    }
+    return mangled;
+  }
+
+  private ownerOf(id: number): {
+    readonly source: SymbolSource;
+    readonly position: number;
+    readonly index: number;
+  } {
     const { bases } = this.merge();
     let i = bases.length - 1;
     while (i > 0 && bases[i]! > id) i--;
-    return { source: this.entries[i]!, index: id - bases[i]! };
+    return { source: this.entries[i]!, position: i, index: id - bases[i]! };
   }
 
   private merge(): Merged {
@@ -229,6 +349,8 @@ export class Symbols {
 /** All sources as one: symbol i of source s has the id bases[s] + i. */
 interface Merged {
   readonly bases: readonly number[];
+  /** What is added to the link addresses of each source. */
+  readonly biases: readonly number[];
   readonly starts: Float64Array;
   readonly index: AddressIndex;
   readonly names: (string | undefined)[];
@@ -236,6 +358,7 @@ interface Merged {
 
 function mergeSources(sources: readonly SymbolSource[]): Merged {
   const bases: number[] = [];
+  const biases: number[] = [];
   let total = 0;
   for (const { table } of sources) {
     bases.push(total);
@@ -246,6 +369,7 @@ function mergeSources(sources: readonly SymbolSource[]): Merged {
   sources.forEach((source, s) => {
     const { table, range, priority = 0 } = source;
     const bias = Number(BigInt.asIntN(64, source.bias ?? 0n));
+    biases.push(bias);
     const base = bases[s]!;
     for (let i = 0; i < table.starts.length; i++) {
       starts[base + i] = table.starts[i]! + (isAbsoluteKind(table.kinds[i]!) ? 0 : bias);
@@ -258,6 +382,7 @@ function mergeSources(sources: readonly SymbolSource[]): Merged {
   maps.sort((a, b) => b.priority - a.priority);
   return {
     bases,
+    biases,
     starts,
     index: buildAddressIndex(overlayAll(maps.map(({ map }) => map))),
     // Holes until somebody asks.
@@ -277,6 +402,29 @@ function overlayAll(maps: readonly IntervalMap[]): IntervalMap {
     level = next;
   }
   return level[0] ?? emptyIntervals;
+}
+
+/** Adds what debug information says of an address. Keys are link addresses. */
+function withDebug(located: Located, info: DebugInfo, key: number, start: number): Located {
+  const place = info.placeAt(key);
+  const scope = info.scopeAt(key);
+  if (scope < 0) return place ? { ...located, place } : located;
+  const inlined = info.inlinedAt(scope, key);
+  const outer = info.functionOf(scope);
+  const entry = info.startOf(outer);
+  // As in GDB's build_address_symbolic (printcmd.c): the function, unless a symbol starts behind its entry.
+  const declared =
+    entry <= key && start <= entry ? { name: info.nameOf(outer), offset: key - entry } : undefined;
+  return {
+    ...located,
+    ...(declared && { declared }),
+    ...(inlined && { inlined }),
+    ...(place && { place }),
+  };
+}
+
+function isWithin({ range }: SymbolSource, key: number): boolean {
+  return !range || (key >= keyOf(range.first) && key <= keyOf(range.last));
 }
 
 /** The name as this source would have it: without its prefix, when it has one. */

@@ -9,10 +9,10 @@ const crc32Table = new Uint32Array(256).map((_, byte) => {
   return value;
 });
 
-/** CRC-32 (IEEE 802.3) of the bytes. */
-export function crc32(data: Uint8Array): number {
-  if (nativeCrc32) return nativeCrc32(data) >>> 0;
-  let value = 0xffffffff;
+/** CRC-32 (IEEE 802.3) of the bytes, or of what had the CRC `before` and these bytes behind it. */
+export function crc32(data: Uint8Array, before = 0): number {
+  if (nativeCrc32) return nativeCrc32(data, before) >>> 0;
+  let value = ~before;
   for (let i = 0; i < data.length; i++) value = (value >>> 8) ^ crc32Table[(value ^ data[i]!) & 0xff]!;
   return ~value >>> 0;
 }
