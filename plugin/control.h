@@ -6,6 +6,8 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include <poll.h>
+
 /* ---- The machine stopped: what the control thread does ---------------------------------------------------------- */
 
 static uint64_t stopped_pc(void)
@@ -180,6 +182,14 @@ static void where(void)
     tell_position("where", at);
 }
 
+/* About every so many instructions, from now on; 0: no more. */
+static void want_marks(uint64_t every)
+{
+    marks.every = every;
+    marks.next = every ? (run.executed / every + 1) * every : 0;
+    tell_position("marks", (struct position){ run.executed, run.brctr, 0, 0 });
+}
+
 static void command(char *line)
 {
     char *rest, *words[5] = { 0 };
@@ -201,6 +211,8 @@ static void command(char *line)
         start_at(records, repeats);
     else if (count == 1 && !strcmp(words[0], "where"))
         where();
+    else if (count == 2 && !strcmp(words[0], "marks") && parse_number(words[1], 10, &records, &end) && !*end)
+        want_marks(records);
     else if ((count == 3 || count == 4) && !strcmp(words[0], "window"))
         open_window(words[1], words[2], count == 4 ? words[3] : "all");
     else if (count == 1 && !strcmp(words[0], "close")) {
@@ -218,6 +230,9 @@ static void *control(void *unused UNUSED)
     char line[512];
     size_t length = 0;
     for (;;) {
+        struct pollfd asked = { .fd = control_fd, .events = POLLIN };
+        while (marks.every && poll(&asked, 1, 1 /* ms */) == 0)
+            look_for_marks();
         ssize_t got = read(control_fd, line + length, 1);
         if (got < 0 && errno == EINTR)
             continue;

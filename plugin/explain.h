@@ -474,6 +474,8 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
     return false;
 }
 
+#include "marks.h"
+
 static void learn(struct block *block, struct successor successor)
 {
     block->successors[1] = block->successors[0];
@@ -482,6 +484,8 @@ static void learn(struct block *block, struct successor successor)
 
 static NOINLINE void slow_step(struct block *block, struct block *next)
 {
+    if (unlikely(mark_wanted))
+        mark(block);
     if (block->inside.to == next && *finished) {
         repeat(&block->inside);
         return;

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * Marks: while the machine runs, the counts at an instant are told now and then, which costs the run nothing. The
+ * control thread sees that it is time by `run.executed`, which it reads without a lock; the vCPU thread makes the mark
+ * at its next slow step, of which there are thousands a second.
+ */
+#ifndef MARKS_H
+#define MARKS_H
+
+static struct { uint64_t every, next; } marks; /* of the control thread; instructions */
+static volatile bool mark_wanted;
+
+static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Before `block`, whose start is an instant without doubt: all steps to it are explained. */
+static NOINLINE void mark(const struct block *block)
+{
+    /* An instant comes before the deliveries at its icount: this one is past. */
+    if (block->ending == UNKNOWN || (delivered.count && delivered.icount == run.executed))
+        return;
+    mark_wanted = false;
+    tell("{\"event\":\"mark\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 "}", run.executed, run.brctr);
+}
+
+/* Is it time? */
+static void look_for_marks(void)
+{
+    uint64_t executed = *(volatile uint64_t *)&run.executed;
+    if (executed < marks.next)
+        return;
+    marks.next = (executed / marks.every + 1) * marks.every;
+    mark_wanted = true;
+}
+
+#endif
