@@ -8,7 +8,7 @@ import { firstChannelFd } from "../qemu/process.js";
 import { GuestRam } from "../qemu/ram.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import type { Tape } from "../tape/tape.js";
-import type { CountedCheckpoint } from "./index-tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
 import type { Position } from "./position.js";
 import { Session, type SessionOptions } from "./session.js";
 import type { Instant } from "./timeline-types.js";
@@ -194,6 +194,13 @@ export class CountedSession implements AsyncDisposable {
   /** Where a virtual address lies in physical memory; undefined when it is not mapped. */
   async translate(address: bigint): Promise<bigint | undefined> {
     return this.memory.translate(await this.registers(), address);
+  }
+
+  /** Leaves a checkpoint of this instant; the session must have been made with `checkpointsTo`. */
+  async checkpoint(): Promise<void> {
+    const { delivered } = this;
+    const { icount: at, brctr: branches, rep } = this.here;
+    await this.session.checkpoint({ icount: at, brctr: branches, delivered, rep });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

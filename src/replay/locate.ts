@@ -1,7 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, guestAddress, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
-import type { CountedCheckpoint } from "./index-tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
 import type { WrittenPosition } from "./position.js";
 import { type SoughtPoint, seekVisit } from "./seek-visit.js";
 import type { PoolOptions } from "./session-pool.js";

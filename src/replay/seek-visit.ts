@@ -8,8 +8,8 @@ import {
   pluginChannels,
 } from "../qemu/plugin-channel.js";
 import type { Tape } from "../tape/tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
 import type { CountedSessionOptions } from "./counted-session.js";
-import type { CountedCheckpoint } from "./index-tape.js";
 import { Session } from "./session.js";
 
 /** What is looked for: an address, a visit of it, or the first instant with so many branches before it. */

@@ -1,19 +1,23 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import type { Icount } from "../base/units.js";
+import { type Icount, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
 import { CountedSession, type CountedSessionOptions } from "./counted-session.js";
-import type { CountedCheckpoint } from "./index-tape.js";
 import type { Instant } from "./timeline-types.js";
 
 export interface PoolOptions extends Omit<CountedSessionOptions, "from" | "checkpointsTo"> {
   /** The checkpoints there are now, in order. */
   readonly checkpoints: () => Promise<readonly CountedCheckpoint[]>;
+  /** Where checkpoints are left in passing (`tapeCache`). Without it, steps back far from a checkpoint stay slow. */
+  readonly cache?: string;
   /** Sessions kept where they were left, in case somebody comes by again. Default 2. */
   readonly parked?: number;
 }
 
 /** What starting a session costs, as instructions a running one executes meanwhile. */
 const startInstructions = 60_000_000n;
+/** Steps back want a checkpoint no further before them than this, some 10 ms; one is left so far before them. */
+const near = { most: 4_000_000n, left: 1_000_000n } as const;
 /** A session that has not arrived after this many seconds, and another one for each 2^26 instructions, hangs. */
 const patienceSeconds = 15;
 /** How often a session that dies or hangs is replaced by another. */
@@ -31,6 +35,8 @@ export class SessionPool implements AsyncDisposable {
   private readonly spares: { readonly from: CountedCheckpoint; readonly session: Promise<CountedSession> }[] =
     [];
   private readonly stopping = new AbortController();
+  /** A checkpoint is being made for steps back. */
+  private approaching: Promise<void> | undefined;
 
   constructor(tape: Tape, options: PoolOptions) {
     this.tape = tape;
@@ -40,18 +46,12 @@ export class SessionPool implements AsyncDisposable {
   /**
    * A session that stands at `instant`; the caller owns it.
    *
-   * @param onWay given each session before it runs: a cancelled call leaves the caller with what it came to
    * @throws `cancelled`; `diverged`, `qemu-failed` when no session gets there
    */
-  async at(
-    instant: Instant,
-    signal: AbortSignal | undefined,
-    prepare: (session: CountedSession) => Promise<void> = async () => {},
-  ): Promise<CountedSession> {
+  async at(instant: Instant, signal?: AbortSignal): Promise<CountedSession> {
     for (let attempt = 1; ; attempt++) {
       const session = await this.nearest(instant, signal, attempt > 1);
       try {
-        await prepare(session);
         await withPatience(session, instant, (limit) => session.runTo(instant, limit), signal);
         return session;
       } catch (error) {
@@ -72,18 +72,45 @@ export class SessionPool implements AsyncDisposable {
     while (this.parked.length > (this.options.parked ?? 2)) await this.parked.shift()![Symbol.asyncDispose]();
   }
 
-  /** Has `count` sessions ready at the checkpoint before `at`, for steps back. Does not wait for them. */
+  /**
+   * Makes ready for steps back from `at`, beside whatever else goes on: a checkpoint shortly before it, and `count`
+   * sessions that stand there.
+   */
   expect(at: Icount, count: number): void {
-    void this.options.checkpoints().then((all) => {
-      const from = lastBefore(all, at);
-      if (!from || this.stopping.signal.aborted) return;
-      for (const spare of this.spares.filter((one) => one.from.icount !== from.icount)) this.drop(spare);
-      while (this.spares.length < count) this.spares.push(this.startSpare(from));
-    }, ignore);
+    this.approaching ??= this.approach(at, count).then(
+      () => {
+        this.approaching = undefined;
+      },
+      () => {
+        this.approaching = undefined; // steps back are slower then
+      },
+    );
+  }
+
+  private async approach(at: Icount, count: number): Promise<void> {
+    let from = lastBefore(await this.options.checkpoints(), at);
+    if (at - (from?.icount ?? 0n) > near.most && (await this.leaveCheckpoint(at - near.left, from))) {
+      from = lastBefore(await this.options.checkpoints(), at);
+    }
+    if (!from || this.stopping.signal.aborted) return;
+    for (const spare of this.spares.filter((one) => one.from.icount !== from.icount)) this.drop(spare);
+    while (this.spares.length < count) this.spares.push(this.startSpare(from));
+  }
+
+  /** False when there is nowhere to leave it. */
+  private async leaveCheckpoint(at: bigint, from: CountedCheckpoint | undefined): Promise<boolean> {
+    const { cache } = this.options;
+    if (cache === undefined) return false;
+    const { signal } = this.stopping;
+    await using session = await this.start(from, signal, cache);
+    await session.runTo({ icount: icount(at) }, signal);
+    await session.checkpoint();
+    return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.stopping.abort();
+    await this.approaching;
     const spares = this.spares.splice(0).map(({ session }) => session.then(dispose, ignore));
     await Promise.all([...this.parked.splice(0).map(dispose), ...spares]);
   }
@@ -122,7 +149,11 @@ export class SessionPool implements AsyncDisposable {
     return best;
   }
 
-  private start(from: CountedCheckpoint | undefined, signal?: AbortSignal): Promise<CountedSession> {
+  private start(
+    from: CountedCheckpoint | undefined,
+    signal?: AbortSignal,
+    checkpointsTo?: string,
+  ): Promise<CountedSession> {
     const { plugin, qemu, debug, onProgress } = this.options;
     return CountedSession.start(
       this.tape,
@@ -130,7 +161,8 @@ export class SessionPool implements AsyncDisposable {
         plugin,
         ...(qemu && { qemu }),
         ...(debug && { debug }),
-        ...(onProgress && { onProgress }),
+        ...(onProgress && checkpointsTo === undefined && { onProgress }),
+        ...(checkpointsTo !== undefined && { checkpointsTo }),
         ...(from && { from }),
       },
       signal,

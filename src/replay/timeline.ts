@@ -145,7 +145,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       this.session = await this.pool.at(instant, signal);
     } catch (error) {
       // Whatever has become of the way there, it stands where it stood.
-      this.session = await this.pool.at(instantOf(left.position), undefined);
+      this.session = await this.pool.at(instantOf(left.position));
       throw error;
     }
   }
@@ -169,7 +169,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       } catch (error) {
         if (attempt === 3 || !isVmtapeError(error)) throw error;
         await this.session[Symbol.asyncDispose]();
-        this.session = await this.pool.at(from, undefined);
+        this.session = await this.pool.at(from);
       }
     }
   }
@@ -239,7 +239,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       if (this.session.alive || !isVmtapeError(error)) throw error;
       const here = instantOf(this.position);
       await this.session[Symbol.asyncDispose]();
-      this.session = await this.pool.at(here, undefined);
+      this.session = await this.pool.at(here);
       return ask(this.session);
     }
   }
