@@ -148,6 +148,11 @@ static void on_early_block(unsigned vcpu UNUSED, void *udata)
 }
 
 #include "window.h"
+#include "agent.h"
+#include "machine-state.h"
+#include "hits.h"
+#include "probes.h"
+#include "probe-commands.h"
 
 /* ---- Translation ---------------------------------------------------------------------------------------------- */
 
@@ -162,6 +167,11 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
     }
     if (unlikely(!run.ip_word))
         find_ip_word();
+    translated_since_flush = true;
+    if (unlikely(probes.instrumented.any))
+        probe_block(tb);
+    if (!following)
+        return;
     memset(block, 0, sizeof *block);
     block->count = qemu_plugin_tb_n_insns(tb);
     if (block->count == 0 || block->count > MOST_INSNS)
@@ -241,6 +251,7 @@ static void on_flush(plugin_id id UNUSED)
     forget_successors();
     memset(blocks, 0, sizeof blocks);
     drop(&block_arena);
+    note_flush();
 }
 
 #include "chunk-encoder.h"
@@ -259,6 +270,8 @@ static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
         end_logging(END_RUN, at.icount);
         wait_for_encoder();
     }
+    if (hits.fd >= 0)
+        flush_hits();
     tell_visits("start", &window.start, &window.start_visits);
     tell_visits("end", &window.end, &window.end_visits);
     tell("{\"event\":\"exit\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 ",\"unexplained\":%" PRIu64 "}", at.icount,
@@ -290,8 +303,9 @@ static void run_thread(void *(*body)(void *))
 }
 
 /*
- * Options: data=FD, a stream socket or pipe for chunks; control=FD, a stream socket for commands; brctr=N, the
- * records before the instant where the run begins; summary=on, to print counts at the end.
+ * Options: data=FD, a stream socket or pipe for chunks; control=FD, a stream socket for commands; probes=FD, one for
+ * hits; follow=off, not to follow branches; brctr=N, the records before the instant where the run begins; summary=on,
+ * to print counts at the end.
  */
 EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int argc, char **argv)
 {
@@ -305,6 +319,10 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int
                 data_fd = number, known = true;
             else if (!strncmp(argv[i], "control=", 8) && is_number && is_open(number))
                 control_fd = number, known = true;
+            else if (!strncmp(argv[i], "probes=", 7) && is_number && is_open(number))
+                hits.fd = number, known = true;
+            else if (!strcmp(argv[i], "follow=on") || !strcmp(argv[i], "follow=off"))
+                following = value[1] == 'n', known = true;
             else if (!strncmp(argv[i], "brctr=", 6) && is_number)
                 run.brctr = number, known = true;
             else if (!strcmp(argv[i], "summary=on") || !strcmp(argv[i], "summary=off"))
@@ -339,6 +357,16 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int
 #endif
     if (data_fd >= 0)
         run_thread(encode);
+    if (hits.fd >= 0) {
+        missing = find_more_symbols();
+        if (missing) {
+            fprintf(stderr, "vmtape plugin: this QEMU does not export %s\n", missing);
+            return -1;
+        }
+        hits.open = must_have(malloc(HITS_BUFFER));
+        hits.other = must_have(malloc(HITS_BUFFER));
+        run_thread(send_hits);
+    }
     if (control_fd >= 0)
         run_thread(control);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);

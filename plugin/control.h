@@ -20,6 +20,8 @@ static uint64_t stopped_pc(void)
 /* Completes the step in progress: the machine is stopped, so the next instruction is known. */
 static struct position settle(void)
 {
+    if (!following)
+        return (struct position){ qemu.icount_get_raw(), 0, stopped_pc(), 0 };
     struct explanation how;
     uint64_t pc = stopped_pc();
     uint64_t executed = run.executed, brctr = run.brctr, repeats = 0;
@@ -125,6 +127,8 @@ static void open_window(const char *start, const char *end, const char *selectio
     struct point from, to;
     if (data_fd < 0)
         return refuse("no data descriptor was given");
+    if (!following)
+        return refuse("branches are not followed");
     if (window.state != CLOSED)
         return refuse("a window is open already");
     if (strcmp(selection, "all") && strcmp(selection, "user") && strcmp(selection, "kernel"))
@@ -192,9 +196,9 @@ static void want_marks(uint64_t every)
 
 static void command(char *line)
 {
-    char *rest, *words[5] = { 0 };
+    char *rest, *words[10] = { 0 };
     int count = 0;
-    for (char *word = strtok_r(line, " ", &rest); word && count < 5; word = strtok_r(NULL, " ", &rest))
+    for (char *word = strtok_r(line, " ", &rest); word && count < 10; word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
     if (count == 1 && !strcmp(words[0], "progress")) {
         tell_position("progress", (struct position){ run.executed, run.brctr, 0, 0 });
@@ -221,13 +225,13 @@ static void command(char *line)
             end_logging(END_SWITCHED_OFF, now.icount);
         arm();
         tell_position("close", now);
-    } else
+    } else if (!probe_command(words, count))
         refuse("no such command");
 }
 
 static void *control(void *unused UNUSED)
 {
-    char line[512];
+    static char line[1 << 18];
     size_t length = 0;
     for (;;) {
         struct pollfd asked = { .fd = control_fd, .events = POLLIN };

@@ -362,6 +362,19 @@ static void count_as_qemu_does(const struct block *block, uint32_t began, const 
 
 static const struct block *entered; /* the handler's block; NULL when the machine is stopped */
 
+static bool frames_watched; /* a memory probe wants to be told of what deliveries push */
+static void meet_frame(uint64_t linear, uint32_t size, uint64_t from);
+
+/* The processor has pushed a frame, which no callback shows. (A change of privilege pushes two words more outside long mode.) */
+static void tell_frame(uint64_t sp, bool error_code, bool wide, uint64_t from)
+{
+    if (idt.mode == LONG)
+        meet_frame(sp, (5 + error_code) * 8, from);
+    else
+        meet_frame((uint32_t)(machine.ss_base + (machine.ss_flags & 0x400000 ? sp : sp & 0xffff)),
+                   (3 + error_code) * (wide ? 4 : 2), from);
+}
+
 /*
  * Explains how the handler at `pc`, with the stack at `sp`, came to run after the block. Deliveries can follow
  * on one another without an instruction between; then the older frame explains the younger.
@@ -379,6 +392,8 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (!error_code && trap && *finished && same_address(block->next, frame.pc)) {
             run.executed += block->count;
             record(edge_between(block->last, pc, block->kind));
+            if (unlikely(frames_watched))
+                tell_frame(sp, error_code, idt.wide[vector], block->last);
             return true;
         }
         bool exception = is_exception(vector, error_code, block, frame.pc);
@@ -386,6 +401,8 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (depth < 4 && is_handler(frame.pc) && instruction_at(block, frame.pc) < 0 &&
             !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
             record_delivery(frame.pc, pc, kind);
+            if (unlikely(frames_watched))
+                tell_frame(sp, error_code, idt.wide[vector], frame.pc);
             return true;
         }
         struct explanation how = explain(block, frame.pc, exception ? FAULTED : INTERRUPTED);
@@ -397,6 +414,8 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         }
         step_to(block, frame.pc, how);
         record_delivery(frame.pc, pc, kind);
+        if (unlikely(frames_watched))
+            tell_frame(sp, error_code, idt.wide[vector], frame.pc);
         return true;
     }
     return false;

@@ -19,7 +19,8 @@ struct plugin_info {
     struct { int smp_vcpus, max_vcpus; } system;
 };
 typedef void (*udata_callback)(unsigned vcpu, void *udata);
-enum { CB_NO_REGS = 0, OP_ADD_U64 = 0, MEM_READ = 1 };
+enum { CB_NO_REGS = 0, CB_READ_REGISTERS = 1, OP_ADD_U64 = 0, MEM_READ = 1, MEM_WRITE = 2 };
+struct qemu_plugin_hwaddr;
 
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, udata_callback, int flags, void *udata);
@@ -34,12 +35,17 @@ uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
+unsigned qemu_plugin_mem_size_shift(uint32_t info);
+bool qemu_plugin_mem_is_store(uint32_t info);
 #if QEMU_PLUGIN_API == 1
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
 void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, int op, void *at, uint64_t value);
 #else
 struct plugin_u64 { void *scoreboard; size_t offset; };
 size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *, void *to, size_t size);
+struct qemu_plugin_hwaddr *qemu_plugin_get_hwaddr(uint32_t info, uint64_t linear);
+bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *);
+uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *);
 void *qemu_plugin_scoreboard_new(size_t element_size);
 void *qemu_plugin_scoreboard_find(void *scoreboard, unsigned vcpu);
 void qemu_plugin_register_vcpu_init_cb(plugin_id, void (*)(plugin_id, unsigned vcpu));

@@ -121,6 +121,7 @@ export class PluginChannel {
   private readonly reached = new Map<"start" | "end", PluginPosition>();
   private readonly visited = new Map<string, PluginVisits>();
   private readonly onReached = new Set<(which: "start" | "end", at: PluginPosition) => void>();
+  private onMark: ((at: PluginCounts) => void) | undefined;
   private lost: VmtapeError | undefined;
   private markClosed: () => void = () => {};
   /** Resolves when QEMU has closed its end: all events have come. */
@@ -171,6 +172,17 @@ export class PluginChannel {
   /** Where the window's start or end was reached, once it was. */
   reachedAt(which: "start" | "end"): PluginPosition | undefined {
     return this.reached.get(which);
+  }
+
+  /**
+   * Tells the counts at an instant about every so many instructions while the machine runs, from now on: at no cost,
+   * so not at certain instants, but as soon as the plugin has a moment.
+   *
+   * @param listener called with the counts before any delivery at the icount; they rise
+   */
+  async marks(every: bigint, listener: (at: PluginCounts) => void): Promise<void> {
+    this.onMark = listener;
+    await this.ask(`marks ${every}`);
   }
 
   /** Calls `listener` when the window's start or end is reached, until the returned function is called. */
@@ -257,6 +269,7 @@ export class PluginChannel {
         after: after && readCounts(after),
       });
     }
+    if (message.event === "mark") this.onMark?.(readCounts(message));
     if (message.event !== "start" && message.event !== "end") return;
     const at = readPosition(message);
     this.reached.set(message.event, at);

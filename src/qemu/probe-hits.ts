@@ -1,0 +1,254 @@
+import type { Socket } from "node:net";
+import { VmtapeError } from "../base/errors.js";
+import {
+  type Brctr,
+  brctr,
+  type GuestAddress,
+  guestAddress,
+  type Icount,
+  icount,
+  type PhysicalAddress,
+  physicalAddress,
+} from "../base/units.js";
+
+/** The access that met a watchpoint. */
+export interface HitAccess {
+  /** Of all that was accessed; only a part of it may be watched. */
+  readonly address: GuestAddress;
+  /** Where `address` was mapped; undefined where the plugin could not know. */
+  readonly physical: PhysicalAddress | undefined;
+  /** Bytes. */
+  readonly length: number;
+  readonly write: boolean;
+  /** The processor wrote it: the frame of an interrupt or exception. `pc` is the address that would have been next. */
+  readonly delivery: boolean;
+}
+
+/** A piece of what was asked to be collected. */
+export interface HitPiece {
+  /** Borrowed from the batch. */
+  readonly bytes: Uint8Array;
+  /** `cut`: there is more than was asked for at most. `unreadable`: not mapped, or no memory. */
+  readonly state: "unreadable" | "whole" | "cut";
+}
+
+/** A probe was met, and its condition held. */
+export interface ProbeHit {
+  readonly id: number;
+  /** The instant before the instruction executes; with {@link HitAccess.delivery}, the delivery's. */
+  readonly icount: Icount;
+  /** Branches before it; undefined when they are not followed. */
+  readonly brctr: Brctr | undefined;
+  /** Linear address of the instruction. */
+  readonly pc: GuestAddress;
+  /** How often this probe's place was met in this run, this time included, whether the condition held or not. */
+  readonly number: bigint;
+  /** The condition could not be evaluated, which counts as true. */
+  readonly failed: boolean;
+  /** The machine stops here by itself, before the instruction (`stop`). */
+  readonly stops: boolean;
+  readonly access: HitAccess | undefined;
+}
+
+/** plugin/hits.h has the same table. All little-endian; collected pieces follow the header. */
+const layout = {
+  size: 0,
+  id: 4,
+  icount: 8,
+  brctr: 16,
+  pc: 24,
+  number: 32,
+  flags: 40,
+  length: 44,
+  address: 48,
+  physical: 56,
+  headerBytes: 64,
+  piece: { size: 0, state: 4, headerBytes: 8 },
+  flag: { write: 1, failed: 2, access: 4, physical: 8, delivery: 16, stops: 32 },
+  noBrctr: 0xffff_ffff_ffff_ffffn,
+  longest: 1 << 19,
+} as const;
+const states = ["unreadable", "whole", "cut"] as const;
+
+/**
+ * Hits in the order they were met. Columns are read one by one out of the bytes that came: what is not asked for costs
+ * nothing. A batch may be kept; it owns its bytes.
+ */
+export class HitBatch {
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly offsets: Uint32Array;
+  readonly length: number;
+
+  /** @param offsets where each of `length` whole records begins in `bytes` */
+  constructor(bytes: Uint8Array, offsets: Uint32Array, length: number) {
+    this.bytes = bytes;
+    this.offsets = offsets;
+    this.length = length;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get byteLength(): number {
+    return this.bytes.length;
+  }
+
+  id(i: number): number {
+    return this.view.getUint32(this.offsets[i]! + layout.id, true);
+  }
+
+  icount(i: number): Icount {
+    return icount(this.view.getBigUint64(this.offsets[i]! + layout.icount, true));
+  }
+
+  pc(i: number): GuestAddress {
+    return guestAddress(this.view.getBigUint64(this.offsets[i]! + layout.pc, true));
+  }
+
+  /** Everything of hit `i` but what was collected. */
+  hit(i: number): ProbeHit {
+    const { view } = this;
+    const at = this.offsets[i]!;
+    const flags = view.getUint32(at + layout.flags, true);
+    const branches = view.getBigUint64(at + layout.brctr, true);
+    return {
+      id: this.id(i),
+      icount: this.icount(i),
+      brctr: branches === layout.noBrctr ? undefined : brctr(branches),
+      pc: this.pc(i),
+      number: view.getBigUint64(at + layout.number, true),
+      failed: (flags & layout.flag.failed) !== 0,
+      stops: (flags & layout.flag.stops) !== 0,
+      access: (flags & layout.flag.access) === 0 ? undefined : this.access(at, flags),
+    };
+  }
+
+  /** What was collected at hit `i`, in the order it was asked for. */
+  pieces(i: number): HitPiece[] {
+    const { view, bytes } = this;
+    const start = this.offsets[i]!;
+    const end = start + view.getUint32(start + layout.size, true);
+    const pieces: HitPiece[] = [];
+    for (let at = start + layout.headerBytes; at < end; ) {
+      const size = view.getUint32(at + layout.piece.size, true);
+      const state = states[view.getUint32(at + layout.piece.state, true)] ?? "unreadable";
+      at += layout.piece.headerBytes;
+      if (size > end - at) throw brokenStream();
+      pieces.push({ bytes: bytes.subarray(at, at + size), state });
+      at += (size + 7) & ~7;
+    }
+    return pieces;
+  }
+
+  *[Symbol.iterator](): Generator<ProbeHit> {
+    for (let i = 0; i < this.length; i++) yield this.hit(i);
+  }
+
+  private access(at: number, flags: number): HitAccess {
+    const { view } = this;
+    const mapped = (flags & layout.flag.physical) !== 0;
+    return {
+      address: guestAddress(view.getBigUint64(at + layout.address, true)),
+      physical: mapped ? physicalAddress(view.getBigUint64(at + layout.physical, true)) : undefined,
+      length: view.getUint32(at + layout.length, true),
+      write: (flags & layout.flag.write) !== 0,
+      delivery: (flags & layout.flag.delivery) !== 0,
+    };
+  }
+}
+
+/** So many bytes of hits wait for a reader before QEMU has to. */
+const mostWaiting = 8 << 20;
+
+/** The plugin's stream of hits, cut into batches of whole records as they come. */
+export class HitStream {
+  private readonly socket: Socket;
+  private readonly batches: HitBatch[] = [];
+  private rest: Buffer = Buffer.alloc(0);
+  private received = 0;
+  private taken = 0;
+  private wanted = 0;
+  private ended = false;
+  private failure: unknown;
+  private wake: (() => void) | undefined;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("data", (bytes: Buffer) => this.receive(bytes));
+    for (const event of ["end", "close", "error"]) socket.on(event, () => this.end());
+  }
+
+  /** The next batch, of at least one hit; undefined when the stream has ended. One call at a time. */
+  async next(): Promise<HitBatch | undefined> {
+    while (this.batches.length === 0) {
+      if (this.failure) throw this.failure;
+      if (this.ended) return undefined;
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+    const batch = this.batches.shift()!;
+    this.taken += batch.byteLength;
+    this.hold();
+    return batch;
+  }
+
+  /** Lets everything in, however much, until {@link allUpTo} says how much it is. */
+  expectAll(): void {
+    this.wanted = Number.POSITIVE_INFINITY;
+    this.hold();
+  }
+
+  /** The batches up to byte `total` of the stream that `next` has not given yet. */
+  async allUpTo(total: number): Promise<HitBatch[]> {
+    this.wanted = total;
+    const batches: HitBatch[] = [];
+    while (this.taken < total) {
+      const batch = await this.next();
+      if (!batch) break;
+      batches.push(batch);
+    }
+    return batches;
+  }
+
+  /** Holds QEMU up while too much waits. */
+  private hold(): void {
+    const full = this.received - this.taken > mostWaiting && this.received >= this.wanted;
+    if (full !== this.socket.isPaused()) this.socket[full ? "pause" : "resume"]();
+  }
+
+  private receive(bytes: Buffer): void {
+    try {
+      const batch = this.cut(this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes]));
+      if (batch.length > 0) this.batches.push(batch);
+    } catch (error) {
+      this.failure = error;
+    }
+    this.hold();
+    this.wake?.();
+  }
+
+  private end(): void {
+    this.ended = true;
+    this.wake?.();
+  }
+
+  private cut(bytes: Buffer): HitBatch {
+    const offsets = new Uint32Array(Math.floor(bytes.length / layout.headerBytes));
+    let at = 0;
+    let length = 0;
+    while (bytes.length - at >= layout.headerBytes) {
+      const size = bytes.readUInt32LE(at + layout.size);
+      if (size < layout.headerBytes || size > layout.longest || size % 8 !== 0) throw brokenStream();
+      if (size > bytes.length - at) break;
+      offsets[length++] = at;
+      at += size;
+    }
+    this.rest = bytes.subarray(at);
+    this.received += at;
+    return new HitBatch(bytes.subarray(0, at), offsets, length);
+  }
+}
+
+function brokenStream(): VmtapeError {
+  return new VmtapeError("protocol-error", "the branch plugin sent something that is no probe hit");
+}
