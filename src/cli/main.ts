@@ -5,12 +5,17 @@ import { branchesCommand } from "./branches.js";
 import { consoleCommand } from "./console.js";
 import { demoCommand } from "./demo.js";
 import { destroyCommand } from "./destroy.js";
+import { dmesgCommand } from "./dmesg.js";
 import { doctorCommand } from "./doctor.js";
+import { filesCommand } from "./files.js";
 import { guestCommand } from "./guest.js";
 import { indexCommand } from "./index-tape.js";
 import { infoCommand } from "./info.js";
 import { listCommand } from "./list.js";
 import { logCommand } from "./log.js";
+import { mapsCommand } from "./maps.js";
+import { modulesCommand } from "./modules.js";
+import { psCommand } from "./ps.js";
 import { recordCommand } from "./record.js";
 import { repairCommand } from "./repair.js";
 import { replayCommand } from "./replay.js";
@@ -52,6 +57,11 @@ for (const command of [
   indexCommand(),
   traceCommand(),
   branchesCommand(),
+  psCommand(),
+  mapsCommand(),
+  filesCommand(),
+  modulesCommand(),
+  dmesgCommand(),
 ]) {
   program.addCommand(command);
 }

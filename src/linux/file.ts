@@ -16,15 +16,15 @@ export interface GuestFile {
 
 /** Bits of an inode's mode. Source: include/uapi/linux/stat.h. */
 const modeMask = 0o170000;
-const kinds: Readonly<Record<number, GuestFile["kind"]>> = {
-  16807: "file",
-  9604: "directory",
-  21609: "link",
-  4802: "character",
-  14406: "block",
-  2401: "pipe",
-  26411: "socket",
-};
+const kinds: ReadonlyMap<number, GuestFile["kind"]> = new Map([
+  [0o100000, "file"],
+  [0o040000, "directory"],
+  [0o120000, "link"],
+  [0o020000, "character"],
+  [0o060000, "block"],
+  [0o010000, "pipe"],
+  [0o140000, "socket"],
+]);
 /** A device number inside the kernel: 12 bits major, 20 bits minor. Source: include/linux/kdev_t.h. */
 const minorBits = 20;
 /** `FMODE_BACKING`: a file under an overlay, which knows the user's path. Source: include/linux/fs.h, from 6.5 on. */
@@ -48,7 +48,7 @@ export async function readFileAt(
     path: await paths.text(shown ?? own, root),
     device,
     inode: number,
-    kind: kinds[mode & modeMask] ?? "other",
+    kind: kinds.get(mode & modeMask) ?? "other",
     position: BigInt.asIntN(64, view.word("f_pos")),
     flags: view.number("f_flags"),
   };

@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import { readModules } from "../symbols/modules.js";
 import { listNodes } from "./kernel-list.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import type { StructView } from "./struct-view.js";
@@ -11,15 +12,23 @@ export interface ModuleFacts {
   /** Bytes of all its parts. */
   readonly size: number;
   readonly state: (typeof states)[number];
-  /** How many hold it; modules that use it are among them. */
-  readonly references: number;
-  readonly usedBy: readonly string[];
+  /** How many hold it; modules that use it are among them. Undefined without BTF. */
+  readonly references: number | undefined;
+  /** Undefined without BTF. */
+  readonly usedBy: readonly string[] | undefined;
   /** Its parts, ascending. */
   readonly regions: readonly { readonly start: bigint; readonly end: bigint }[];
 }
 
 /** `enum module_state`, in /proc/modules's words for all but the last. */
 const states = ["Live", "Loading", "Unloading", "Unformed"] as const;
+/** As `readModules` calls them. */
+const statesWithoutTypes = {
+  live: "Live",
+  coming: "Loading",
+  going: "Unloading",
+  unformed: "Unformed",
+} as const;
 /** `MODULE_REF_BASE`: what a module holds of itself. */
 const ownReference = 1;
 const mostModules = 4096;
@@ -27,9 +36,12 @@ const mostModules = 4096;
 /**
  * The modules loaded at an instant, newest first as the kernel lists them.
  *
- * @throws VmtapeError `not-found` without BTF or without CONFIG_MODULES, `bad-memory`, `not-mapped`
+ * Without BTF there is no more than their names, places and states.
+ *
+ * @throws VmtapeError `not-found` without CONFIG_MODULES, `bad-memory`, `not-mapped`
  */
 export async function readLoadedModules(guest: LinuxGuest): Promise<ModuleFacts[]> {
+  if (!guest.kernel.types) return modulesWithoutTypes(guest);
   const head = guest.address("modules");
   const type = guest.types.struct("module");
   const list = BigInt(type.member("list").byteOffset);
@@ -40,6 +52,26 @@ export async function readLoadedModules(guest: LinuxGuest): Promise<ModuleFacts[
   return modules;
 }
 
+async function modulesWithoutTypes(guest: LinuxGuest): Promise<ModuleFacts[]> {
+  const { table } = guest.kernel.symbols;
+  const modules = await readModules(guest.memory, { table, slide: guest.place.slide });
+  if (!modules)
+    throw new VmtapeError("not-found", "the kernel's list of modules cannot be found without BTF");
+  return modules.map(({ name, state, regions }) => ({
+    name,
+    address: regions[0]?.start ?? 0n,
+    size: sizeOf(regions),
+    state: statesWithoutTypes[state],
+    references: undefined,
+    usedBy: undefined,
+    regions,
+  }));
+}
+
+function sizeOf(regions: ModuleFacts["regions"]): number {
+  return regions.reduce((sum, { start, end }) => sum + Number(end - start), 0);
+}
+
 async function readModule(guest: LinuxGuest, address: bigint): Promise<ModuleFacts> {
   const view = await guest.read("module", address, ["name", "state", "refcnt.counter"]);
   const number = view.number("state");
@@ -47,7 +79,7 @@ async function readModule(guest: LinuxGuest, address: bigint): Promise<ModuleFac
   return {
     name: view.text("name"),
     address: regions[0]?.start ?? 0n,
-    size: regions.reduce((sum, { start, end }) => sum + Number(end - start), 0),
+    size: sizeOf(regions),
     state: states[number] ?? "Unformed",
     references: view.number("refcnt.counter") - ownReference,
     usedBy: await usersOf(guest, address),
@@ -102,6 +134,6 @@ async function usersOf(guest: LinuxGuest, address: bigint): Promise<string[]> {
 
 /** A line of /proc/modules, without its letters of taint. */
 export function formatModule({ name, address, size, state, references, usedBy }: ModuleFacts): string {
-  const users = usedBy.length === 0 ? "-" : usedBy.map((user) => `${user},`).join("");
-  return `${name} ${size} ${references} ${users} ${state} 0x${address.toString(16).padStart(16, "0")}`;
+  const users = usedBy && usedBy.length > 0 ? usedBy.map((user) => `${user},`).join("") : "-";
+  return `${name} ${size} ${references ?? "-"} ${users} ${state} 0x${address.toString(16).padStart(16, "0")}`;
 }

@@ -15,7 +15,7 @@ const kindShift = 3n;
 const kindMask = 0xfn;
 /** Slots of kinds 1 (leaf) and 2 lie in `mr64`; those of kind 3, which also has gaps, in `ma64`. Kind 0 has no pivots. */
 const kinds = { dense: 0, leaf: 1, range: 2, gaps: 3 } as const;
-/** An entry whose lowest bits are 10 is a node (above 4096), or a mark of the tree's own. */
+/** A root or an entry of a leaf whose lowest bits are 10 is a node (a root above 4096), or a mark of the tree's own. */
 const internalBits = 3n;
 const internal = 2n;
 const smallestNode = 4096n;
@@ -71,7 +71,7 @@ export async function* mapleEntries(
       if (end < start || end > last) throw broken(encoded, "its indexes do not ascend");
       const slot = slots[i]!;
       if (kind !== kinds.leaf) {
-        if (isNode(slot)) yield* walk(slot, start, end, depth + 1);
+        if (slot !== 0n) yield* walk(slot, start, end, depth + 1);
       } else if (slot !== 0n && !isInternal(slot)) {
         yield { first: start, last: end, entry: slot };
       }
@@ -83,7 +83,7 @@ export async function* mapleEntries(
 
 function words(node: StructView, path: string): BigUint64Array {
   const bytes = node.bytesOf(path);
-  return new BigUint64Array(bytes.slice().buffer);
+  return new BigUint64Array(Uint8Array.from(bytes).buffer);
 }
 
 function isInternal(entry: bigint): boolean {

@@ -55,5 +55,5 @@ async function bytesAt(guest: LinuxGuest, address: bigint, length: number): Prom
 }
 
 function words(bytes: Uint8Array): BigUint64Array {
-  return new BigUint64Array(bytes.slice().buffer);
+  return new BigUint64Array(Uint8Array.from(bytes).buffer);
 }

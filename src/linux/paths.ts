@@ -98,7 +98,7 @@ export class PathReader {
     if (namer === 0n) return undefined;
     const { root } = await this.mount(path.mount);
     if (entry.parent === path.entry && path.entry === root) return undefined;
-    return this.namers.get(namer)?.(this.guest, path.entry, entry);
+    return this.namers.get(namer)?.(this.guest, entry);
   }
 
   private async entry(address: bigint): Promise<Entry> {
@@ -148,20 +148,21 @@ async function readMount(guest: LinuxGuest, address: bigint): Promise<Mount> {
 }
 
 /** How a file system without names calls a file. */
-type Namer = (guest: LinuxGuest, address: bigint, entry: Entry) => Promise<string>;
+type Namer = (guest: LinuxGuest, entry: Entry) => Promise<string>;
 
 async function inodeNumber(guest: LinuxGuest, inode: bigint): Promise<bigint> {
   return inode === 0n ? 0n : (await guest.read("inode", inode, ["i_ino"])).word("i_ino");
 }
 
 const namersBySymbol: Readonly<Record<string, Namer>> = {
-  pipefs_dname: async (guest, _, { inode }) => `pipe:[${await inodeNumber(guest, inode)}]`,
-  sockfs_dname: async (guest, _, { inode }) => `socket:[${await inodeNumber(guest, inode)}]`,
-  anon_inodefs_dname: async (_guest, _address, { name }) => `anon_inode:${name}`,
-  simple_dname: async (_guest, _address, { name }) => `/${name} (deleted)`,
-  dmabuffs_dname: async (_guest, _address, { name }) => `/${name}:`,
-  ns_dname: async (guest, address, { inode }) => {
-    const operations = (await guest.read("dentry", address, ["d_fsdata"])).word("d_fsdata");
+  pipefs_dname: async (guest, { inode }) => `pipe:[${await inodeNumber(guest, inode)}]`,
+  sockfs_dname: async (guest, { inode }) => `socket:[${await inodeNumber(guest, inode)}]`,
+  anon_inodefs_dname: async (_, { name }) => `anon_inode:${name}`,
+  simple_dname: async (_, { name }) => `/${name} (deleted)`,
+  dmabuffs_dname: async (_, { name }) => `/${name}:`,
+  ns_dname: async (guest, { inode }) => {
+    const space = (await guest.read("inode", inode, ["i_private"])).word("i_private");
+    const operations = (await guest.read("ns_common", space, ["ops"])).word("ops");
     const name = (await guest.read("proc_ns_operations", operations, ["name"])).word("name");
     return `${await guest.text(name, 64)}:[${await inodeNumber(guest, inode)}]`;
   },

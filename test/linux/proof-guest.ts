@@ -31,7 +31,7 @@ section() { echo; echo "@@ $*"; }
 section stat; cat /proc/[0-9]*/stat
 section ids; grep -h -E '^(Pid|Uid|Gid):' /proc/[0-9]*/status
 for pid in $(ls /proc | grep '^[0-9]*$' | sort -n); do
-  [ -s /proc/$pid/maps ] || continue
+  readlink /proc/$pid/exe > /dev/null || continue
   section maps $pid; cat /proc/$pid/maps
   section cmdline $pid; tr '\\0' '|' < /proc/$pid/cmdline
   section fd $pid; ls -l /proc/$pid/fd

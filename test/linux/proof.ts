@@ -17,6 +17,9 @@ export interface Verdict {
   readonly differences: readonly string[];
 }
 
+/** The guest starts more than these that it tells of. */
+const leastProcesses = 8;
+
 /** The account of a tape of the proof guest, and the instant at which it holds. */
 export async function accountOf(tape: Tape) {
   const console = await readFile(tape.layout.console);
@@ -36,6 +39,9 @@ export async function compareWithAccount(guest: LinuxGuest, account: GuestAccoun
   const byPid = new Map(tasks.map((task) => [task.pid, task]));
   compareStats(account, byPid, same);
   compareIds(account, byPid, same);
+  const sections = [...account.keys()].filter((title) => title.startsWith("maps "));
+  if (sections.length < leastProcesses)
+    differences.push(`the guest told of ${sections.length} processes only`);
   for (const [title, theirs] of account) {
     const [what, pid] = title.split(" ");
     const task = byPid.get(Number(pid));

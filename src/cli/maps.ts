@@ -1,0 +1,43 @@
+import type { Command } from "commander";
+import type { Mapping } from "../linux/mappings.js";
+import { atGuest, pid, type ViewFlags, viewCommand } from "./guest-view.js";
+import { note, printable, say, toJson } from "./output.js";
+import { action } from "./run.js";
+
+export function mapsCommand(): Command {
+  return viewCommand("maps", "list the mappings of one of the guest's processes, as /proc/PID/maps")
+    .argument("<pid>", "the process", pid)
+    .action(
+      action(async (context, name: string, process: number, flags: ViewFlags) => {
+        const [{ taskByPid }, { formatMapping, readMappings }] = await Promise.all([
+          import("../linux/task-list.js"),
+          import("../linux/mappings.js"),
+        ]);
+        const { task, mappings, position } = await atGuest(
+          context,
+          name,
+          flags,
+          async ({ guest, position }) => {
+            const task = await taskByPid(guest, process);
+            return { task, mappings: await readMappings(guest, task), position };
+          },
+        );
+        if (flags.json) {
+          return say(toJson({ position, pid: process, name: task.name, mappings: mappings.map(toFacts) }));
+        }
+        for (const mapping of mappings) say(printable(formatMapping(mapping)));
+        if (mappings.length === 0) note(`${task.name} has no user space`);
+      }),
+    );
+}
+
+function toFacts({ start, end, permissions, fileOffset, file, name }: Mapping) {
+  return {
+    start: `0x${start.toString(16)}`,
+    end: `0x${end.toString(16)}`,
+    permissions,
+    offset: fileOffset,
+    name: name ?? null,
+    ...(file && { file: file.path, device: file.device, inode: file.inode }),
+  };
+}
