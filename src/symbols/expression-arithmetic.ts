@@ -60,7 +60,7 @@ function typeOf({ size, signed }: Rank): Type {
 }
 
 /** The type in which two operands meet. */
-function common(left: Type, right: Type): Type {
+export function commonType(left: Type, right: Type): Type {
   const a = promoted(left);
   const b = promoted(right);
   if (a.size === b.size) return typeOf({ size: a.size, signed: a.signed && b.signed });
@@ -93,7 +93,7 @@ export function binaryNumber(
 ): NumberValue | string {
   if (left.float !== undefined || right.float !== undefined) return binaryFloat(operator, left, right);
   const isShift = operator === "<<" || operator === ">>";
-  const type = isShift ? promotedType(left.type) : common(left.type, right.type);
+  const type = isShift ? promotedType(left.type) : commonType(left.type, right.type);
   const a = wrap(type, left.integer);
   if (isShift) {
     // A count beyond the width gives what shifting bit by bit would.
