@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { realpath } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { VmtapeError } from "../base/errors.js";
 import { findProgram, runTool } from "../base/tool.js";
@@ -38,8 +38,12 @@ const patienceMs = 10_000;
 const oldest = [7, 1] as const;
 const newest = [10, 2] as const;
 
+/** What this process found out already, by the file's path and stamps. */
+const inspected = new Map<string, Promise<QemuBuild>>();
+
 /**
- * Looks at one QEMU program. Cost: one start of the program and one read of its file, about 0.1 s.
+ * Looks at one QEMU program. Cost: one start of the program and one read of its file, about 0.1 s; after that
+ * nothing, as long as the file stays as it is.
  *
  * @param program a path, or a name to look up on PATH
  * @throws `missing-tool` when there is none, `wrong-qemu` when it is none or of an unsupported version
@@ -53,6 +57,15 @@ export async function inspectQemu(program: string = qemuProgram): Promise<QemuBu
     });
   }
   const path = await realpath(found);
+  const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+  const key = `${path} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  const known = inspected.get(key) ?? inspectFile(path);
+  inspected.set(key, known);
+  known.catch(() => inspected.delete(key));
+  return known;
+}
+
+async function inspectFile(path: string): Promise<QemuBuild> {
   const [{ fullVersion, sandbox }, sha256] = await Promise.all([askVersion(path), hashFile(path)]);
   const version = fullVersion.split(" ")[0]!;
   if (!isSupported(version)) {

@@ -20,7 +20,7 @@ import {
 /** Of a terabyte of RAM. */
 const longestMap = 32 << 20;
 /** Unit of a file's `blocks`. */
-const sectorBytes = 512;
+export const sectorBytes = 512;
 
 /**
  * The files of a checkpoint, open for reading and known to be whole. They stay as they are, whoever removes or

@@ -22,7 +22,7 @@ import {
   readFacts,
   removeCheckpoint,
 } from "./checkpoint.js";
-import { contentNames, look } from "./checkpoint-files.js";
+import { contentNames, look, sectorBytes } from "./checkpoint-files.js";
 import type { CheckpointSources } from "./session-files.js";
 
 /** The instant of a checkpoint. */
@@ -72,8 +72,10 @@ export class CheckpointDraft implements AsyncDisposable {
   /**
    * Copies the stopped machine's files, in which a snapshot has just been saved. The machine may then go on. Cost:
    * 2 GB/s of what the guest's RAM holds.
+   *
+   * @returns bytes on disk
    */
-  async copy({ ram, state, disks }: CheckpointSources): Promise<void> {
+  async copy({ ram, state, disks }: CheckpointSources): Promise<number> {
     this.names = contentNames(disks.length);
     try {
       for (const name of this.names) this.handles.push(await open(join(this.directory, name), "wx+", 0o600));
@@ -81,6 +83,7 @@ export class CheckpointDraft implements AsyncDisposable {
       this.map = await copySparse(ram, ramCopy);
       await mapCopy.writeFile(this.map);
       for (const [i, source] of [state, ...disks].entries()) await copySparse(source, others[i]!);
+      return await this.bytesOnDisk();
     } catch (error) {
       throw fileError(error, this.directory, "writing");
     }
@@ -95,12 +98,10 @@ export class CheckpointDraft implements AsyncDisposable {
     const target = join(this.home, String(at.icount));
     try {
       const files: Record<string, StoredContent> = {};
-      let stored = 0;
       for (const [i, name] of this.names.entries()) {
         const file = this.handles[i]!;
-        const { size, blocks } = await file.stat();
+        const { size } = await file.stat();
         files[name] = { bytes: size, sha256: await hashSparse(file, i === 0 ? this.map : undefined) };
-        stored += blocks * 512;
       }
       const facts: CheckpointFacts = {
         icount: Number(at.icount),
@@ -109,7 +110,7 @@ export class CheckpointDraft implements AsyncDisposable {
         rep: Number(at.rep ?? 0n),
         build: build.sha256,
         made: Date.now(),
-        stored,
+        stored: await this.bytesOnDisk(),
         files,
         seen: await look(this.names, this.handles),
       };
@@ -121,6 +122,11 @@ export class CheckpointDraft implements AsyncDisposable {
     } catch (error) {
       throw fileError(error, target, "writing");
     }
+  }
+
+  private async bytesOnDisk(): Promise<number> {
+    const stats = await Promise.all(this.handles.map((file) => file.stat()));
+    return stats.reduce((sum, { blocks }) => sum + blocks * sectorBytes, 0);
   }
 
   private async publish(target: string, facts: CheckpointFacts): Promise<Checkpoint> {

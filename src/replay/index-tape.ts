@@ -1,59 +1,203 @@
+import { mkdir, statfs } from "node:fs/promises";
 import type { ProgressSink } from "../base/progress.js";
-import { type Icount, icount } from "../base/units.js";
+import { icount } from "../base/units.js";
+import { chooseQemu } from "../qemu/choose.js";
 import { PluginChannel, pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
 import type { Tape } from "../tape/tape.js";
-import { type CountedCheckpoint, countedCheckpoints } from "./checkpoint.js";
+import { type CountedCheckpoint, isLostCheckpoint } from "./checkpoint.js";
+import { sweepCheckpoints } from "./checkpoint-store.js";
+import { isGone, waitForLock } from "./index-lock.js";
+import { RowKeeper } from "./index-rows.js";
+import { defaultBudget, nextGap, rowDistance } from "./index-spacing.js";
+import { addToTable, indexingLock } from "./index-table-file.js";
+import { keepBudget } from "./index-thinning.js";
+import { QuietInstants } from "./quiet-instants.js";
 import { Session, type SessionOptions } from "./session.js";
+import { TapeIndex } from "./tape-index.js";
 
 export { type CountedCheckpoint, countedCheckpoints } from "./checkpoint.js";
 
 export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
-  /** The tape's cache (`tapeCache`): checkpoints go there. */
+  /** The tape's cache (`tapeCache`): table and checkpoints go there. */
   readonly cache: string;
   /** The built plugin (`buildPlugin`): it counts the branches. */
   readonly plugin: string;
-  /** How many checkpoints to leave, evenly spaced. */
-  readonly checkpoints: number;
+  /** Checkpoints at most. Default: as many as the budget holds, but none that gains nothing. */
+  readonly checkpoints?: number;
+  /** Bytes that the checkpoints may take on disk. Default: {@link defaultBudget}, and half of what is free. */
+  readonly budget?: number;
   readonly onProgress?: ProgressSink;
   readonly signal?: AbortSignal;
 }
 
+/** More checkpoints than anybody needs. */
+const mostCheckpoints = 4096;
+/** Bytes of a first checkpoint, shortly after a machine was started. */
+const firstGuess = 20e6;
+/** A gap so many times too wide is no reason for another checkpoint. */
+const tolerance = 2;
+
 /**
- * Replays a tape once, counting branches, and leaves checkpoints. What a killed run left stays and is used; what is
- * there already is not made again.
+ * Replays a tape once, counting branches, and leaves a table and checkpoints in its cache. What is there stays and
+ * is used, whoever left it; where all is there, nothing runs. Several at once wait for one another.
  *
- * Cost: one replay at about 1.1 times its plain duration, and about 0.1 s and the guest's RAM in use a checkpoint.
+ * Cost: one replay that counts, and some 60 ms a checkpoint.
+ *
+ * @throws `disk-full`, `not-writable`, `cancelled`; everything a replay throws. What was made until then stays.
  */
-export async function indexTape(tape: Tape, options: IndexOptions): Promise<CountedCheckpoint[]> {
+export async function indexTape(tape: Tape, options: IndexOptions): Promise<TapeIndex> {
+  const { cache, signal, onProgress } = options;
+  const build = await chooseQemu(tape.manifest.qemu, options.qemu);
+  await mkdir(cache, { recursive: true, mode: 0o700 });
+  const onWait = () =>
+    onProgress?.({ doing: "waiting for another index of this tape", done: 0, unit: "steps" });
+  await using _only = await waitForLock(indexingLock(cache), { ...(signal && { signal }), onWait });
+  await sweepCheckpoints(cache, build);
+  const known = await TapeIndex.open(cache, build);
+  const budget = options.budget ?? known.budget ?? (await affordable(tape, cache, known.bytes));
+  await addToTable(tape, cache, { rows: [], budget });
+  await keepBudget(cache, build, { budget, end: Number(tape.end.at) });
+  for (;;) {
+    const index = await TapeIndex.open(cache, build);
+    const plan = new IndexPlan(tape, index, { budget, most: options.checkpoints ?? mostCheckpoints });
+    const from = plan.start();
+    if (from === "nowhere") return index;
+    try {
+      await runPass(tape, plan, from, options);
+      await keepBudget(cache, build, { budget, end: Number(tape.end.at) });
+      await index.refresh();
+      return index;
+    } catch (error) {
+      if (!isLostCheckpoint(error)) throw error; // it is gone now: begin before it
+    }
+  }
+}
+
+/** The default budget, but no more than half of what is free where the cache lies. */
+async function affordable(tape: Tape, cache: string, used: number): Promise<number> {
+  const wanted = defaultBudget(tape.machine.memoryMB);
+  const free = await statfs(cache).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => wanted * 2,
+  );
+  return Math.min(wanted, Math.floor((free + used) / 2));
+}
+
+/** Where checkpoints are missing. */
+class IndexPlan {
+  readonly end: number;
+  private readonly index: TapeIndex;
+  private readonly limits: { readonly budget: number; readonly most: number };
+  private readonly existing: { readonly icount: number; readonly bytes: number }[];
+
+  constructor(tape: Tape, index: TapeIndex, limits: { readonly budget: number; readonly most: number }) {
+    this.end = Number(tape.end.at);
+    this.index = index;
+    this.limits = limits;
+    this.existing = index.checkpoints.map((one) => ({ icount: Number(one.icount), bytes: one.bytes ?? 0 }));
+  }
+
+  /** Where a pass must begin; `nowhere` when nothing is missing. */
+  start(): CountedCheckpoint | undefined | "nowhere" {
+    const wanted = this.nextAfter(0);
+    const counted = Number(this.index.countedTo);
+    if (wanted === undefined && counted >= this.end) return "nowhere";
+    return this.index.nearest(icount(Math.min(wanted ?? this.end, counted)));
+  }
+
+  /** The next instant after `at` where a checkpoint is wanted and none is near; undefined when there is none. */
+  nextAfter(at: number): number | undefined {
+    const { budget, most } = this.limits;
+    const { existing, end } = this;
+    if (existing.length >= most) return undefined;
+    const free = budget - sumBytes(existing);
+    for (let from = at; ; ) {
+      const last = existing.filter((one) => one.icount <= from).at(-1)?.bytes ?? firstGuess;
+      if (free < last) return undefined;
+      const ahead = existing.filter((one) => one.icount > from);
+      const gap = nextGap({ at: from, end, room: free + sumBytes(ahead), last, most });
+      const [next] = ahead;
+      if (!next || next.icount > from + gap * tolerance)
+        return from + gap < end - gap / 4 ? from + gap : undefined;
+      from = next.icount;
+    }
+  }
+
+  add(made: { readonly icount: number; readonly bytes: number }): void {
+    this.existing.push(made);
+    this.existing.sort((a, b) => a.icount - b.icount);
+  }
+}
+
+function sumBytes(some: readonly { readonly bytes: number }[]): number {
+  return some.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** Runs from a checkpoint, or the beginning, to the end, and leaves what is missing. */
+async function runPass(
+  tape: Tape,
+  plan: IndexPlan,
+  from: CountedCheckpoint | undefined,
+  options: IndexOptions,
+): Promise<void> {
   const { cache, plugin, onProgress, signal, qemu, debug } = options;
-  const total = Number(tape.end.at);
+  const quiet = await QuietInstants.of(tape);
   await using session = await Session.create(
     tape,
     {
       ...(qemu && { qemu }),
       ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "indexing", total }) }),
+      ...(from && { from }),
+      ...(onProgress && {
+        onProgress: (report) => onProgress({ ...report, doing: "indexing", total: plan.end }),
+      }),
       checkpointsTo: cache,
       attach: { extra: pluginArguments(plugin) },
       channels: pluginChannels,
     },
     signal,
   );
-  const known = new Set((await countedCheckpoints(cache, session)).map((one) => one.icount));
-  const missing = instants(tape, options.checkpoints).filter((at) => !known.has(at));
-  if (missing.length > 0) {
-    await session.start(undefined, signal);
-    const channel = new PluginChannel(session.channels);
-    await channel.start();
-    for (const at of missing) {
-      await session.runTo(at, signal);
-      await session.checkpoint({ icount: at, brctr: (await channel.where()).brctr });
+  await session.start(undefined, signal);
+  const channel = new PluginChannel(session.channels);
+  const begun = await channel.start(from?.brctr, from?.rep);
+  const rows = new RowKeeper(tape, cache, Number(begun.icount));
+  rows.add({ icount: Number(begun.icount), brctr: Number(begun.brctr - begun.delivered) });
+  await channel.marks(BigInt(rowDistance(plan.end)), (at) =>
+    rows.add({ icount: Number(at.icount), brctr: Number(at.brctr) }),
+  );
+  let storing: Promise<unknown> = Promise.resolve();
+  try {
+    for (let next = plan.nextAfter(Number(begun.icount)); next !== undefined; ) {
+      const target = quiet.from(next);
+      if (target >= plan.end) break;
+      await session.runTo(icount(target), signal);
+      const at = await channel.where();
+      rows.add({ icount: target, brctr: Number(at.brctr - at.delivered) });
+      await storing;
+      await rows.saveSometimes();
+      const begunHere = await session.beginCheckpoint(at).catch(ignoreGone);
+      if (begunHere) {
+        plan.add({ icount: target, bytes: begunHere.bytes });
+        storing = begunHere.stored.catch(ignoreGone);
+        storing.catch(() => {}); // told when it is waited for
+      }
+      next = plan.nextAfter(target);
     }
+    await session.runToEnd(signal);
+    const last = await channel.where();
+    // QEMU may have run on until its main loop saw the machine's end.
+    if (last.icount === tape.end.at)
+      rows.add({ icount: plan.end, brctr: Number(last.brctr - last.delivered) });
+    await storing;
+    await rows.save(plan.end);
+  } catch (error) {
+    await storing.catch(() => {});
+    await rows.save(rows.last).catch(() => {});
+    throw error;
   }
-  return countedCheckpoints(cache, session);
 }
 
-function instants(tape: Tape, count: number): Icount[] {
-  const end = Number(tape.end.at);
-  return Array.from({ length: count }, (_, i) => icount(Math.floor((end * (i + 1)) / (count + 1))));
+/** The cache may be removed at any time: what was to go there is then not there. */
+function ignoreGone(error: unknown): undefined {
+  if (!isGone(error)) throw error;
 }

@@ -28,3 +28,56 @@ export async function deliveringInstants(tape: Tape, instants: readonly Icount[]
   }
   return delivering;
 }
+
+/** All instants at which something is delivered, for who looks for one where nothing is. */
+export class QuietInstants {
+  /** Their icounts, rising; the first `length` of them. */
+  private readonly delivering: Float64Array;
+  private readonly length: number;
+
+  private constructor(delivering: Float64Array, length: number) {
+    this.delivering = delivering;
+    this.length = length;
+  }
+
+  /** Cost: one scan of the log, about 500 MB/s, and 8 bytes an interrupt or exception. */
+  static async of(tape: Tape): Promise<QuietInstants> {
+    let delivering = new Float64Array(1024);
+    let length = 0;
+    await using source = await openFileSource(tape.layout.log);
+    const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
+    while (await scanner.next()) {
+      const { count, kinds, icounts } = scanner.batch;
+      for (let i = 0; i < count; i++) {
+        const kind = kinds[i]!;
+        if (kind !== kindCodes.interrupt && kind !== kindCodes.exception) continue;
+        const at = icounts[i]!;
+        if (length > 0 && delivering[length - 1] === at) continue;
+        if (length === delivering.length) {
+          const larger = new Float64Array(length * 2);
+          larger.set(delivering);
+          delivering = larger;
+        }
+        delivering[length++] = at;
+      }
+    }
+    return new QuietInstants(delivering, length);
+  }
+
+  /** The first icount from `at` on at which nothing is delivered. */
+  from(at: number): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.delivering[middle]! < at) low = middle + 1;
+      else high = middle;
+    }
+    let quiet = at;
+    while (low < this.length && this.delivering[low] === quiet) {
+      quiet++;
+      low++;
+    }
+    return quiet;
+  }
+}
