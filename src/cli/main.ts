@@ -8,6 +8,7 @@ import { destroyCommand } from "./destroy.js";
 import { dmesgCommand } from "./dmesg.js";
 import { doctorCommand } from "./doctor.js";
 import { filesCommand } from "./files.js";
+import { gdbCommand } from "./gdb.js";
 import { guestCommand } from "./guest.js";
 import { indexCommand } from "./index-tape.js";
 import { infoCommand } from "./info.js";
@@ -57,6 +58,7 @@ for (const command of [
   indexCommand(),
   traceCommand(),
   branchesCommand(),
+  gdbCommand(),
   psCommand(),
   mapsCommand(),
   filesCommand(),

@@ -10,10 +10,16 @@ export interface CommandContext {
 const interruptSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const interrupt = new AbortController();
 let outputGone = false;
+/** While a program that we started has the terminal, Ctrl-C is for it. */
+let interruptsElsewhere = 0;
 
 /** Parses the command line, runs the command, and sets the exit code. The one place where errors are printed. */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<void> {
-  for (const signal of interruptSignals) process.on(signal, () => interrupt.abort());
+  for (const signal of interruptSignals) {
+    process.on(signal, () => {
+      if (signal !== "SIGINT" || interruptsElsewhere === 0) interrupt.abort();
+    });
+  }
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
@@ -35,6 +41,16 @@ export function action<Args extends unknown[]>(
   body: (context: CommandContext, ...args: Args) => Promise<void>,
 ): (...args: Args) => Promise<void> {
   return (...args) => body({ signal: interrupt.signal }, ...args);
+}
+
+/** Leaves Ctrl-C to a child with the same terminal, until disposed. */
+export function leaveInterrupts(): Disposable {
+  interruptsElsewhere++;
+  return {
+    [Symbol.dispose]() {
+      interruptsElsewhere--;
+    },
+  };
 }
 
 function overrideExit(command: Command): void {

@@ -20,6 +20,8 @@ export type MemoryRange =
 export interface MonitorDesk {
   /** A position with the name of its place, e.g. `0xffffffff81091685:123 @456 <do_idle+0x85>`. */
   describe(position: Position): string;
+  /** What to say after `goto` to a user whose debugger does not look again by itself. */
+  readonly staleHint: string | undefined;
   /** Goes to a written position or the name of a mark. */
   goTo(text: string, signal: AbortSignal): Promise<Arrival>;
   /** Names the present instant; without a name it gets a number. */

@@ -21,9 +21,6 @@ const shownPerLine = 16;
 /** A written length: decimal or 0x. */
 const countText = /^(\d{1,10}|0x[0-9a-f]{1,8})$/i;
 
-/** What a debugger shows of registers, frames and memory is what it read before. */
-const staleHint = "the debugger still shows where it was: maintenance flush register-cache";
-
 export const monitorCommands: readonly MonitorCommand[] = [
   {
     name: "where",
@@ -39,7 +36,8 @@ export const monitorCommands: readonly MonitorCommand[] = [
     words: [1, 1],
     run: async (conversation, [text]) => {
       const { desk, signal } = conversation;
-      return `${describeArrival(conversation, await desk.goTo(text!, signal))}\n${staleHint}`;
+      const arrived = describeArrival(conversation, await desk.goTo(text!, signal));
+      return desk.staleHint === undefined ? arrived : `${arrived}\n${desk.staleHint}`;
     },
   },
   {

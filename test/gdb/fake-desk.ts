@@ -6,6 +6,7 @@ import type { Arrival } from "../../src/replay/timeline-types.js";
 import type { FakeTarget } from "./fake-target.js";
 
 export class FakeDesk implements MonitorDesk {
+  readonly staleHint = "the debugger still shows where it was: maintenance flush register-cache";
   private readonly known: NamedMark[] = [];
   constructor(private readonly target: FakeTarget) {}
 

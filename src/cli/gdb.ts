@@ -1,0 +1,114 @@
+import type { Command } from "commander";
+import type { GdbServer } from "../gdb/server.js";
+import type { Tape } from "../tape/tape.js";
+import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
+import { note, say, sayFacts, toJson } from "./output.js";
+import { Progress } from "./progress.js";
+import { action, type CommandContext } from "./run.js";
+
+interface GdbFlags extends TapeOptions {
+  readonly at?: string;
+  readonly listen?: string;
+  readonly run?: boolean;
+  readonly gdb: string;
+}
+
+/** QEMU's own choice; taken when it is free. */
+const usualPort = "127.0.0.1:1234";
+const anyPort = "127.0.0.1:0";
+
+export function gdbCommand(): Command {
+  return tapeCommand("gdb", "serve a tape to a debugger, which then runs forwards and backwards")
+    .argument("[arguments...]", "behind --: for gdb, which is then started")
+    .option("--at <position>", "where to begin (start, end, @ICOUNT, SYMBOL[:BRCTR] …)", "start")
+    .option("--listen <address>", `unix:PATH or HOST:PORT, of this machine alone (default: ${usualPort})`)
+    .option("--run", "start gdb, with the tape's symbols")
+    .option("--gdb <program>", "the gdb to start", "gdb")
+    .option(...qemuOption)
+    .option("-d, --debug", "print what is done")
+    .action(action(run));
+}
+
+async function run(
+  context: CommandContext,
+  name: string,
+  args: readonly string[],
+  flags: GdbFlags,
+): Promise<void> {
+  const [{ Tape }, { parsePosition }, { GdbServer }, { TapeDesk }, { openTimeline, loadSymbols }] =
+    await Promise.all([
+      import("../tape/tape.js"),
+      import("../replay/position.js"),
+      import("../gdb/server.js"),
+      import("./gdb-desk.js"),
+      import("./open-timeline.js"),
+    ]);
+  const { signal } = context;
+  const starts = flags.run === true || args.length > 0;
+  parsePosition(flags.at!); // a mistake is told before anything takes time
+  const places = placesOf(flags);
+  const tape = await Tape.open(places, name, flags.dir);
+  tape.requireComplete();
+  using progress = new Progress();
+  const symbols = await loadSymbols(places, tape, flags, progress.sink, signal);
+  let quiet = false;
+  await using open = await openTimeline(
+    places,
+    tape,
+    flags,
+    (report) => {
+      if (!quiet) progress.sink(report);
+    },
+    signal,
+  );
+  const { timeline } = open;
+  const desk = new TapeDesk(timeline, symbols, open.options, starts);
+  if (flags.at !== "start") await desk.goTo(flags.at!, signal);
+  progress[Symbol.dispose]();
+  quiet = true; // the terminal belongs to the debugger, or to what is printed here
+  if (starts) {
+    const { runGdb } = await import("./run-gdb.js");
+    await runGdb(context, { tape, places, symbols, timeline, desk, program: flags.gdb, args });
+    return;
+  }
+  await using server = await listen(GdbServer, flags.listen, { target: timeline, desk });
+  sayWhere(tape, server, desk.describe(timeline.position), flags);
+  await aborted(signal);
+}
+
+async function listen(
+  Server: typeof GdbServer,
+  wanted: string | undefined,
+  options: Parameters<typeof GdbServer.listen>[1],
+): Promise<GdbServer> {
+  const [{ parseListenAddress }, { isVmtapeError }] = await Promise.all([
+    import("../gdb/listen-address.js"),
+    import("../base/errors.js"),
+  ]);
+  try {
+    return await Server.listen(parseListenAddress(wanted ?? usualPort), options);
+  } catch (error) {
+    if (wanted !== undefined || !isVmtapeError(error, "usage")) throw error;
+    return Server.listen(parseListenAddress(anyPort), options);
+  }
+}
+
+function sayWhere(tape: Tape, { attachTo }: GdbServer, position: string, flags: GdbFlags): void {
+  if (flags.json) {
+    say(toJson({ name: tape.name, listen: attachTo, position }));
+    return;
+  }
+  const isPath = attachTo.startsWith("/");
+  sayFacts({
+    tape: tape.name,
+    position,
+    gdb: `target remote ${attachTo}`,
+    lldb: isPath ? `process connect unix-connect://${attachTo}` : `gdb-remote ${attachTo}`,
+  });
+  note("Ctrl-C ends the server; a debugger may detach and attach again");
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

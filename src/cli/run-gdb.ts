@@ -1,0 +1,102 @@
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { Scope } from "../base/scope.js";
+import { findProgram } from "../base/tool.js";
+import { gdbScript, type ScriptFile } from "../gdb/gdb-script.js";
+import type { MonitorDesk } from "../gdb/monitor-desk.js";
+import { encodeOrcFrames } from "../gdb/orc-frames.js";
+import { GdbServer } from "../gdb/server.js";
+import { encodeSymbolFile } from "../gdb/symbol-file.js";
+import type { TapeSymbols } from "../linux/tape-symbols.js";
+import { tapeCache } from "../replay/tape-cache.js";
+import type { DebugTarget } from "../replay/timeline-types.js";
+import { openKernelImage } from "../symbols/kernel-image.js";
+import { readOrcImage } from "../symbols/orc-image.js";
+import type { SymbolSource } from "../symbols/symbols.js";
+import { withSyncFile } from "../symbols/sync-source.js";
+import { makeRuntimeDirectory, type Places } from "../tape/home.js";
+import type { Tape } from "../tape/tape.js";
+import { type CommandContext, leaveInterrupts } from "./run.js";
+
+export interface GdbRun {
+  readonly tape: Tape;
+  readonly places: Places;
+  readonly symbols: TapeSymbols;
+  readonly timeline: DebugTarget;
+  readonly desk: MonitorDesk;
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
+/** Runs gdb on a tape until it ends; vmtape's exit code is then gdb's. Nothing is left but a file in the cache. */
+export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<void> {
+  const program = await findProgram(run.program);
+  if (program === undefined) {
+    throw new VmtapeError("missing-tool", `${run.program} is not installed`, { mend: "apt-get install gdb" });
+  }
+  await using scope = new Scope();
+  const directory = await mkdtemp(join(await makeRuntimeDirectory(run.places), "gdb-"));
+  scope.defer(() => rm(directory, { recursive: true, force: true }));
+  const { timeline: target, desk } = run;
+  const server = scope.own(
+    await GdbServer.listen({ kind: "unix", path: join(directory, "socket") }, { target, desk }),
+  );
+  const script = join(directory, "commands");
+  const files = await symbolFiles(run);
+  await writeFile(script, gdbScript({ attachTo: server.attachTo, files }));
+  using _interrupts = leaveInterrupts();
+  const child = spawn(program, ["-x", script, ...run.args], { stdio: "inherit" });
+  const end = () => child.kill("SIGTERM");
+  signal.addEventListener("abort", end, { once: true });
+  const { code, signal: killer } = await new Promise<{
+    code: number | null;
+    signal: NodeJS.Signals | null;
+  }>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) => resolve({ code, signal }));
+  });
+  signal.removeEventListener("abort", end);
+  process.exitCode = killer ? 128 + constants.signals[killer] : (code ?? 0);
+}
+
+/** The files gdb loads: what the user named, then the kernel's and its modules' names, and how the kernel unwinds. */
+async function symbolFiles({ tape, places, symbols }: GdbRun): Promise<ScriptFile[]> {
+  const { sources } = symbols.symbols;
+  const kernel = sources.find(({ name }) => name === "kernel");
+  const slide = kernel?.bias ?? 0n;
+  const named = tape.manifest.symbols.map((_, i) => {
+    const path = tape.layout.symbolFile(i);
+    return { path, bias: sources[i] && isKernel(sources[i]) ? slide : 0n };
+  });
+  const generated = sources.filter(({ name }) => name === "kernel" || name.startsWith("module "));
+  if (generated.length === 0) return named;
+  const tables = generated.map(({ table, bias = 0n }) => ({ table, bias }));
+  const bytes = encodeSymbolFile(tables, kernelFrames(tape, slide));
+  const path = join(tapeCache(places, tape), "gdb-symbols.elf");
+  await mkdir(tapeCache(places, tape), { recursive: true });
+  // Another gdb may have the old one open: it keeps it.
+  await writeFile(`${path}.${process.pid}`, bytes);
+  await rename(`${path}.${process.pid}`, path);
+  return [...named, { path, bias: 0n }];
+}
+
+/** Is it a kernel's file? Its addresses are in the upper half, which are negative keys. */
+function isKernel({ table }: SymbolSource): boolean {
+  return table.starts.length > 0 && table.starts[table.starts.length >> 1]! < 0;
+}
+
+/** The kernel's own unwind tables; undefined where there are none, or none that can be read. */
+function kernelFrames(tape: Tape, slide: bigint): Uint8Array | undefined {
+  try {
+    const orc = withSyncFile(tape.layout.kernel, (source) =>
+      readOrcImage(openKernelImage(source, { whole: true }).elf),
+    );
+    return orc && encodeOrcFrames(orc, slide);
+  } catch (error) {
+    if (isVmtapeError(error)) return undefined;
+    throw error;
+  }
+}

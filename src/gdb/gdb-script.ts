@@ -1,0 +1,54 @@
+/** A symbol file and what to add to its addresses. */
+export interface ScriptFile {
+  readonly path: string;
+  readonly bias: bigint;
+}
+
+export interface ScriptFacts {
+  readonly attachTo: string;
+  /** The first is the one that GDB takes for its program. */
+  readonly files: readonly ScriptFile[];
+}
+
+/**
+ * Commands for a gdb that is started for a tape: its symbols, the connection, and `goto`, after which gdb looks again.
+ * `confirm` is put back, so that what the user does is asked for as ever.
+ */
+export function gdbScript({ attachTo, files }: ScriptFacts): string {
+  const [program, ...others] = files;
+  const lines = ["set confirm off", "set architecture i386:x86-64"];
+  if (program) {
+    lines.push(
+      program.bias === 0n
+        ? `file ${quoted(program.path)}`
+        : `symbol-file -o ${program.bias} ${quoted(program.path)}`,
+    );
+  }
+  for (const { path, bias } of others) lines.push(`add-symbol-file ${quoted(path)} -o ${bias}`);
+  return `${lines.join("\n")}
+set confirm on
+define hookpost-monitor
+  maintenance flush register-cache
+  maintenance flush dcache
+end
+define goto
+  monitor goto $arg0
+  frame
+end
+document goto
+Go to a position of the tape: start, end, @ICOUNT, SYMBOL[:BRCTR], 0xADDR[:BRCTR[/REP]] or a mark.
+end
+define where-in-time
+  monitor where
+end
+document where-in-time
+Show the position in the tape.
+end
+target remote ${attachTo}
+`;
+}
+
+/** A file name as one word of a command. */
+function quoted(path: string): string {
+  return `"${path.replace(/["\\]/g, "\\$&")}"`;
+}
