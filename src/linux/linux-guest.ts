@@ -52,9 +52,19 @@ export class LinuxGuest {
     if (!place || !memory) {
       throw new VmtapeError(
         "not-found",
-        "the Linux kernel does not run yet at this instant: it is not in its place in memory",
+        "the tape's Linux kernel does not run (yet) at this instant: it is not in its place in memory",
       );
     }
+    return new LinuxGuest(stopped, kernel, place, memory);
+  }
+
+  /** The same over memory that was got otherwise: nothing is looked for. */
+  static over(
+    stopped: StoppedGuest,
+    kernel: LinuxKernel,
+    place: KernelPlacement,
+    memory: KernelMemory,
+  ): LinuxGuest {
     return new LinuxGuest(stopped, kernel, place, memory);
   }
 
