@@ -27,7 +27,7 @@ const shortNames = new Map([
 ]);
 
 function spaceAfter(left: string): string {
-  return /[\w}>]$/.test(left) ? " " : "";
+  return /[^*&(]$/.test(left) ? " " : "";
 }
 
 /** A declaration is written around its name: what comes left of it, and right. */
@@ -57,8 +57,10 @@ function spell(type: Type, progress: Progress): Spelling {
     case "struct":
     case "union":
     case "class":
-    case "enum":
-      return { left: `${type.kind} ${type.name ?? "{...}"}`, right: "" };
+    case "enum": {
+      const name = type.name ?? "{...}";
+      return { left: type.isTagless && type.name ? name : `${type.kind} ${name}`, right: "" };
+    }
     case "forward":
       // What stands in for a type, `<data variable, no debug info>`, has no tag.
       return { left: type.name.startsWith("<") ? type.name : `${type.of} ${type.name}`, right: "" };
@@ -79,13 +81,13 @@ function spell(type: Type, progress: Progress): Spelling {
     case "array": {
       const { left, right } = spell(type.element, deeper);
       const dimension = `[${type.count ?? ""}]`;
-      return { left, right: ` ${dimension}${right.trimStart()}` };
+      return { left, right: `${spaceAfter(left)}${dimension}${right.trimStart()}` };
     }
     case "function": {
       const { left, right } = spell(type.result, deeper);
       const parameters = type.parameters.map((parameter) => formatAt(parameter.type, deeper));
       if (type.variadic) parameters.push("...");
-      return { left, right: ` (${parameters.join(", ") || (type.prototyped ? "void" : "")})${right}` };
+      return { left, right: `${spaceAfter(left)}(${parameters.join(", ") || (type.prototyped ? "void" : "")})${right}` };
     }
   }
 }

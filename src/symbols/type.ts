@@ -73,6 +73,8 @@ export class EnumType {
     readonly size: number,
     readonly signed: boolean,
     enumerators: () => readonly Enumerator[],
+    /** As in C++ and Rust, where types are named without `struct`, `enum` and the like. */
+    readonly isTagless = false,
   ) {
     this.lazy = new Lazy(enumerators);
   }
@@ -151,6 +153,8 @@ export class StructType {
     readonly name: string | undefined,
     readonly size: number,
     members: () => readonly Member[],
+    /** As in C++ and Rust, where types are named without `struct`, `enum` and the like. */
+    readonly isTagless = false,
   ) {
     this.lazy = new Lazy(members);
   }
