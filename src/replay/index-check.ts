@@ -161,7 +161,7 @@ async function stateAt(
 ): Promise<StateHash> {
   await using session = await Session.create(tape, { ...options, from }, signal);
   await session.start(undefined, signal);
-  return session.hashState();
+  return await session.hashState();
 }
 
 /** Removes a tape's index. Sessions that use it go on. */

@@ -28,14 +28,16 @@ export interface Pass {
   readonly last: number;
   /** Checkpoints in all, at most. */
   readonly most: number;
+  /** Instructions between two of them, at least. */
+  readonly least: number;
 }
 
 /** Instructions from here to the next checkpoint, so that the room lasts to the tape's end. */
-export function nextGap({ at, end, room, last, most }: Pass): number {
+export function nextGap({ at, end, room, last, most, least }: Pass): number {
   const left = end - at;
   const expected = last * (1 + ((growth - 1) * left) / end / 2);
   const count = Math.max(1, Math.floor(room / Math.max(1, expected)));
-  return Math.ceil(Math.max(left / (count + 1), end / (most + 1), closest));
+  return Math.ceil(Math.max(left / (count + 1), end / (most + 1), least));
 }
 
 /** The newest are kept: whoever made them in passing is about to use them. */

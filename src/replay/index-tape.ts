@@ -8,7 +8,7 @@ import { type CountedCheckpoint, isLostCheckpoint } from "./checkpoint.js";
 import { sweepCheckpoints } from "./checkpoint-store.js";
 import { isGone, waitForLock } from "./index-lock.js";
 import { RowKeeper } from "./index-rows.js";
-import { defaultBudget, nextGap, rowDistance } from "./index-spacing.js";
+import { closest, defaultBudget, nextGap, type Pass, rowDistance } from "./index-spacing.js";
 import { addToTable, indexingLock } from "./index-table-file.js";
 import { keepBudget } from "./index-thinning.js";
 import { QuietInstants } from "./quiet-instants.js";
@@ -59,7 +59,7 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
   await keepBudget(cache, build, { budget, end: Number(tape.end.at) });
   for (;;) {
     const index = await TapeIndex.open(cache, build);
-    const plan = new IndexPlan(tape, index, { budget, most: options.checkpoints ?? mostCheckpoints });
+    const plan = new IndexPlan(tape, index, limitsOf(options, budget));
     const from = plan.start();
     if (from === "nowhere") return index;
     try {
@@ -73,6 +73,13 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
   }
 }
 
+/** Who says how many wants them, close together or not. */
+function limitsOf({ checkpoints }: IndexOptions, budget: number): IndexLimits {
+  return checkpoints === undefined
+    ? { budget, most: mostCheckpoints, least: closest }
+    : { budget, most: checkpoints, least: 1 };
+}
+
 /** The default budget, but no more than half of what is free where the cache lies. */
 async function affordable(tape: Tape, cache: string, used: number): Promise<number> {
   const wanted = defaultBudget(tape.machine.memoryMB);
@@ -83,14 +90,16 @@ async function affordable(tape: Tape, cache: string, used: number): Promise<numb
   return Math.min(wanted, Math.floor((free + used) / 2));
 }
 
+type IndexLimits = { readonly budget: number } & Pick<Pass, "most" | "least">;
+
 /** Where checkpoints are missing. */
 class IndexPlan {
   readonly end: number;
   private readonly index: TapeIndex;
-  private readonly limits: { readonly budget: number; readonly most: number };
+  private readonly limits: IndexLimits;
   private readonly existing: { readonly icount: number; readonly bytes: number }[];
 
-  constructor(tape: Tape, index: TapeIndex, limits: { readonly budget: number; readonly most: number }) {
+  constructor(tape: Tape, index: TapeIndex, limits: IndexLimits) {
     this.end = Number(tape.end.at);
     this.index = index;
     this.limits = limits;
@@ -107,7 +116,7 @@ class IndexPlan {
 
   /** The next instant after `at` where a checkpoint is wanted and none is near; undefined when there is none. */
   nextAfter(at: number): number | undefined {
-    const { budget, most } = this.limits;
+    const { budget, most, least } = this.limits;
     const { existing, end } = this;
     if (existing.length >= most) return undefined;
     const free = budget - sumBytes(existing);
@@ -115,7 +124,7 @@ class IndexPlan {
       const last = existing.filter((one) => one.icount <= from).at(-1)?.bytes ?? firstGuess;
       if (free < last) return undefined;
       const ahead = existing.filter((one) => one.icount > from);
-      const gap = nextGap({ at: from, end, room: free + sumBytes(ahead), last, most });
+      const gap = nextGap({ at: from, end, room: free + sumBytes(ahead), last, most, least });
       const [next] = ahead;
       if (!next || next.icount > from + gap * tolerance)
         return from + gap < end - gap / 4 ? from + gap : undefined;

@@ -13,6 +13,8 @@ import {
   pluginChannels,
 } from "../qemu/plugin-channel.js";
 import type { Checkpoint } from "../replay/checkpoint.js";
+import { RowKeeper } from "../replay/index-rows.js";
+import { rowDistance } from "../replay/index-spacing.js";
 import { Session, type SessionOptions } from "../replay/session.js";
 import type { Tape } from "../tape/tape.js";
 import { BranchLogWriter } from "./branch-log-writer.js";
@@ -31,6 +33,8 @@ export interface CollectOptions extends Pick<SessionOptions, "qemu" | "debug" | 
   readonly output?: string;
   /** Begin the replay here; it must know its brctr, and not lie behind the window's start. */
   readonly from?: Checkpoint & { readonly brctr: Brctr };
+  /** Leave rows of the tape's index in this cache of it (`tapeCache`) in passing. */
+  readonly rowsTo?: string;
   /** Called with the machine paused at or shortly after the window's end, before it is ended. */
   readonly atEnd?: (session: Session) => Promise<void>;
   readonly signal?: AbortSignal;
@@ -76,10 +80,12 @@ export async function collectTrace(
   );
   await session.start(undefined, signal);
   const channel = new PluginChannel(session.channels);
-  await channel.start(from?.brctr);
+  const begun = await channel.start(from?.brctr, from?.rep);
+  const rows = await keepRows(tape, channel, begun, options.rowsTo);
   await channel.openWindow(window.start, window.end, window.selection);
   const run = new TraceRun(tape, window, session, channel, options);
   const { end, bytes } = await run.whole();
+  await rows?.save(rows.last).catch(() => {}); // a cache that takes none holds none
   const start = channel.reachedAt("start")!;
   if (end.icount < start.icount) {
     throw new VmtapeError(
@@ -93,6 +99,20 @@ export async function collectTrace(
   };
   const seconds = (performance.now() - startedAt) / 1000;
   return { start, end: reached, records: end.records, bytes, seconds };
+}
+
+async function keepRows(
+  tape: Tape,
+  channel: PluginChannel,
+  begun: PluginPosition,
+  cache: string | undefined,
+): Promise<RowKeeper | undefined> {
+  if (cache === undefined) return undefined;
+  const rows = new RowKeeper(tape, cache, Number(begun.icount));
+  await channel.marks(BigInt(rowDistance(Number(tape.end.at))), (at) => {
+    rows.add({ icount: Number(at.icount), brctr: Number(at.brctr) });
+  });
+  return rows;
 }
 
 /** Known before a long replay, not after it. */

@@ -1,15 +1,17 @@
 import { rm } from "node:fs/promises";
+import type { VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
-import type { Icount } from "../base/units.js";
+import { brctr, type Icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
 import type { PluginPoint } from "../qemu/plugin-channel.js";
 import { checkTape } from "../replay/check-tape.js";
-import { type CountedCheckpoint, countedCheckpoints } from "../replay/index-tape.js";
+import { type CountedCheckpoint, isLostCheckpoint } from "../replay/checkpoint.js";
+import { TapeIndex } from "../replay/tape-index.js";
 import type { Tape } from "../tape/tape.js";
 import { type CollectedTrace, type CollectOptions, collectTrace, type TraceWindow } from "./collect.js";
 import { joinBranchLogs } from "./join-logs.js";
 
-export interface SegmentOptions extends Omit<CollectOptions, "from" | "trusted"> {
+export interface SegmentOptions extends Omit<CollectOptions, "from" | "trusted" | "rowsTo"> {
   /** The tape's cache (`tapeCache`), where checkpoints lie. */
   readonly cache: string;
   /** How many segments may be traced side by side. */
@@ -35,14 +37,37 @@ export async function traceWindow(
   window: TraceWindow,
   options: SegmentOptions,
 ): Promise<CollectedTrace> {
-  const { cache, jobs, signal, qemu } = options;
+  const { cache, signal, qemu } = options;
   await checkTape(tape, signal);
-  const checkpoints = await countedCheckpoints(cache, { build: await chooseQemu(tape.manifest.qemu, qemu) });
-  const segments = cut(tape, window, checkpoints, options.output === undefined ? 1 : jobs);
+  const index = await TapeIndex.open(cache, await chooseQemu(tape.manifest.qemu, qemu));
+  for (;;) {
+    try {
+      return await traceFrom(tape, window, index, options);
+    } catch (error) {
+      if (!isLostCheckpoint(error)) throw error;
+      await forgetLost(index, error); // it went just now: begin before it
+    }
+  }
+}
+
+/** The checkpoint that a session could not start from is not used again. */
+async function forgetLost(index: TapeIndex, { facts }: VmtapeError): Promise<void> {
+  const lost = index.checkpoints.find((one) => one.icount === facts.checkpoint);
+  if (lost) await index.drop(lost);
+}
+
+async function traceFrom(
+  tape: Tape,
+  window: TraceWindow,
+  index: TapeIndex,
+  options: SegmentOptions,
+): Promise<CollectedTrace> {
+  const segments = cut(tape, window, index, options.output === undefined ? 1 : options.jobs);
   const [only] = segments;
   if (segments.length === 1 && only) {
     return collectTrace(tape, only.window, {
       ...options,
+      rowsTo: options.cache,
       trusted: true,
       ...(only.from && { from: only.from }),
     });
@@ -64,6 +89,7 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
         collectTrace(tape, window, {
           ...options,
           output: parts[i]!,
+          rowsTo: options.cache,
           trusted: true,
           signal: stop.signal,
           ...(from && { from }),
@@ -90,18 +116,13 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
 }
 
 /** Cuts at the checkpoints nearest to equal shares. A window whose ends are not icounts stays whole. */
-function cut(
-  tape: Tape,
-  window: TraceWindow,
-  checkpoints: readonly CountedCheckpoint[],
-  jobs: number,
-): Segment[] {
+function cut(tape: Tape, window: TraceWindow, index: TapeIndex, jobs: number): Segment[] {
   const start = icountOf(window.start, tape);
   const end = icountOf(window.end, tape);
-  const before = checkpoints.filter((one) => start !== undefined && one.icount <= start).at(-1);
+  const before = start === undefined ? beforeVisit(window.start, index) : index.nearest(start);
   const whole = { window: begin(window, start, before), from: before, instructions: 0 };
   if (start === undefined || end === undefined || jobs < 2) return [whole];
-  const cuts = chooseCuts(start, end, checkpoints, jobs);
+  const cuts = chooseCuts(start, end, index.checkpoints, jobs);
   const bounds = [start, ...cuts.map((one) => one.icount), end];
   return bounds.slice(0, -1).map((low, i) => {
     const isLast = i === bounds.length - 2;
@@ -113,6 +134,12 @@ function cut(
       instructions: Number(bounds[i + 1]! - (from?.icount ?? 0n)),
     };
   });
+}
+
+/** The last checkpoint that is before a visit for certain: one with as many branches may be behind it. */
+function beforeVisit(point: PluginPoint, index: TapeIndex): CountedCheckpoint | undefined {
+  if (point.at !== "visit" || point.brctr === 0n) return undefined;
+  return index.nearestToBrctr(brctr(point.brctr - 1n));
 }
 
 /** The start of a segment: at once when its replay starts there. */
@@ -129,7 +156,8 @@ function begin(
 }
 
 function chooseCuts(start: Icount, end: Icount, checkpoints: readonly CountedCheckpoint[], jobs: number) {
-  const inside = checkpoints.filter((one) => one.icount > start && one.icount < end);
+  // Where something was delivered, the segment before would end before that, and the one behind begin after it.
+  const inside = checkpoints.filter((one) => one.icount > start && one.icount < end && !one.delivered);
   const chosen = new Set<CountedCheckpoint>();
   for (let job = 1; job < jobs; job++) {
     const wanted = Number(start) + (Number(end - start) * job) / jobs;
