@@ -33,6 +33,7 @@ static struct {
     uint64_t (*physical_page)(void *cpu, uint64_t page); /* UINT64_MAX: not mapped */
     bool (*is_device)(uint64_t physical);
     void (*flush_blocks)(void *cpu);
+    void (*ask_cpu)(void *cpu, void (*work)(void *cpu, void *), void *); /* its thread, alone, when it is awake */
     bool (*peek_instruction)(void *cpu, uintptr_t host, uint64_t *data); /* what insn_start noted: pc, cc_op */
     uint64_t (*flags_of)(void *env, int cc_op);
     void (*raise)(void *env, int exception, uintptr_t host) __attribute__((noreturn));
@@ -46,6 +47,7 @@ static const char *find_more_symbols(void)
         { "cpu_get_phys_page_debug", &more.physical_page },
         { "cpu_physical_memory_is_io", &more.is_device },
         { "tb_flush", &more.flush_blocks },
+        { "async_safe_run_on_cpu", &more.ask_cpu },
         { "cpu_unwind_state_data", &more.peek_instruction },
         { "cpu_cc_compute_all", &more.flags_of },
         { "raise_exception_ra", &more.raise },

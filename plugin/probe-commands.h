@@ -129,13 +129,18 @@ static void note_flush(void)
     pthread_mutex_unlock(&flush_lock);
 }
 
-/* Has all blocks translated anew. The stopped vCPU thread does it when it is woken; that is waited for. */
+static void flush_now(void *cpu, void *unused UNUSED)
+{
+    more.flush_blocks(cpu);
+}
+
+/* Has all blocks translated anew. The stopped vCPU's thread does it; that is waited for. */
 static void retranslate(void)
 {
     pthread_mutex_lock(&flush_lock);
     unsigned long before = flushes;
     if (translated_since_flush) {
-        more.flush_blocks(qemu.cpu);
+        more.ask_cpu(qemu.cpu, flush_now, NULL);
         while (flushes == before)
             pthread_cond_wait(&flush_done, &flush_lock);
     }
