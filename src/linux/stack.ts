@@ -7,7 +7,7 @@ import { type FileAt, type UnwindFile, unwindFile } from "./stack-files.js";
 import type { Frame, FrameKind, FrameMethod, Stack, StackEnd } from "./stack-frame.js";
 import { StackMemory } from "./stack-memory.js";
 import { stepAtEdge } from "./unwind-entry.js";
-import { type IsCode, stepByCode, stepByFramePointer, stepByScan } from "./unwind-guess.js";
+import { type IsCode, isOutermost, stepByCode, stepByFramePointer, stepByScan } from "./unwind-guess.js";
 import { entryKind, type KernelUnwinding, stepByOrc } from "./unwind-kernel.js";
 import { codeSegment, isUserMode, UnwindStep } from "./unwind-step.js";
 import { stepByCfi, stepByTrampoline } from "./unwind-user.js";
@@ -181,10 +181,7 @@ export class StackWalk {
     const { end, endAddress } = step;
     if (answer === "undefined" && stepAtEdge(step, memory, this.kindOf(step.lookup))) return true;
     if (this.isWaiting) return false;
-    if (this.guess(this.isKernelCode)) return true;
-    step.end = end ?? "no-information";
-    step.endAddress = endAddress;
-    return false;
+    return this.guess(this.isKernelCode) || this.keepEnd(end, endAddress);
   }
 
   private stepUser(): boolean {
@@ -202,15 +199,19 @@ export class StackWalk {
       if (trampoline !== undefined) return trampoline && this.check();
     }
     const { end, endAddress } = step;
-    if (this.guess(this.isUserCode)) return true;
-    step.end = end ?? "no-information";
-    step.endAddress = endAddress;
-    return false;
+    return this.guess(this.isUserCode) || this.keepEnd(end, endAddress);
+  }
+
+  /** When guessing has failed too, what went wrong first is told. */
+  private keepEnd(end: StackEnd | undefined, address: AddressKey | undefined): false {
+    return this.step.end === "outermost" ? false : this.step.stop(end ?? "no-information", address);
   }
 
   private guess(isCode: IsCode): boolean {
     const { step, memory } = this;
     step.end = undefined;
+    if (isOutermost(step, memory)) return step.stop("outermost");
+    if (this.isWaiting) return false;
     for (const attempt of [stepByCode, stepByFramePointer, stepByScan]) {
       if (attempt(step, memory, isCode)) return this.check();
       if (this.isWaiting) return false;

@@ -97,6 +97,9 @@ function follow(
     case effect.jump:
       path.at = next + amount;
       return undefined;
+    case effect.loseSp:
+      path.sp = Number.NaN;
+      return undefined;
     case effect.lost:
       return "end";
     default:
@@ -116,10 +119,10 @@ function bpOf(path: Path, bp: AddressKey, isKnown: boolean, memory: StackMemory)
 function takeReturn(path: Path, step: UnwindStep, memory: StackMemory, isCode: IsCode): boolean {
   const { current, next } = step;
   const size = path.sp - current.key(register.rsp);
-  if (size < 0 || size > frameLimit(path.sp)) return false;
+  if (!(size >= 0 && size <= frameLimit(path.sp))) return false;
   if (!memory.load(path.sp)) return false;
   const { low, high, key } = memory;
-  if (isReturnAddress(key, memory, isCode) !== true) return false;
+  if (!isReturnAddress(key, memory, isCode)) return false;
   next.copyFrom(current);
   next.known &= calleeSaved;
   for (let i = 0; i < path.pops.length; i += 2) {
@@ -130,6 +133,13 @@ function takeReturn(path: Path, step: UnwindStep, memory: StackMemory, isCode: I
   tell(step, "code", path.sp + 8);
   return true;
 }
+
+/** Whether the function can never return: its call is followed by `hlt`, as in a program's first function. */
+export function isOutermost(step: UnwindStep, memory: StackMemory): boolean {
+  return !step.isExact && memory.byte(step.current.key(register.rip)) === halt;
+}
+
+const halt = 0xf4;
 
 /** One step by the frame pointer: rbp points to the caller's rbp, and behind it lies the return address. */
 export function stepByFramePointer(step: UnwindStep, memory: StackMemory, isCode: IsCode): boolean {
@@ -142,7 +152,7 @@ export function stepByFramePointer(step: UnwindStep, memory: StackMemory, isCode
   const { low, high } = memory;
   if (!memory.load(bp + 8)) return false;
   const [pcLow, pcHigh] = [memory.low, memory.high];
-  if (isReturnAddress(memory.key, memory, isCode) !== true) return false;
+  if (!isReturnAddress(memory.key, memory, isCode)) return false;
   next.copyFrom(current);
   next.known &= calleeSaved & ~savedBesideBp;
   next.setWords(register.rbp, low, high);
@@ -199,10 +209,9 @@ const indirectCalls: readonly (readonly [length: number, fits: (modrm: number) =
   [7, (modrm) => (modrm >> 6 === 2 && (modrm & 7) === 4) || (modrm >> 6 === 0 && (modrm & 7) === 4)],
 ];
 
-/** Whether an address lies behind a call instruction; when its bytes cannot be read, whether code is there. */
+/** Whether an address lies behind a call instruction. */
 export function isReturnAddress(key: AddressKey, memory: StackMemory, isCode: IsCode): boolean {
   if (!Number.isSafeInteger(key) || !isCode(key)) return false;
-  if (memory.byte(key - 1) < 0) return memory.missing === undefined;
   if (memory.byte(key - 5) === 0xe8) return true;
   return indirectCalls.some(([length, fits]) => {
     const modrm = memory.byte(key - length + 1);

@@ -10,7 +10,7 @@ import { readOrcModule } from "../symbols/orc-image.js";
 import { orcRegister, orcType, pointerRegisters } from "../symbols/orc-layout.js";
 import type { FrameKind } from "./stack-frame.js";
 import type { StackMemory } from "./stack-memory.js";
-import { isUserMode, type UnwindStep } from "./unwind-step.js";
+import { codeSegment, isUserMode, type UnwindStep } from "./unwind-step.js";
 
 /** Unwind tables of a stretch of kernel text; `slide` is what was added to the addresses in them. */
 interface KernelPart {
@@ -150,12 +150,24 @@ export function stepByOrc(
   } else {
     const isWhole = type === orcType.registers;
     // A partial frame is the five words the processor pushed; `sp` points to the first of them.
-    const at = isWhole ? sp : sp - pointerRegisters.rip;
-    if (!loadRegisters(step, memory, at, isWhole)) return "failed";
+    let at = isWhole ? sp : sp - pointerRegisters.rip;
+    let hasAll = isWhole;
+    if (!isCodeSegment(memory, at)) {
+      // Entry code calls `error_entry`, which saves the registers under its return address, and of which no table tells.
+      const under = current.key(register.rsp);
+      if (memory.missing === undefined && !isWhole && !step.isExact && isCodeSegment(memory, under)) {
+        at = under;
+        hasAll = true;
+      } else {
+        step.stop(memory.missing === undefined ? "corrupt" : "not-mapped", at);
+        return "failed";
+      }
+    }
+    if (!loadRegisters(step, memory, at, hasAll)) return "failed";
     const kind = kindOf(step.lookup);
     step.syscall = undefined;
     step.kind = kind ?? "interrupt";
-    if (isWhole) tellSystemCall(step, memory, at, kind);
+    if (hasAll) tellSystemCall(step, memory, at, kind);
     step.by = "entry";
     step.nextIsExact = true;
   }
@@ -241,6 +253,13 @@ export function loadRegisters(
   next.cs = memory.low & 0xffff;
   return true;
 }
+
+/** Whether the code segment among saved registers is one that Linux, or Xen, uses. */
+function isCodeSegment(memory: StackMemory, at: AddressKey): boolean {
+  return memory.load(at + pointerRegisters.cs) && memory.high === 0 && codeSegments.has(memory.low);
+}
+
+const codeSegments: ReadonlySet<number> = new Set([...Object.values(codeSegment), 0xe030, 0xe033]);
 
 /** A system call is told by the entry code's name; else by its number, which interrupts and exceptions set to -1. */
 function tellSystemCall(

@@ -21,6 +21,8 @@ export const effect = {
   jump: 7,
   /** Where to is not known, or it never goes on. */
   lost: 8,
+  /** rsp becomes something not known. */
+  loseSp: 9,
 } as const;
 
 /** One decoded instruction; an object used again. */
@@ -254,7 +256,7 @@ function tellEffect(
     into.effect = effect.pop;
     into.amount = word;
     into.register = dwarfOfEncoding[(opcode & 7) | ((rex & 1) << 3)]!;
-    if (into.register === 7) into.effect = effect.lost;
+    if (into.register === 7) into.effect = effect.loseSp;
     return;
   }
   if (opcode >= 0x70 && opcode < 0x80) {
@@ -289,13 +291,13 @@ function tellEffect(
           move(-amount);
           return;
         }
-        if (field !== 7) into.effect = effect.lost;
+        if (field !== 7) into.effect = effect.loseSp;
       }
       return;
     case 0x01:
-    case 0x29:
     case 0x21:
-      if (toRegister && rm === rsp) into.effect = effect.lost;
+    case 0x29:
+      if (toRegister && rm === rsp) into.effect = effect.loseSp;
       return;
     case 0x89:
     case 0x8b: {
@@ -303,7 +305,7 @@ function tellEffect(
       if (opcode === 0x89 && !toRegister) return;
       if (to !== rsp) return;
       if (toRegister && from === rbp) into.effect = effect.spFromBp;
-      else into.effect = effect.lost;
+      else into.effect = effect.loseSp;
       return;
     }
     case 0x8d:
@@ -375,7 +377,7 @@ function tellLea(
   const sib = byteAt(modrmAt + 1);
   const isSp = (modrm & 7) === 4 && (sib & 0x3f) === 0x24 && (rex & 3) === 0;
   const isBp = (modrm & 7) === 5 && (rex & 1) === 0 && mod !== 0;
-  into.effect = isSp ? effect.moveSp : isBp ? effect.spFromBp : effect.lost;
+  into.effect = isSp ? effect.moveSp : isBp ? effect.spFromBp : effect.loseSp;
   const at = modrmAt + (isSp ? 2 : 1);
   into.amount = mod === 1 ? signed8(byteAt(at)) : mod === 2 ? signed32(at, byteAt) : 0;
 }
