@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hex, type Icount, icount } from "../base/units.js";
 import { GuestRam } from "../qemu/ram.js";
-import { listCheckpoints } from "../replay/checkpoint.js";
+import { isLostCheckpoint, listCheckpoints } from "../replay/checkpoint.js";
 import { Session, type SessionOptions } from "../replay/session.js";
 import { addressOfKey } from "../symbols/address.js";
 import type { PhysicalMemory } from "../symbols/guest-memory.js";
@@ -63,12 +63,7 @@ export async function isPlaceKnown(cache: string): Promise<boolean> {
 
 async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
   const { cache, signal, ...sessionOptions } = options;
-  const plain = await Session.create(tape, sessionOptions, signal);
-  const from = (await listCheckpoints(cache, plain.build)).at(-1);
-  await using session = from
-    ? await Session.create(tape, { ...sessionOptions, from, trusted: true }, signal)
-    : plain;
-  await session.start(undefined, signal);
+  await using session = await startLate(tape, cache, sessionOptions, signal);
   const started = await session.position();
   for (const at of [started, ...instants(tape, started)]) {
     await session.runTo(at, signal);
@@ -76,6 +71,28 @@ async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlace
     if (place) return place;
   }
   return undefined;
+}
+
+/** A session from the last checkpoint there is, or from the beginning. */
+async function startLate(
+  tape: Tape,
+  cache: string,
+  options: SessionOptions,
+  signal?: AbortSignal,
+): Promise<Session> {
+  const plain = await Session.create(tape, options, signal);
+  for (const from of (await listCheckpoints(cache, plain.build)).reverse()) {
+    const session = await Session.create(tape, { ...options, from, trusted: true }, signal);
+    try {
+      await session.start(undefined, signal);
+      return session;
+    } catch (error) {
+      await session.destroy();
+      if (!isLostCheckpoint(error)) throw error;
+    }
+  }
+  await plain.start(undefined, signal);
+  return plain;
 }
 
 function instants(tape: Tape, after: Icount): Icount[] {
