@@ -41,7 +41,7 @@ async function run(
       import("../replay/position.js"),
       import("../gdb/server.js"),
       import("./gdb-desk.js"),
-      import("./open-timeline.js"),
+      import("./gdb-open.js"),
     ]);
   const { signal } = context;
   const starts = flags.run === true || args.length > 0;
