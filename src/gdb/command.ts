@@ -7,6 +7,8 @@ import type { StopFeatures } from "./stop-reply.js";
 /** What one client has said so far that later packets depend on. */
 export interface ClientState {
   errorStyle: ErrorStyle;
+  /** It has asked for something that only LLDB asks for. */
+  isLldb: boolean;
   features: StopFeatures;
   /** Answers of `x` begin with `b`, as GDB 16 wants; LLDB before version 20, which probes with `x0,0`, does not. */
   binaryPrefix: boolean;
@@ -28,6 +30,8 @@ export interface Conversation {
   readonly signal: AbortSignal;
   /** Shows the user a text, before the packet is answered. */
   print(text: string): void;
+  /** Says that the answer takes time: GDB waits seconds for one to anything but a run, and complains. */
+  pulse(): void;
 }
 
 /** One packet of the protocol. */

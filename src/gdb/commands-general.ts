@@ -34,11 +34,15 @@ export const generalCommands: readonly Command[] = [
   command("QNonStop", "General-Query-Packets.html#QNonStop", flag, (_, on) =>
     on ? new Refusal("only the all-stop mode is served") : ok,
   ),
-  // LLDB asks GDB-style stubs for errors with text by this.
   command("QEnableErrorStrings", "lldb: QEnableErrorStrings", nothing, ({ state }) => {
     state.errorStyle = "number and text";
+    state.isLldb = true;
     return ok;
   }),
+  // LLDB loads its program's sections where this says. GDB would move a kernel that was loaded with its slide.
+  command("qOffsets", "General-Query-Packets.html#qOffsets", nothing, ({ state }) =>
+    state.isLldb ? "Text=0;Data=0;Bss=0" : unsupported,
+  ),
   command("qSymbol", "General-Query-Packets.html#qSymbol-packet", anything, () => ok),
   command("qAttached", "General-Query-Packets.html#qAttached", anything, () => "1"),
   command("!", "Packets.html#_0021-packet", nothing, () => unsupported),

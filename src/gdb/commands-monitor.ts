@@ -3,10 +3,18 @@ import { parseBytes } from "./hex.js";
 import { runMonitor } from "./monitor.js";
 import { ok } from "./reply.js";
 
+/** GDB's patience is 2 s (`remotetimeout`). */
+const pulseMs = 1000;
+
 /** `monitor …` of GDB, `process plugin packet monitor …` of LLDB. */
 export const monitorPackets: readonly Command[] = [
   command("qRcmd", "General-Query-Packets.html#qRcmd", parseLine, async (conversation, line) => {
-    conversation.print(`${await runMonitor(conversation, line)}\n`);
+    const pulse = setInterval(() => conversation.pulse(), pulseMs);
+    try {
+      conversation.print(`${await runMonitor(conversation, line)}\n`);
+    } finally {
+      clearInterval(pulse);
+    }
     return ok;
   }),
 ];

@@ -51,13 +51,21 @@ function step({ target, signal }: Conversation): Promise<Arrival> {
   return target.stepForward(1, signal);
 }
 
+/**
+ * Moves, and answers where it stands then. A failure is told as text: any other answer than a stop reply would end LLDB's
+ * connection.
+ */
 async function move(
   conversation: Conversation,
   how: (conversation: Conversation) => Promise<Arrival>,
 ): Promise<Reply> {
   const { points, state } = conversation;
-  const arrival = await how(conversation);
-  state.lastStop = stopReply(arrival, points, state.features);
+  try {
+    state.lastStop = stopReply(await how(conversation), points, state.features);
+  } catch (error) {
+    conversation.print(`vmtape: ${error instanceof Error ? error.message : String(error)}\n`);
+    state.lastStop = halted;
+  }
   return state.lastStop;
 }
 

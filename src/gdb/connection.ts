@@ -48,6 +48,7 @@ export class Connection {
     this.stream = stream;
     const state: ClientState = {
       errorStyle: "text",
+      isLldb: false,
       features: { swbreak: false, hwbreak: false },
       binaryPrefix: true,
       noAcknowledgement: false,
@@ -55,7 +56,14 @@ export class Connection {
       leaving: undefined,
     };
     const points = new ClientPoints(target);
-    this.conversation = { target, desk, points, state, print: (text) => this.print(text) };
+    this.conversation = {
+      target,
+      desk,
+      points,
+      state,
+      print: (text) => this.print(text),
+      pulse: () => this.send("O"),
+    };
     stream.on("data", (bytes: Uint8Array) => this.receive(bytes));
     for (const event of ["end", "close", "error"]) stream.on(event, () => this.finish("gone"));
   }

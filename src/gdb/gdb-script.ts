@@ -10,13 +10,16 @@ export interface ScriptFacts {
   readonly files: readonly ScriptFile[];
 }
 
+/** Seconds for an answer that moves nothing: a QEMU that died may have to be replaced first. */
+const patience = 30;
+
 /**
  * Commands for a gdb that is started for a tape: its symbols, the connection, and `goto`, after which gdb looks again.
  * `confirm` is put back, so that what the user does is asked for as ever.
  */
 export function gdbScript({ attachTo, files }: ScriptFacts): string {
   const [program, ...others] = files;
-  const lines = ["set confirm off", "set architecture i386:x86-64"];
+  const lines = ["set confirm off", "set architecture i386:x86-64", `set remotetimeout ${patience}`];
   if (program) {
     lines.push(
       program.bias === 0n

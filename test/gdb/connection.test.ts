@@ -152,7 +152,10 @@ describe("the conversation", () => {
   test("a failure of the target is told, and the conversation goes on", async () => {
     const client = await greeted();
     client.target.run = () => Promise.reject(new Error("QEMU is gone"));
-    expect(await client.ask("vCont;c")).toBe("E.QEMU is gone");
+    expect(await client.ask("vCont;c")).toBe("T00thread:01;");
+    expect(client.received.at(-2)).toBe(`O${Buffer.from("vmtape: QEMU is gone\n").toString("hex")}`);
+    client.target.registers = () => Promise.reject(new Error("QEMU is gone"));
+    expect(await client.ask("g")).toBe("E.QEMU is gone");
     expect(await client.ask("qC")).toBe("QC01");
   });
 });
@@ -240,7 +243,9 @@ describe("the table", () => {
 
   test("LLDB is told in numbers, then in numbers and text", async () => {
     const client = await greeted();
+    expect(await client.ask("qOffsets")).toBe("");
     expect(await client.ask("QEnableErrorStrings")).toBe("OK");
+    expect(await client.ask("qOffsets")).toBe("Text=0;Data=0;Bss=0");
     const [, text] = /^E1e;([0-9a-f]+)$/.exec(await client.ask("P10=00")) ?? [];
     expect(Buffer.from(text!, "hex").toString()).toMatch(/recording/);
   });
