@@ -103,6 +103,13 @@ export class ProbeChannel {
     for (let batch = await this.next(); batch; batch = await this.next()) yield batch;
   }
 
+  /** With the machine stopped, and somebody in a loop over {@link hits}: resolves when that has dealt with all up to here. */
+  async settled(): Promise<void> {
+    this.stream.expectAll();
+    const { bytes } = await this.plugin.command("hits");
+    await this.stream.untilDealtWith(Number(bytes));
+  }
+
   /** With the machine stopped: the hits up to here that {@link next} has not given yet, all of them. */
   async rest(): Promise<HitBatch[]> {
     // The plugin answers when all is sent, so all must be let in meanwhile.

@@ -170,6 +170,7 @@ export class HitStream {
   private ended = false;
   private failure: unknown;
   private wake: (() => void) | undefined;
+  private settling: { readonly total: number; resolve(): void } | undefined;
 
   constructor(socket: Socket) {
     this.socket = socket;
@@ -179,17 +180,34 @@ export class HitStream {
 
   /** The next batch, of at least one hit; undefined when the stream has ended. One call at a time. */
   async next(): Promise<HitBatch | undefined> {
+    this.settle();
     while (this.batches.length === 0) {
       if (this.failure) throw this.failure;
       if (this.ended) return undefined;
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
+      this.wake = undefined;
     }
     const batch = this.batches.shift()!;
     this.taken += batch.byteLength;
     this.hold();
     return batch;
+  }
+
+  /** Resolves when whoever calls `next` again and again has dealt with all up to byte `total`. */
+  untilDealtWith(total: number): Promise<void> {
+    this.wanted = total;
+    return new Promise((resolve) => {
+      this.settling = { total, resolve };
+      if (this.wake) this.settle();
+    });
+  }
+
+  private settle(): void {
+    if (!this.settling || (this.taken < this.settling.total && !this.ended)) return;
+    this.settling.resolve();
+    this.settling = undefined;
   }
 
   /** Lets everything in, however much, until {@link allUpTo} says how much it is. */
@@ -229,6 +247,7 @@ export class HitStream {
 
   private end(): void {
     this.ended = true;
+    this.settle();
     this.wake?.();
   }
 

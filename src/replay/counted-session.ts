@@ -1,14 +1,17 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { Scope } from "../base/scope.js";
-import { brctr, guestAddress, icount } from "../base/units.js";
+import { brctr, guestAddress, type Icount, icount } from "../base/units.js";
 import { GdbStub } from "../qemu/gdb-stub.js";
 import { MachineMemory } from "../qemu/machine-memory.js";
-import { PluginChannel, pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
+import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
+import { ProbeChannel } from "../qemu/probe-channel.js";
+import type { HitBatch } from "../qemu/probe-hits.js";
 import { firstChannelFd } from "../qemu/process.js";
 import { GuestRam } from "../qemu/ram.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
+import { type Points, placePoints } from "./point-hits.js";
 import type { Position } from "./position.js";
 import { Session, type SessionOptions } from "./session.js";
 import type { Instant } from "./timeline-types.js";
@@ -39,6 +42,9 @@ export class CountedSession implements AsyncDisposable {
   private readonly channel: PluginChannel;
   private readonly stub: GdbStub;
   private readonly memory: MachineMemory;
+  private readonly probes: ProbeChannel;
+  private hitListener: ((batch: HitBatch) => void) | undefined;
+  private armed = false;
   private here: Position;
   /** Deliveries made at the present icount. */
   private delivered = 0n;
@@ -48,7 +54,7 @@ export class CountedSession implements AsyncDisposable {
   private constructor(
     scope: Scope,
     session: Session,
-    parts: { channel: PluginChannel; stub: GdbStub; memory: MachineMemory },
+    parts: { channel: PluginChannel; probes: ProbeChannel; stub: GdbStub; memory: MachineMemory },
     here: Position,
   ) {
     this.scope = scope;
@@ -56,6 +62,8 @@ export class CountedSession implements AsyncDisposable {
     this.channel = parts.channel;
     this.stub = parts.stub;
     this.memory = parts.memory;
+    this.probes = parts.probes;
+    void this.listen();
     this.here = here;
   }
 
@@ -70,7 +78,7 @@ export class CountedSession implements AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<CountedSession> {
     const { plugin, from, ...rest } = options;
-    const stubFd = firstChannelFd + pluginChannels;
+    const stubFd = firstChannelFd + probeChannels;
     await using scope = new Scope();
     const session = scope.own(
       await Session.create(
@@ -79,8 +87,8 @@ export class CountedSession implements AsyncDisposable {
           ...rest,
           ...(from && { from }),
           trusted: true,
-          channels: pluginChannels + 1,
-          attach: { extra: ["-chardev", `socket,id=stub,fd=${stubFd}`, ...pluginArguments(plugin)] },
+          channels: probeChannels + 1,
+          attach: { extra: ["-chardev", `socket,id=stub,fd=${stubFd}`, ...probeArguments(plugin)] },
         },
         signal,
       ),
@@ -92,7 +100,8 @@ export class CountedSession implements AsyncDisposable {
     await session.qmp.human("gdbserver chardev:stub");
     const stub = await GdbStub.connect(session.channels.at(-1)!);
     const ram = scope.own(await GuestRam.open(session.pid!));
-    const parts = { channel, stub, memory: new MachineMemory(ram, stub) };
+    const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
+    const parts = { channel, probes, stub, memory: new MachineMemory(ram, stub) };
     const counted = new CountedSession(scope.move(), session, parts, {
       icount: begun.icount,
       brctr: begun.brctr,
@@ -107,6 +116,11 @@ export class CountedSession implements AsyncDisposable {
   /** Where it stands. */
   get position(): Position {
     return this.here;
+  }
+
+  /** Deliveries already made at the present icount. */
+  get deliveries(): bigint {
+    return this.delivered;
   }
 
   /** The instant just before this one; undefined when it did not come here by a step. */
@@ -135,16 +149,7 @@ export class CountedSession implements AsyncDisposable {
    */
   async runTo(instant: Instant, signal?: AbortSignal): Promise<Position> {
     const target = instant.icount;
-    if (target - this.here.icount > fewSteps) {
-      this.before = undefined;
-      try {
-        await this.session.runTo(icount(target - 1n), signal);
-      } catch (error) {
-        if (isVmtapeError(error, "cancelled")) await this.look();
-        throw error;
-      }
-      await this.look();
-    }
+    if (target - this.here.icount > fewSteps) await this.coarse(icount(target - 1n), signal);
     while (this.here.icount < target) await this.step();
     if (instant.pc === undefined) return this.here;
     for (let made = 0; this.here.pc !== instant.pc; made++) {
@@ -155,6 +160,18 @@ export class CountedSession implements AsyncDisposable {
       }
       await this.step();
     }
+    return this.here;
+  }
+
+  /**
+   * Runs forward until a point of {@link arm} stops it, or to `limit`. See `runTo`.
+   */
+  async run(limit: Icount, signal?: AbortSignal): Promise<Position> {
+    if (limit - this.here.icount > fewSteps) {
+      const reached = await this.coarse(icount(limit - 1n), signal);
+      if (reached !== "break") return this.here;
+    }
+    while (this.here.icount < limit) await this.step();
     return this.here;
   }
 
@@ -205,6 +222,53 @@ export class CountedSession implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.scope[Symbol.asyncDispose]();
+  }
+
+  /** Sets points in the stopped machine: those of memory, or all; those of execution stop it by themselves. */
+  async arm(points: Points, which: "memory" | "all"): Promise<void> {
+    await this.disarm();
+    this.armed = points.size > 0;
+    await placePoints(this.probes, points, { stop: true, ...(which === "memory" && { which }) });
+  }
+
+  /** Removes all points. */
+  async disarm(): Promise<void> {
+    if (this.armed && this.alive) await this.probes.removeAll();
+    this.armed = false;
+  }
+
+  /** What is met goes to `listener` (batches are borrowed), until the returned function is called. */
+  onHits(listener: (batch: HitBatch) => void): () => void {
+    this.hitListener = listener;
+    return () => {
+      this.hitListener = undefined;
+    };
+  }
+
+  /** With the machine stopped: resolves when the listener has been told all up to here. */
+  settled(): Promise<void> {
+    return this.probes.settled();
+  }
+
+  private async listen(): Promise<void> {
+    try {
+      for await (const batch of this.probes.hits()) this.hitListener?.(batch);
+    } catch {
+      // the machine is gone, or sends nonsense: whoever moves it is told
+    }
+  }
+
+  /** By `replay-break`, which may stop before or after a delivery at `target`. */
+  private async coarse(target: Icount, signal?: AbortSignal): Promise<"break" | "end" | "paused"> {
+    this.before = undefined;
+    try {
+      const { why } = await this.session.runTo(target, signal);
+      await this.look();
+      return why;
+    } catch (error) {
+      if (isVmtapeError(error, "cancelled")) await this.look();
+      throw error;
+    }
   }
 
   /** Asks the stopped machine where it is. */

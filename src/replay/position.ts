@@ -106,5 +106,7 @@ export function formatPosition(position: Position, name?: string): string {
 
 /** Orders positions of one tape in time: negative when `a` is the earlier. */
 export function comparePositions(a: Position, b: Position): number {
-  return a.icount < b.icount ? -1 : a.icount > b.icount ? 1 : 0;
+  if (a.icount !== b.icount) return a.icount < b.icount ? -1 : 1;
+  // A delivery takes no instruction, but is a branch.
+  return a.brctr < b.brctr ? -1 : a.brctr > b.brctr ? 1 : 0;
 }

@@ -21,7 +21,7 @@ const near = { most: 4_000_000n, left: 1_000_000n } as const;
 /** A session that has not arrived after this many seconds, and another one for each 2^26 instructions, hangs. */
 const patienceSeconds = 15;
 /** How often a session that dies or hangs is replaced by another. */
-const mostAttempts = 4;
+export const mostAttempts = 4;
 
 /**
  * The sessions of a timeline: gives one that stands at a wanted instant, from whichever place is nearest, and keeps
@@ -195,7 +195,7 @@ function lastBefore(all: readonly CountedCheckpoint[], at: bigint): CountedCheck
 }
 
 /** Trouble of one QEMU, which another may not have. */
-function isMachineTrouble(error: unknown): boolean {
+export function isMachineTrouble(error: unknown): boolean {
   return (
     isVmtapeError(error) &&
     ["diverged", "qemu-failed", "qemu-hung", "protocol-error", "inexact"].includes(error.code)

@@ -1,11 +1,14 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { type GuestAddress, icount, type PhysicalAddress } from "../base/units.js";
+import { type GuestAddress, type Icount, icount, type PhysicalAddress } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
 import { checkTape } from "./check-tape.js";
 import type { CountedSession } from "./counted-session.js";
 import { Gate } from "./gate.js";
+import { accessOf, type Meeting, mayAskForBranches, type Points } from "./point-hits.js";
 import type { Position } from "./position.js";
-import { type PoolOptions, SessionPool } from "./session-pool.js";
+import { lastMeeting, type RunBackOptions } from "./run-back.js";
+import { runForward } from "./run-forward.js";
+import { isMachineTrouble, mostAttempts, type PoolOptions, SessionPool } from "./session-pool.js";
 import type { Arrival, DebugTarget, Direction, Instant, PointId, StopPoint } from "./timeline-types.js";
 
 export interface TimelineOptions extends PoolOptions {
@@ -31,10 +34,12 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private readonly gate = new Gate();
   private readonly points = new Map<PointId, StopPoint>();
   private nextPoint: PointId = 1;
+  private readonly options: TimelineOptions;
   private session: CountedSession;
 
-  private constructor(tape: Tape, pool: SessionPool, session: CountedSession) {
+  private constructor(tape: Tape, options: TimelineOptions, pool: SessionPool, session: CountedSession) {
     this.tape = tape;
+    this.options = options;
     this.pool = pool;
     this.session = session;
   }
@@ -49,7 +54,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     if (!options.trusted) await checkTape(tape, signal);
     const pool = new SessionPool(tape, options);
     try {
-      return new Timeline(tape, pool, await pool.at({ icount: icount(0) }, signal));
+      return new Timeline(tape, options, pool, await pool.at({ icount: icount(0) }, signal));
     } catch (error) {
       await pool[Symbol.asyncDispose]();
       throw error;
@@ -72,8 +77,20 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.gate.enter(() => this.walkBack(count, signal));
   }
 
-  run(_direction: Direction, _signal?: AbortSignal): Promise<Arrival> {
-    throw new VmtapeError("usage", "not yet");
+  run(direction: Direction, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() =>
+      direction === "forward" ? this.onward(this.tape.end.at, signal) : this.backward(icount(0), signal),
+    );
+  }
+
+  /** Runs forward until a point is met, or to an icount. */
+  runTo(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.onward(limit, signal));
+  }
+
+  /** Runs back until a point is met, or to an icount. */
+  runBackTo(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.backward(limit, signal));
   }
 
   addPoint(point: StopPoint): PointId {
@@ -122,7 +139,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     const here = position.icount === instant.icount && position.pc === instant.pc;
     if (!here || !this.session.alive) {
       const arrived = await this.attempt(() => this.fetch(instant, signal));
-      if (!arrived) return this.arrival("cancelled");
+      if (arrived === "cancelled") return this.arrival("cancelled");
     }
     return this.arrival("reached");
   }
@@ -150,6 +167,59 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     }
   }
 
+  private async onward(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
+    const { end } = this.tape;
+    if (this.position.icount >= end.at) return this.arrival("end");
+    if (limit <= this.position.icount) return this.arrival("reached");
+    const target = limit < end.at ? limit : end.at;
+    const found = await this.attempt(() => this.firstMeeting(target, signal));
+    if (found === "cancelled") return this.arrival("cancelled");
+    if (!found) return this.arrival(target === end.at ? "end" : "reached");
+    return this.meet(found, signal);
+  }
+
+  private async firstMeeting(limit: Icount, signal?: AbortSignal): Promise<Meeting | undefined> {
+    const from = instantOf(this.position);
+    return this.again(from, () => runForward(this.session, this.points, limit, signal));
+  }
+
+  private async backward(earliest: Icount, signal?: AbortSignal): Promise<Arrival> {
+    const { position, points, session } = this;
+    if (position.icount <= earliest && session.deliveries === 0n) return this.arrival(whyAt(earliest));
+    const here = { icount: position.icount, pc: position.pc, delivered: session.deliveries };
+    const options = this.scanning(points);
+    const found = await this.attempt(() =>
+      points.size === 0 ? nothing : lastMeeting(this.tape, here, points, options, earliest, signal),
+    );
+    if (found === "cancelled") return this.arrival("cancelled");
+    if (found) return this.meet(found, signal);
+    const arrived = await this.attempt(() => this.fetch({ icount: earliest }, signal));
+    return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
+  }
+
+  /** Stands where points were met. */
+  private async meet({ instant, hits }: Meeting, signal?: AbortSignal): Promise<Arrival> {
+    const arrived = await this.attempt(() => this.fetch(instant, signal));
+    if (arrived === "cancelled") return this.arrival("cancelled");
+    const { pc } = this.position;
+    const met = hits.filter((hit) => hit.access || hit.pc === pc);
+    const access = met.map(accessOf).find((one) => one !== undefined);
+    const points = [...new Set(met.map(({ id }) => id))];
+    return { ...this.arrival("point", points), ...(access && { access }) };
+  }
+
+  private scanning(points: Points): RunBackOptions {
+    const { plugin, qemu, debug, onProgress, checkpoints } = this.options;
+    return {
+      plugin,
+      checkpoints,
+      follow: mayAskForBranches(points),
+      ...(qemu && { qemu }),
+      ...(debug && { debug }),
+      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking back" }) }),
+    };
+  }
+
   private async walk(count: number, signal?: AbortSignal): Promise<Arrival> {
     for (let i = 0; i < count; i++) {
       if (signal?.aborted) return this.arrival("cancelled");
@@ -159,15 +229,18 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.arrival("reached");
   }
 
-  /** One instant forward, even if the machine dies of it. */
+  /** One instant forward. */
   private async forward(): Promise<void> {
-    const from = instantOf(this.position);
+    await this.again(instantOf(this.position), () => this.session.step());
+  }
+
+  /** Does something with the session at `from`; with another one there when its QEMU dies or hangs. */
+  private async again<T>(from: Instant, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.session.step();
-        return;
+        return await work();
       } catch (error) {
-        if (attempt === 3 || !isVmtapeError(error)) throw error;
+        if (attempt === mostAttempts || !isMachineTrouble(error)) throw error;
         await this.session[Symbol.asyncDispose]();
         this.session = await this.pool.at(from);
       }
@@ -185,7 +258,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       if (this.position.icount === 0n && !this.session.previous) return this.arrival("start");
       const previous = this.session.previous ?? (await this.learnPrevious(signal));
       const arrived = await this.attempt(() => this.fetch(previous, signal));
-      if (!arrived) return this.arrival("cancelled");
+      if (arrived === "cancelled") return this.arrival("cancelled");
       this.pool.expect(this.position.icount, spareSessions);
     }
     return this.arrival("reached");
@@ -195,8 +268,8 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private async jumpBack(count: number, signal?: AbortSignal): Promise<Arrival | undefined> {
     const here = instantOf(this.position);
     const earliest = here.icount > BigInt(count) ? here.icount - BigInt(count) : 0n;
-    if (!(await this.attempt(() => this.fetch({ icount: icount(earliest) }, signal))))
-      return this.arrival("cancelled");
+    const gone = await this.attempt(() => this.fetch({ icount: icount(earliest) }, signal));
+    if (gone === "cancelled") return this.arrival("cancelled");
     const passed: Instant[] = [];
     while (this.position.icount !== here.icount || this.position.pc !== here.pc) {
       if (signal?.aborted) return this.arrival("cancelled");
@@ -205,7 +278,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     }
     const target = passed.at(-count) ?? passed[0] ?? here;
     const reached = await this.attempt(() => this.fetch(target, signal));
-    if (!reached) return this.arrival("cancelled");
+    if (reached === "cancelled") return this.arrival("cancelled");
     return passed.length < count ? this.arrival("start") : undefined;
   }
 
@@ -220,13 +293,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return again.previous;
   }
 
-  /** False when it was cancelled. */
-  private async attempt(go: () => Promise<void>): Promise<boolean> {
+  private async attempt<T>(go: () => Promise<T>): Promise<T | "cancelled"> {
     try {
-      await go();
-      return true;
+      return await go();
     } catch (error) {
-      if (isVmtapeError(error, "cancelled")) return false;
+      if (isVmtapeError(error, "cancelled")) return "cancelled";
       throw error;
     }
   }
@@ -248,6 +319,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return { position: this.position, why, points };
   }
 }
+
+const nothing = Promise.resolve(undefined);
+
+const whyAt = (earliest: Icount) => (earliest === 0n ? ("start" as const) : ("reached" as const));
 
 function instantOf({ icount: at, pc }: Position): Instant {
   return { icount: at, pc };

@@ -1,0 +1,122 @@
+import { VmtapeError } from "../base/errors.js";
+import { type GuestAddress, type Icount, icount } from "../base/units.js";
+import type { Tape } from "../tape/tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
+import { hitsOf, isSame, type Meeting, type Points, placePoints, stopBack } from "./point-hits.js";
+import { type ScanOptions, scan } from "./scan.js";
+import type { Instant } from "./timeline-types.js";
+
+/** How many stretches are looked through at once. */
+const jobs = 2;
+
+/** Where a run back begins. */
+export interface Here {
+  readonly icount: Icount;
+  readonly pc: GuestAddress;
+  /** Deliveries already made at this icount. */
+  readonly delivered: bigint;
+}
+
+export interface RunBackOptions extends Omit<ScanOptions, "from" | "to" | "prepare" | "onHits"> {
+  readonly checkpoints: () => Promise<readonly CountedCheckpoint[]>;
+}
+
+/**
+ * The last meeting with a point before `here`: the stretches between checkpoints are replayed from the latest to the
+ * earliest, two at a time, until one has a hit.
+ *
+ * @param earliest nothing before this icount counts
+ * @returns undefined when there is none
+ * @throws `cancelled`; everything `Session.runTo` throws
+ */
+export async function lastMeeting(
+  tape: Tape,
+  here: Here,
+  points: Points,
+  options: RunBackOptions,
+  earliest: Icount = icount(0),
+  signal?: AbortSignal,
+): Promise<Meeting | undefined> {
+  const { checkpoints, ...scanning } = options;
+  const enough = new AbortController();
+  const stop = () => enough.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  const stretches = backwards(await checkpoints(), here.icount, earliest);
+  const running: Promise<Meeting | undefined>[] = [];
+  try {
+    for (let next = 0; ; ) {
+      // The nearest stretch first, alone: what one looks for is often there.
+      const most = next === 0 ? 1 : jobs;
+      while (running.length < most && next < stretches.length) {
+        const stretch = stretches[next++]!;
+        const search = lastIn(tape, stretch, here, points, { ...scanning, earliest }, enough.signal);
+        search.catch(() => {}); // awaited in its turn, or not wanted any more
+        running.push(search);
+      }
+      const found = await running.shift();
+      if (found) return found;
+      if (running.length === 0 && next >= stretches.length) return undefined;
+    }
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    stop();
+    await Promise.allSettled(running);
+  }
+}
+
+interface Stretch {
+  readonly from: CountedCheckpoint | undefined;
+  readonly to: Icount;
+}
+
+/** From checkpoint to checkpoint. One in the midst of deliveries does not show the first instants of its icount. */
+function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
+  const before = all.filter((one) => one.icount < end && (one.delivered ?? 0n) === 0n);
+  const stretches: Stretch[] = [];
+  let to = end;
+  for (const from of before.reverse()) {
+    stretches.push({ from, to });
+    to = from.icount;
+    if (to <= earliest) return stretches;
+  }
+  stretches.push({ from: undefined, to });
+  return stretches;
+}
+
+async function lastIn(
+  tape: Tape,
+  { from, to }: Stretch,
+  here: Here,
+  points: Points,
+  options: Omit<RunBackOptions, "checkpoints"> & { readonly earliest: Icount },
+  signal: AbortSignal,
+): Promise<Meeting | undefined> {
+  const { earliest, ...scanning } = options;
+  let last: Meeting | undefined;
+  await scan(
+    tape,
+    {
+      ...scanning,
+      ...(from && { from }),
+      to,
+      prepare: (channel) => placePoints(channel, points),
+      onHits: (batch) => {
+        for (const hit of hitsOf(batch)) {
+          const instant = stopBack(hit);
+          const counts = to === here.icount ? isBefore(instant, here) : hit.icount < to;
+          if (!counts || hit.icount < earliest) continue;
+          if (last && isSame(last.instant, instant)) last = { instant, hits: [...last.hits, hit] };
+          else last = { instant, hits: [hit] };
+        }
+      },
+    },
+    signal,
+  );
+  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  return last;
+}
+
+/** Of the instants with the present icount, those that deliveries part from it come before it. */
+function isBefore({ icount: at, pc }: Instant, here: Here): boolean {
+  return at < here.icount || (at === here.icount && here.delivered > 0n && pc !== here.pc);
+}
