@@ -67,10 +67,11 @@ export async function atGuest<T>(
   return await look({ guest: await LinuxGuest.at(stopped, kernel), position: { icount } });
 }
 
-async function icountOf(
+/** The icount of a written position. */
+export async function icountOf(
   tape: Tape,
   wanted: WrittenPosition,
-  flags: ViewFlags,
+  flags: TapeOptions,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<Icount> {

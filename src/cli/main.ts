@@ -22,6 +22,7 @@ import { repairCommand } from "./repair.js";
 import { replayCommand } from "./replay.js";
 import { runProgram } from "./run.js";
 import { stopCommand } from "./stop.js";
+import { tasksCommand } from "./tasks.js";
 import { traceCommand } from "./trace.js";
 import { verifyCommand } from "./verify.js";
 
@@ -60,6 +61,7 @@ for (const command of [
   branchesCommand(),
   gdbCommand(),
   psCommand(),
+  tasksCommand(),
   mapsCommand(),
   filesCommand(),
   modulesCommand(),

@@ -1,0 +1,65 @@
+import { VmtapeError } from "../base/errors.js";
+import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
+import type { Tape } from "../tape/tape.js";
+import { debugSink, placesOf, qemuCandidates, type TapeOptions } from "./options.js";
+import type { Progress } from "./progress.js";
+
+/** `--task`, for commands that cut by task. */
+export const taskOption = [
+  "--task <name|pid>",
+  "only what this task did: a name, or the pid of a process or thread",
+] as const;
+
+/**
+ * Which task ran when on a tape: from its cache, or by a replay.
+ *
+ * @throws as `taskHistory`; `not-found` when the tape holds no Linux kernel
+ */
+export async function loadHistory(
+  tape: Tape,
+  flags: TapeOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<TaskHistory> {
+  const [{ loadLinuxKernel }, { taskHistory }, { buildPlugin }, { tapeCache }] = await Promise.all([
+    import("../linux/linux-kernel.js"),
+    import("../linux/task-pass.js"),
+    import("../qemu/plugin-build.js"),
+    import("../replay/tape-cache.js"),
+  ]);
+  const places = placesOf(flags);
+  const kernel = loadLinuxKernel(tape.layout.kernel);
+  if (!kernel) {
+    throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
+      file: tape.layout.kernel,
+    });
+  }
+  return taskHistory(tape, kernel, {
+    plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
+    cache: tapeCache(places, tape),
+    qemu: qemuCandidates(flags),
+    onProgress: progress.sink,
+    signal,
+    ...debugSink(flags),
+  });
+}
+
+/**
+ * The test that `--task` means.
+ *
+ * @throws VmtapeError `not-found`, with the tasks there are, when none of the tape's fits
+ */
+export async function wantedTask(
+  history: TaskHistory,
+  text: string,
+): Promise<(task: HistoryTask) => boolean> {
+  const { taskMatcher } = await import("../linux/task-history.js");
+  const isWanted = taskMatcher(text);
+  if (history.tasks.some(isWanted)) return isWanted;
+  const names = [...new Set(history.tasks.map(({ name }) => name))].slice(0, mostNames);
+  throw new VmtapeError("not-found", `no task '${text}' ever runs; there are ${names.join(", ")} …`, {
+    got: text,
+  });
+}
+
+const mostNames = 12;
