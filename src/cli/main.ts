@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from "node:module";
 import { Command } from "commander";
+import { atCommand } from "./at.js";
 import { branchesCommand } from "./branches.js";
 import { consoleCommand } from "./console.js";
 import { demoCommand } from "./demo.js";
@@ -57,6 +58,7 @@ for (const command of [
   repairCommand(),
   logCommand(),
   indexCommand(),
+  atCommand(),
   traceCommand(),
   branchesCommand(),
   gdbCommand(),

@@ -208,6 +208,13 @@ export class CountedSession implements AsyncDisposable {
     return this.memory.readPhysical(address, length);
   }
 
+  /** The kind of code segment, which no register of the stub tells. */
+  async codeSize(): Promise<16 | 32 | 64> {
+    const text = await this.session.qmp.human("info registers");
+    const [, size] = /^CS =.* CS(16|32|64) /m.exec(text) ?? [];
+    return size === "16" ? 16 : size === "32" ? 32 : 64;
+  }
+
   /** Where a virtual address lies in physical memory; undefined when it is not mapped. */
   async translate(address: bigint): Promise<bigint | undefined> {
     return this.memory.translate(await this.registers(), address);

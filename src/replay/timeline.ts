@@ -123,6 +123,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.gate.enter(() => this.look((session) => session.readPhysical(address, length)));
   }
 
+  /** How the code here is to be read: its instructions are 16, 32 or 64-bit ones. */
+  codeSize(): Promise<16 | 32 | 64> {
+    return this.gate.enter(() => this.look((session) => session.codeSize()));
+  }
+
   /** Where a virtual address lies in physical memory now; undefined when it is not mapped. */
   translate(address: GuestAddress): Promise<bigint | undefined> {
     return this.gate.enter(() => this.look((session) => session.translate(address)));

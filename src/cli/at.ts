@@ -1,0 +1,146 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { VmtapeError } from "../base/errors.js";
+import { type GuestAddress, guestAddress, hex, physicalAddress } from "../base/units.js";
+import { registerValue, x86Registers } from "../qemu/x86-registers.js";
+import { hexDump } from "./hex-dump.js";
+import { type OpenTimeline, openTimeline } from "./open-timeline.js";
+import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
+import { say, toJson } from "./output.js";
+import { Progress } from "./progress.js";
+import { action, type CommandContext } from "./run.js";
+import { sayListing, sayRegisters } from "./say-machine.js";
+
+interface AtFlags extends TapeOptions {
+  readonly regs?: boolean;
+  readonly mem?: readonly MemoryRange[];
+  readonly disas?: number;
+}
+
+/** What `--mem` names. */
+interface MemoryRange {
+  readonly space: "virtual" | "physical";
+  readonly place: string;
+  readonly length: number;
+}
+
+/** More than a screen of anybody's; a hex dump of this has 65,536 lines. */
+const mostBytes = 1 << 20;
+const mostLines = 10_000;
+
+export function atCommand(): Command {
+  return tapeCommand("at", "go to an instant of a tape, and show the machine there")
+    .argument("<position>", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
+    .option("--regs", "the registers")
+    .option("--mem <address,length>", "memory; phys:ADDRESS,LENGTH for physical memory (repeatable)", ranges)
+    .option("--disas <n>", "so many instructions from here on", count)
+    .option(...qemuOption)
+    .option("-d, --debug", "print what is done")
+    .action(action(run));
+}
+
+async function run({ signal }: CommandContext, name: string, text: string, flags: AtFlags): Promise<void> {
+  const { parsePosition } = await import("../replay/position.js");
+  parsePosition(text); // a mistake is told before anything takes time
+  using progress = new Progress();
+  await using open = await openTimeline(name, flags, progress, signal);
+  const { timeline } = open;
+  const { why } = await timeline.goTo(await open.locate(text, signal), signal);
+  if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  const registers = new Uint8Array(await timeline.registers());
+  const memory = await readRanges(open, flags.mem ?? []);
+  const listing = flags.disas === undefined ? undefined : await list(open, flags.disas);
+  progress[Symbol.dispose]();
+  const { position } = timeline;
+  if (flags.json) {
+    say(
+      toJson({
+        name,
+        ...position,
+        pc: hex(position.pc),
+        symbol: open.symbols.describe(position.pc) ?? null,
+        registers: registerFacts(registers),
+        ...(flags.mem && { memory: memory.map(memoryFacts) }),
+        ...(listing && { disassembly: listing.map(lineFacts) }),
+      }),
+    );
+    return;
+  }
+  say(open.describe(position));
+  if (flags.regs) sayRegisters(registers, (address) => open.symbols.describe(address));
+  for (const { range, address, bytes } of memory) {
+    say();
+    if (!bytes) say(`${range.place}: not mapped`);
+    else for (const line of hexDump(address, bytes)) say(line);
+    if (bytes && bytes.length < range.length) say(`${hex(address + BigInt(bytes.length))}: not mapped`);
+  }
+  if (listing) {
+    say();
+    sayListing(listing, position.pc, (address) => open.symbols.describe(address));
+  }
+}
+
+async function readRanges({ timeline, symbols }: OpenTimeline, wanted: readonly MemoryRange[]) {
+  const all = [];
+  for (const range of wanted) {
+    const address = addressOf(range.place, (name) => symbols.addressOf(name));
+    const bytes =
+      range.space === "virtual"
+        ? await timeline.readMemory(address, range.length)
+        : await timeline.readPhysical(physicalAddress(address), range.length);
+    all.push({ range, address, bytes });
+  }
+  return all;
+}
+
+async function list({ timeline }: OpenTimeline, count: number) {
+  const { disassemble, longestInstruction } = await import("./disassembly.js");
+  const { pc } = timeline.position;
+  const bytes = (await timeline.readMemory(pc, count * longestInstruction)) ?? new Uint8Array();
+  return disassemble(bytes, await timeline.codeSize(), pc, count);
+}
+
+function addressOf(place: string, find: (symbol: string) => bigint): GuestAddress {
+  if (/^(0x[0-9a-f]{1,16}|\d{1,19})$/i.test(place)) return guestAddress(BigInt(place));
+  const [, name = place, offset = "0"] = /^(.+)\+(0x[0-9a-f]{1,16}|\d{1,10})$/i.exec(place) ?? [];
+  return guestAddress(find(name) + BigInt(offset));
+}
+
+function registerFacts(block: Uint8Array): Record<string, string> {
+  return Object.fromEntries(
+    x86Registers.map(({ name, offset, bytes }) => [
+      name,
+      bytes <= 8 ? hex(registerValue(block, name)) : wide(block.subarray(offset, offset + bytes)),
+    ]),
+  );
+}
+
+/** Little-endian bytes as one number. */
+function wide(bytes: Uint8Array): string {
+  return `0x${Buffer.from(bytes).reverse().toString("hex")}`;
+}
+
+function memoryFacts({ range, address, bytes }: Awaited<ReturnType<typeof readRanges>>[number]) {
+  const { space, length } = range;
+  return { space, address: hex(address), length, bytes: bytes ? Buffer.from(bytes).toString("hex") : null };
+}
+
+function lineFacts({ address, bytes, text }: Awaited<ReturnType<typeof list>>[number]) {
+  return { address: hex(address), bytes: Buffer.from(bytes).toString("hex"), text };
+}
+
+function ranges(text: string, before: readonly MemoryRange[] = []): MemoryRange[] {
+  const [, physical, place, digits] = /^(phys:)?([^,\s]+),(0x[0-9a-f]+|\d+)$/i.exec(text) ?? [];
+  const length = Number(digits);
+  if (!place || !(length >= 1 && length <= mostBytes)) {
+    throw new InvalidArgumentError(`it must be ADDRESS,LENGTH, of at most ${mostBytes} bytes.`);
+  }
+  return [...before, { space: physical ? "physical" : "virtual", place, length }];
+}
+
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > mostLines) {
+    throw new InvalidArgumentError(`it must be a number from 1 to ${mostLines}.`);
+  }
+  return value;
+}

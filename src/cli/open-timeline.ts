@@ -1,0 +1,86 @@
+import type { TapeSymbols } from "../linux/tape-symbols.js";
+import { type LocateOptions, locate } from "../replay/locate.js";
+import { formatPosition, type Position, parsePosition } from "../replay/position.js";
+import type { Timeline } from "../replay/timeline.js";
+import type { Instant } from "../replay/timeline-types.js";
+import type { Tape } from "../tape/tape.js";
+import { openForReplay } from "./open-for-replay.js";
+import { debugSink, placesOf, qemuCandidates, type TapeOptions } from "./options.js";
+import type { Progress } from "./progress.js";
+
+/** A tape opened to look around in, with its names. */
+export interface OpenTimeline extends AsyncDisposable {
+  readonly tape: Tape;
+  readonly timeline: Timeline;
+  readonly symbols: TapeSymbols;
+  /** The tape's cache. */
+  readonly cache: string;
+  /** What the timeline was opened with. */
+  readonly options: LocateOptions;
+  /** The instant a written position means. */
+  locate(text: string, signal?: AbortSignal): Promise<Instant>;
+  /** A position as it is printed, its place by name. */
+  describe(position: Position): string;
+}
+
+/** Opens a tape at its start, with everything its commands need. */
+export async function openTimeline(
+  name: string,
+  flags: TapeOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<OpenTimeline> {
+  const [{ tapeCache }, { buildPlugin }, { chooseQemu }, { Timeline }, { TapeSymbols }, { TapeIndex }] =
+    await Promise.all([
+      import("../replay/tape-cache.js"),
+      import("../qemu/plugin-build.js"),
+      import("../qemu/choose.js"),
+      import("../replay/timeline.js"),
+      import("../linux/tape-symbols.js"),
+      import("../replay/tape-index.js"),
+    ]);
+  const places = placesOf(flags);
+  const tape = await openForReplay(places, name, flags, signal);
+  const qemu = qemuCandidates(flags);
+  const build = await chooseQemu(tape.manifest.qemu, qemu);
+  const cache = tapeCache(places, tape);
+  const index = await TapeIndex.open(cache, build);
+  const options: LocateOptions = {
+    plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
+    qemu,
+    cache,
+    checkpoints: async () => {
+      await index.refresh();
+      return index.checkpoints;
+    },
+    onProgress: progress.sink,
+    ...debugSink(flags),
+  };
+  const timeline = await Timeline.open(tape, options, signal);
+  try {
+    const symbols = await TapeSymbols.load(tape, { ...options, cache, signal });
+    return {
+      tape,
+      timeline,
+      symbols,
+      cache,
+      options,
+      locate: (text, ends) =>
+        locate(
+          tape,
+          parsePosition(text),
+          { ...options, addressOf: (symbol) => symbols.addressOf(symbol) },
+          ends ?? signal,
+        ),
+      describe: (position) => describe(position, symbols),
+      [Symbol.asyncDispose]: () => timeline[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await timeline[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function describe(position: Position, symbols: TapeSymbols): string {
+  return formatPosition(position, symbols.describe(position.pc));
+}
