@@ -190,11 +190,20 @@ export class StackWalk {
     const { lookup } = step;
     const file = this.fileOf(lookup);
     if (this.wantedFile !== undefined) return false;
-    const row = file?.cfi?.row(lookup - file.bias);
+    let row = file?.cfi?.row(lookup - file.bias);
+    // A handler returns to the first byte of its trampoline, before which lies another function, or none.
+    if (!step.isExact && (!row || (file && row.end + file.bias === lookup + 1))) {
+      const behind = file?.cfi?.row(lookup + 1 - file.bias);
+      if (behind?.isSignal) row = behind;
+      else if (!behind) {
+        const trampoline = stepByTrampoline(step, memory);
+        if (trampoline !== undefined) return trampoline && this.check();
+      }
+    }
     if (file && row) {
       if (stepByCfi(row, file, step, memory)) return this.check();
       if (this.isWaiting || step.end === "outermost") return false;
-    } else {
+    } else if (step.isExact) {
       const trampoline = stepByTrampoline(step, memory);
       if (trampoline !== undefined) return trampoline && this.check();
     }

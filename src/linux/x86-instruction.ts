@@ -41,6 +41,8 @@ const immediate16 = 8;
 /** imm32, or imm16 with an operand-size prefix, or imm64 with REX.W (only mov). */
 const immediateV = 16;
 const invalid = 32;
+/** A whole address: 8 bytes, 4 with an address-size prefix. */
+const wholeAddress = 64;
 
 /** One-byte opcodes: which have a ModRM byte and an immediate. */
 const oneByte = new Uint8Array(256);
@@ -63,7 +65,7 @@ oneByte[0x81] = hasModrm | immediate32;
 oneByte[0x82] = invalid;
 fill(oneByte, 0x84, 0x90, hasModrm);
 oneByte[0x9a] = invalid;
-fill(oneByte, 0xa0, 0xa4, invalid); // 8-byte addresses; no compiler writes them
+fill(oneByte, 0xa0, 0xa4, wholeAddress);
 oneByte[0xa8] = immediate8;
 oneByte[0xa9] = immediate32;
 fill(oneByte, 0xb0, 0xb8, immediate8);
@@ -122,9 +124,11 @@ export function decodeInstruction(byteAt: (offset: number) => number, into: Inst
   let at = 0;
   let rex = 0;
   let wide = true; // operands of more than 16 bits
+  let isShort = false; // addresses of 32 bits
   let opcode = byteAt(at++);
   for (; at < longest; opcode = byteAt(at++)) {
     if (opcode === 0x66) wide = false;
+    else if (opcode === 0x67) isShort = true;
     else if (!isPrefix(opcode)) break;
   }
   if (opcode >= 0x40 && opcode < 0x50) {
@@ -165,6 +169,7 @@ export function decodeInstruction(byteAt: (offset: number) => number, into: Inst
   if (kind & immediate8) at += 1;
   else if (kind & immediate16) at += 2;
   else if (kind & immediate32) at += wide || isNearBranch(map, opcode) ? 4 : 2;
+  else if (kind & wholeAddress) at += isShort ? 4 : 8;
   else if (kind & immediateV) at += rex & 8 ? 8 : wide ? 4 : 2;
   if (at > longest || byteAt(at - 1) < 0) return false;
   into.length = at;
@@ -178,7 +183,6 @@ function isPrefix(byte: number): boolean {
     byte === 0xf2 ||
     byte === 0xf3 ||
     byte === 0xf0 ||
-    byte === 0x67 ||
     byte === 0x2e ||
     byte === 0x3e ||
     byte === 0x64 ||

@@ -25,6 +25,8 @@ export class CfiRow {
   expressions: (Uint8Array | undefined)[] = [];
   returnColumn = 16;
   isSignal = false;
+  /** First address key behind the function. */
+  end: AddressKey = Number.NaN;
   /** What the caller pushed for this call (DW_CFA_GNU_args_size). */
   argumentsSize = 0;
 
@@ -63,6 +65,7 @@ export function rowAt(description: FrameDescription, address: AddressKey, bases:
   const row = new CfiRow();
   row.returnColumn = common.returnColumn;
   row.isSignal = common.isSignal;
+  row.end = description.end;
   const machine = new RowMachine(row, description, bases);
   machine.run(common.instructions, start, Number.POSITIVE_INFINITY);
   machine.begin();
