@@ -625,7 +625,7 @@ class Parser {
     const known = extendedTypes[kind];
     if (known !== undefined) {
       this.at += 2;
-      return [plain(known), kind === "n" || kind === "c" || kind === "a" ? false : false];
+      return [plain(known), false];
     }
     switch (kind) {
       case "p":

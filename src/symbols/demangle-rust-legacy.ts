@@ -26,7 +26,7 @@ export function demangleRustLegacy(name: string): string | undefined {
     const start = at + digits[0].length;
     const end = start + Number(digits[0]);
     if (end > text.length) return undefined;
-    const part = unescape(text.slice(start, end));
+    const part = unescaped(text.slice(start, end));
     if (part === undefined) return undefined;
     parts.push(part);
     at = end;
@@ -34,7 +34,7 @@ export function demangleRustLegacy(name: string): string | undefined {
   return parts.length === 0 ? undefined : parts.join("::");
 }
 
-function unescape(part: string): string | undefined {
+function unescaped(part: string): string | undefined {
   // An escape may not come first in an identifier: an underscore was put before it.
   const text = part.startsWith("_$") ? part.slice(1) : part;
   let result = "";

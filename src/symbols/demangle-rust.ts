@@ -197,7 +197,7 @@ class Parser {
   private functionType(): void {
     if (this.eat("U")) this.print("unsafe ");
     if (this.eat("K")) {
-      const abi = this.eat("C") ? "C" : this.plainIdentifier().replaceAll("_", "-");
+      const abi = this.eat("C") ? "C" : this.identifier().replaceAll("_", "-");
       this.print(`extern "${abi}" `);
     }
     this.print("fn(");
@@ -300,10 +300,9 @@ class Parser {
   }
 
   private lifetime(index: number): void {
-    if (index === 0) return this.print("'_");
     const depth = this.bound - index;
     if (depth < 0) throw damaged;
-    this.print(`'${lifetimeName(depth)}`);
+    this.print(index === 0 ? "'_" : `'${lifetimeName(depth)}`);
   }
 
   private list(item: () => void, separator = ", "): number {
@@ -340,10 +339,6 @@ class Parser {
   }
 
   private identifier(): string {
-    return this.plainIdentifier();
-  }
-
-  private plainIdentifier(): string {
     const isPunycode = this.eat("u");
     const digits = /^(?:0|[1-9][0-9]{0,5})/.exec(this.name.slice(this.at, this.at + 6));
     if (!digits) throw damaged;

@@ -232,6 +232,8 @@ export function textAt(file: DwarfFile, offset: number, home: number): string {
       return stringAt(file.section(".debug_str"), offset);
     case textHome.lineStr:
       return stringAt(file.section(".debug_line_str"), offset);
+    case textHome.alt:
+      return file.alt ? stringAt(file.alt.section(".debug_str"), offset) : "";
     case textHome.info: {
       const { bytes, base } = file.readAside(offset);
       return stringAt(bytes, offset - base);

@@ -266,19 +266,30 @@ export class Symbols {
     const prefix = source.prefix ?? "";
     const named = this.nameById(id);
     const linkageName = this.mangledIn(source).linkageName(index);
-    const located: Located = {
+    // Assigned one by one: spreading objects would take most of a lookup's time.
+    const located: { -readonly [K in keyof Located]: Located[K] } = {
       name: prefix === "" ? named : named.slice(prefix.length),
-      ...(linkageName !== undefined && { linkageName }),
       offset: key - start,
       start: addressOfKey(start),
       size: source.table.sizes[index] || undefined,
       source: source.name,
       prefix,
     };
+    if (linkageName !== undefined) located.linkageName = linkageName;
     const info = source.debug?.info;
-    return info
-      ? withDebug(located, info, key - biases[owner.position]!, start - biases[owner.position]!)
-      : located;
+    if (!info) return located;
+    const bias = biases[owner.position]!;
+    const place = info.placeAt(key - bias);
+    if (place) located.place = place;
+    const scope = info.scopeAt(key - bias);
+    if (scope < 0) return located;
+    const inlined = info.inlinedAt(scope, key - bias);
+    if (inlined) located.inlined = inlined;
+    const outer = info.functionOf(scope);
+    const entry = info.startOf(outer) + bias;
+    // As in GDB's build_address_symbolic (printcmd.c): the function, unless a symbol starts behind its entry.
+    if (entry <= key && start <= entry) located.declared = { name: info.nameOf(outer), offset: key - entry };
+    return located;
   }
 
   private inlinedCopies(
@@ -402,25 +413,6 @@ function overlayAll(maps: readonly IntervalMap[]): IntervalMap {
     level = next;
   }
   return level[0] ?? emptyIntervals;
-}
-
-/** Adds what debug information says of an address. Keys are link addresses. */
-function withDebug(located: Located, info: DebugInfo, key: number, start: number): Located {
-  const place = info.placeAt(key);
-  const scope = info.scopeAt(key);
-  if (scope < 0) return place ? { ...located, place } : located;
-  const inlined = info.inlinedAt(scope, key);
-  const outer = info.functionOf(scope);
-  const entry = info.startOf(outer);
-  // As in GDB's build_address_symbolic (printcmd.c): the function, unless a symbol starts behind its entry.
-  const declared =
-    entry <= key && start <= entry ? { name: info.nameOf(outer), offset: key - entry } : undefined;
-  return {
-    ...located,
-    ...(declared && { declared }),
-    ...(inlined && { inlined }),
-    ...(place && { place }),
-  };
 }
 
 function isWithin({ range }: SymbolSource, key: number): boolean {
