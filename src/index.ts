@@ -90,10 +90,13 @@ export {
 export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session.js";
 export { tapeCache } from "./replay/tape-cache.js";
 export { type VerifiedState, type VerifyOptions, type VerifyReport, verifyTape } from "./replay/verify.js";
+export type { InlinedAt, SourcePlace } from "./symbols/debug-info.js";
+export type { DebugSource, SymbolFileOptions } from "./symbols/debug-source.js";
+export { demangle } from "./symbols/demangle.js";
 export { type LoadedSource, loadSymbolSource } from "./symbols/load-source.js";
-export { formatAddress, formatName } from "./symbols/symbol-format.js";
+export { formatAddress, formatName, formatPlace } from "./symbols/symbol-format.js";
 export { parseSymbolSource } from "./symbols/symbol-source-spec.js";
-export { type Located, type SymbolSource, Symbols } from "./symbols/symbols.js";
+export { type Found, type FoundLine, type Located, type SymbolSource, Symbols } from "./symbols/symbols.js";
 // Recordings and tapes.
 export { ControlClient } from "./tape/control.js";
 export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from "./tape/home.js";

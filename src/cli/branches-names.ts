@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { VmtapeError } from "../base/errors.js";
 import type { Symbols } from "../symbols/symbols.js";
 import type { Tape } from "../tape/tape.js";
@@ -25,11 +26,12 @@ export async function loadNames(
   ]);
   const tape = await findTape(reader, flags);
   const symbols = tape ? await tapeSymbols(tape, flags, signal) : new Symbols();
+  const cache = join(placesOf(flags).cache, "symbols");
   for (const text of flags.symbols ?? []) {
-    symbols.add({ ...loadSymbolSource(parseSymbolSource(text)), priority: namedPriority });
+    symbols.add({ ...loadSymbolSource(parseSymbolSource(text), { cache }), priority: namedPriority });
   }
   for (const file of flags.user ?? []) {
-    symbols.add({ ...loadSymbolSource({ file, prefix: "User:" }), priority: namedPriority });
+    symbols.add({ ...loadSymbolSource({ file, prefix: "User:" }, { cache }), priority: namedPriority });
   }
   if (symbols.sources.length > 0) return symbols;
   note("no names: the file's tape is not in the home; name it with --tape, or files with --symbols");

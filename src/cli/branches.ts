@@ -124,7 +124,11 @@ function callsCommand(): Command {
 function nameOptions(command: Command): Command {
   return command
     .option("--tape <name>", "take names from this tape (default: the tape of the log, if it is in the home)")
-    .option("--symbols <file[,options]>", "names from a file; prefix=, range=, bias=; several times", several)
+    .option(
+      "--symbols <file[,options]>",
+      "names from a file; prefix=, range=, bias=, debug=; several times",
+      several,
+    )
     .option("-U, --user <program>", "names of a user program, shown as User:name; several times", several)
     .option("--home <directory>", "where tapes live")
     .option("-s, --dir <directory>", "the tape's directory, when it is not in the home")

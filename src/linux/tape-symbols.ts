@@ -1,12 +1,14 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { GuestRam } from "../qemu/ram.js";
 import type { Session } from "../replay/session.js";
+import { systemDebugDirectories } from "../symbols/debug-file.js";
+import { debugOfKernel, type SymbolFileOptions } from "../symbols/debug-source.js";
 import type { KernelPlacement } from "../symbols/kaslr.js";
 import { type KernelSymbols, loadKernelSymbols } from "../symbols/kernel-symbols.js";
-import { loadInitramfsSources, loadSymbolSource } from "../symbols/load-source.js";
+import { type LoadedSource, loadInitramfsSources, loadSymbolSource } from "../symbols/load-source.js";
 import { readModules } from "../symbols/modules.js";
 import { formatName } from "../symbols/symbol-format.js";
 import { type SymbolSource, Symbols } from "../symbols/symbols.js";
@@ -35,8 +37,10 @@ const modulesStem = "modules-";
 export class TapeSymbols {
   readonly symbols: Symbols;
   private readonly cache: string;
-  private readonly kernel: KernelSymbols | undefined;
-  private readonly place: KernelPlacement | undefined;
+  /** What the tape's kernel says of itself; undefined without one that is readable. */
+  readonly kernel: KernelSymbols | undefined;
+  /** Where it lies; undefined when it never runs. */
+  readonly place: KernelPlacement | undefined;
 
   private constructor(
     cache: string,
@@ -50,19 +54,29 @@ export class TapeSymbols {
     this.place = place;
   }
 
-  /** Loads them. Cost: about 0.5 s for a stock kernel; the first time for a tape a part of a replay, for the slide. */
+  /**
+   * Loads them. Cost: about 0.5 s for a stock kernel, the next time 0.05 s; the first time for a tape a part of a
+   * replay, for the slide.
+   */
   static async load(tape: Tape, options: KernelPlaceOptions): Promise<TapeSymbols> {
     const symbols = new Symbols();
-    for (const source of namedSources(tape)) symbols.add(source);
+    const files = fileOptions(options.cache);
     const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes)) !== "multiboot";
-    const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel));
+    const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, files));
     const place = kernel && isLinux ? await kernelPlace(tape, kernel, options) : undefined;
+    for (const source of namedSources(tape, files)) {
+      // The kernel's own vmlinux, with more to say: KASLR moves both.
+      const isKernel = source.buildId !== undefined && source.buildId === kernel?.buildId;
+      symbols.add(isKernel && place ? { ...source, bias: place.slide } : source);
+    }
     if (kernel) {
+      const debug = debugOfKernel(kernel, files);
       symbols.add({
         name: "kernel",
         table: kernel.table,
         priority: priorities.kernel,
         ...(place && { bias: place.slide }),
+        ...(debug && { debug }),
       });
     }
     for (const source of await initramfsSources(tape)) symbols.add(source);
@@ -98,7 +112,7 @@ export class TapeSymbols {
     const at = await session.position();
     const seen = await newestModules(cache);
     if (seen && seen.at >= at && (await isPlaceKnown(cache))) return;
-    const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel));
+    const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, fileOptions(cache)));
     const place = kernel && (await learnPlace(session, kernel, cache));
     const learned = new TapeSymbols(cache, new Symbols(), kernel, place);
     await learned.seeModules(session);
@@ -148,15 +162,24 @@ async function newestModules(cache: string): Promise<{ name: string; at: bigint 
     .sort((a, b) => (a.at < b.at ? 1 : -1))[0];
 }
 
-function namedSources(tape: Tape): SymbolSource[] {
+/** Symbols of programs are kept beside the caches of the tapes: many tapes have the same kernel. */
+function fileOptions(tapeCache: string): SymbolFileOptions {
+  const cache = join(dirname(dirname(tapeCache)), "symbols");
+  return { cache, debugDirectories: systemDebugDirectories };
+}
+
+function namedSources(tape: Tape, files: SymbolFileOptions): LoadedSource[] {
   return tape.manifest.symbols.map(({ label, prefix, range }, i) => {
     const [first, last] = (range ?? "").split("-");
     return {
-      ...loadSymbolSource({
-        file: tape.layout.symbolFile(i),
-        ...(prefix !== undefined && { prefix }),
-        ...(first && last && { range: { first: BigInt(first), last: BigInt(last) } }),
-      }),
+      ...loadSymbolSource(
+        {
+          file: tape.layout.symbolFile(i),
+          ...(prefix !== undefined && { prefix }),
+          ...(first && last && { range: { first: BigInt(first), last: BigInt(last) } }),
+        },
+        files,
+      ),
       name: label,
       priority: priorities.named,
     };

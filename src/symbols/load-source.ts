@@ -33,9 +33,11 @@ export interface LoadedSource extends SymbolSource {
  */
 export function loadSymbolSource(spec: SymbolSourceSpec, options: SymbolFileOptions = {}): LoadedSource {
   return withSyncFile(spec.file, (source) => {
-    const { prefix, range, bias } = spec;
+    const { prefix, range, bias, debug } = spec;
+    const system = options.debugDirectories ?? systemDebugDirectories;
+    const debugDirectories = debug === undefined ? system : [debug, ...system];
     return {
-      ...readSource(source, { debugDirectories: systemDebugDirectories, ...options }),
+      ...readSource(source, { ...options, debugDirectories }),
       ...(prefix !== undefined && { prefix }),
       ...(range !== undefined && { range }),
       ...(bias !== undefined && { bias }),

@@ -7,18 +7,21 @@ export interface SymbolSourceSpec {
   /** First and last address, both inclusive. */
   readonly range?: { readonly first: bigint; readonly last: bigint };
   readonly bias?: bigint;
+  /** A directory with separate debug files, looked in before the system's. */
+  readonly debug?: string;
 }
 
 /** How a spec is written, for help and errors. */
-export const symbolSourceForm = "FILE[,prefix=TEXT][,range=LOW-HIGH][,bias=ADDRESS]";
+export const symbolSourceForm = "FILE[,prefix=TEXT][,range=LOW-HIGH][,bias=ADDRESS][,debug=DIRECTORY]";
 
-const options = ["prefix", "range", "bias"] as const;
+const options = ["prefix", "range", "bias", "debug"] as const;
 const addressPattern = /^(?:0x[0-9a-f]+|[0-9]+)$/i;
 const topAddress = (1n << 64n) - 1n;
 
 /**
- * Parses `FILE[,prefix=TEXT][,range=LOW-HIGH][,bias=ADDRESS]`: TEXT goes before each name, LOW to HIGH (both
- * inclusive) are the addresses the file answers for, the bias is added to its addresses. Numbers are decimal or
+ * Parses `FILE[,prefix=TEXT][,range=LOW-HIGH][,bias=ADDRESS][,debug=DIRECTORY]`: TEXT goes before each name, LOW to HIGH (both
+ * inclusive) are the addresses the file answers for, the bias is added to its addresses, DIRECTORY holds separate
+ * debug files (`.build-id/…`). Numbers are decimal or
  * 0x…; a file name may hold commas as long as what follows them is no option.
  *
  * @throws VmtapeError `usage` with the part that is wrong
@@ -33,9 +36,11 @@ export function parseSymbolSource(text: string): SymbolSourceSpec {
   for (const part of firstOption < 0 ? [] : parts.slice(firstOption)) {
     const [name, value] = split(part, "=");
     const option = options.find((known) => known === name);
-    if (!option || value === undefined) throw usage(`"${part}" is not prefix=, range= or bias=`, text);
+    if (!option || value === undefined)
+      throw usage(`"${part}" is not prefix=, range=, bias= or debug=`, text);
     if (spec[option] !== undefined) throw usage(`${option}= is given twice`, text);
     if (option === "prefix") spec.prefix = value;
+    else if (option === "debug") spec.debug = value;
     else if (option === "bias") spec.bias = parseAddress(value, text);
     else spec.range = parseRange(value, text);
   }

@@ -21,7 +21,7 @@ it.each([
   ["", /names no file/],
   [",prefix=x", /names no file/],
   ["a,prefix=x,prefix=y", /prefix= is given twice/],
-  ["a,prefix=x,colour=red", /"colour=red" is not prefix=, range= or bias=/],
+  ["a,prefix=x,colour=red", /"colour=red" is not prefix=, range=, bias= or debug=/],
   ["a,prefix=x,y", /"y" is not/],
   ["a,range=5", /"5" is not LOW-HIGH/],
   ["a,range=0x20-0x10", /ends before it starts/],
