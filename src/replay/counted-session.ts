@@ -11,10 +11,10 @@ import { GuestRam } from "../qemu/ram.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
-import { type Points, placePoints } from "./point-hits.js";
+import { placePoints, pointsText } from "./point-hits.js";
 import type { Position } from "./position.js";
 import { Session, type SessionOptions } from "./session.js";
-import type { Instant } from "./timeline-types.js";
+import type { Instant, StopPoint } from "./timeline-types.js";
 
 export interface CountedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
   /** The built plugin (`buildPlugin`): it counts the branches. */
@@ -44,7 +44,7 @@ export class CountedSession implements AsyncDisposable {
   private readonly memory: MachineMemory;
   private readonly probes: ProbeChannel;
   private hitListener: ((batch: HitBatch) => void) | undefined;
-  private armed = false;
+  private armed = "";
   private here: Position;
   /** Deliveries made at the present icount. */
   private delivered = 0n;
@@ -149,6 +149,7 @@ export class CountedSession implements AsyncDisposable {
    */
   async runTo(instant: Instant, signal?: AbortSignal): Promise<Position> {
     const target = instant.icount;
+    await this.arm([]);
     if (target - this.here.icount > fewSteps) await this.coarse(icount(target - 1n), signal);
     while (this.here.icount < target) await this.step();
     if (instant.pc === undefined) return this.here;
@@ -231,17 +232,16 @@ export class CountedSession implements AsyncDisposable {
     return this.scope[Symbol.asyncDispose]();
   }
 
-  /** Sets points in the stopped machine: those of memory, or all; those of execution stop it by themselves. */
-  async arm(points: Points, which: "memory" | "all"): Promise<void> {
-    await this.disarm();
-    this.armed = points.size > 0;
-    await placePoints(this.probes, points, { stop: true, ...(which === "memory" && { which }) });
-  }
-
-  /** Removes all points. */
-  async disarm(): Promise<void> {
-    if (this.armed && this.alive) await this.probes.removeAll();
-    this.armed = false;
+  /**
+   * Sets points in the stopped machine, and no others: those of execution stop it by themselves. They stay until other
+   * ones are set, or {@link runTo} goes somewhere.
+   */
+  async arm(points: readonly StopPoint[]): Promise<void> {
+    const text = pointsText(points);
+    if (text === this.armed) return;
+    if (this.armed !== "") await this.probes.removeAll();
+    this.armed = text;
+    await placePoints(this.probes, points, { stop: true });
   }
 
   /** What is met goes to `listener` (batches are borrowed), until the returned function is called. */

@@ -1,31 +1,38 @@
 import { type GuestAddress, icount } from "../base/units.js";
 import type { ProbeChannel, ProbePlace } from "../qemu/probe-channel.js";
 import type { HitBatch, ProbeHit } from "../qemu/probe-hits.js";
-import type { Access, Instant, PointId, StopPoint } from "./timeline-types.js";
-
-/** Points of a timeline by their ids. */
-export type Points = ReadonlyMap<PointId, StopPoint>;
+import type { Access, Instant, StopPoint } from "./timeline-types.js";
 
 /** All that was met at one instant. */
 export interface Meeting {
   readonly instant: Instant;
+  /** Their ids are places in the list of points. */
   readonly hits: readonly ProbeHit[];
 }
 
-/** Sets the points in a stopped machine; `which` leaves out those of execution. `stop`: those of execution stop it. */
+/** Sets points in a stopped machine, each with its place in the list as id. `stop`: those of execution stop it. */
 export async function placePoints(
   channel: ProbeChannel,
-  points: Points,
-  options: { readonly which?: "memory"; readonly stop?: boolean } = {},
+  points: readonly StopPoint[],
+  options: { readonly stop?: boolean } = {},
 ): Promise<void> {
-  for (const [id, point] of points) {
-    const executes = point.kind === "execute";
-    if (options.which === "memory" && executes) continue;
+  for (const [id, point] of points.entries()) {
     await channel.place(id, placeOf(point), {
       ...(point.condition && { when: point.condition }),
-      ...(options.stop && executes && { stop: true }),
+      ...(options.stop && point.kind === "execute" && { stop: true }),
     });
   }
+}
+
+/** Are two lists of points the same, so that those that are set can stay? */
+export function pointsText(points: readonly StopPoint[]): string {
+  return points.map(pointText).join(";");
+}
+
+function pointText(point: StopPoint): string {
+  const condition = point.condition ? Buffer.from(point.condition).toString("hex") : "";
+  if (point.kind === "execute") return `x ${point.address} ${condition}`;
+  return `${point.kind} ${point.space} ${point.address} ${point.length} ${condition}`;
 }
 
 function placeOf(point: StopPoint): ProbePlace {
@@ -68,6 +75,6 @@ export function accessOf({ access, pc }: ProbeHit): Access | undefined {
 const branchCount = 0xe1;
 
 /** May a condition ask for the branch count? Yes, too, where the byte is part of a number: that costs only time. */
-export function mayAskForBranches(points: Points): boolean {
-  return [...points.values()].some(({ condition }) => condition?.includes(branchCount));
+export function mayAskForBranches(points: readonly StopPoint[]): boolean {
+  return points.some(({ condition }) => condition?.includes(branchCount));
 }

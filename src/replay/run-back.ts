@@ -2,9 +2,9 @@ import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, type Icount, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
-import { hitsOf, isSame, type Meeting, type Points, placePoints, stopBack } from "./point-hits.js";
+import { hitsOf, isSame, type Meeting, placePoints, stopBack } from "./point-hits.js";
 import { type ScanOptions, scan } from "./scan.js";
-import type { Instant } from "./timeline-types.js";
+import type { Instant, StopPoint } from "./timeline-types.js";
 
 /** How many stretches are looked through at once. */
 const jobs = 2;
@@ -32,7 +32,7 @@ export interface RunBackOptions extends Omit<ScanOptions, "from" | "to" | "prepa
 export async function lastMeeting(
   tape: Tape,
   here: Here,
-  points: Points,
+  points: readonly StopPoint[],
   options: RunBackOptions,
   earliest: Icount = icount(0),
   signal?: AbortSignal,
@@ -87,7 +87,7 @@ async function lastIn(
   tape: Tape,
   { from, to }: Stretch,
   here: Here,
-  points: Points,
+  points: readonly StopPoint[],
   options: Omit<RunBackOptions, "checkpoints"> & { readonly earliest: Icount },
   signal: AbortSignal,
 ): Promise<Meeting | undefined> {

@@ -4,10 +4,10 @@ import type { Tape } from "../tape/tape.js";
 import { checkTape } from "./check-tape.js";
 import type { CountedSession } from "./counted-session.js";
 import { Gate } from "./gate.js";
-import { accessOf, type Meeting, mayAskForBranches, type Points } from "./point-hits.js";
+import { accessOf, type Meeting, mayAskForBranches } from "./point-hits.js";
 import type { Position } from "./position.js";
 import { lastMeeting, type RunBackOptions } from "./run-back.js";
-import { runForward } from "./run-forward.js";
+import { runForward, stepForward } from "./run-forward.js";
 import { isMachineTrouble, mostAttempts, type PoolOptions, SessionPool } from "./session-pool.js";
 import type { Arrival, DebugTarget, Direction, Instant, PointId, StopPoint } from "./timeline-types.js";
 
@@ -185,19 +185,24 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   private async firstMeeting(limit: Icount, signal?: AbortSignal): Promise<Meeting | undefined> {
     const from = instantOf(this.position);
-    return this.again(from, () => runForward(this.session, this.points, limit, signal));
+    return this.again(from, () => runForward(this.session, this.list(), limit, signal));
   }
 
   private async backward(earliest: Icount, signal?: AbortSignal): Promise<Arrival> {
-    const { position, points, session } = this;
+    const { position, session } = this;
+    const points = this.list();
     if (position.icount <= earliest && session.deliveries === 0n) return this.arrival(whyAt(earliest));
     const here = { icount: position.icount, pc: position.pc, delivered: session.deliveries };
     const options = this.scanning(points);
     const found = await this.attempt(() =>
-      points.size === 0 ? nothing : lastMeeting(this.tape, here, points, options, earliest, signal),
+      points.length === 0 ? nothing : lastMeeting(this.tape, here, points, options, earliest, signal),
     );
     if (found === "cancelled") return this.arrival("cancelled");
-    if (found) return this.meet(found, signal);
+    if (found) {
+      const arrival = await this.meet(found, signal);
+      this.pool.expect(this.position.icount, 1);
+      return arrival;
+    }
     const arrived = await this.attempt(() => this.fetch({ icount: earliest }, signal));
     return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
   }
@@ -209,11 +214,12 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     const { pc } = this.position;
     const met = hits.filter((hit) => hit.access || hit.pc === pc);
     const access = met.map(accessOf).find((one) => one !== undefined);
-    const points = [...new Set(met.map(({ id }) => id))];
+    const ids = [...this.points.keys()];
+    const points = [...new Set(met.map(({ id }) => ids[id]!))];
     return { ...this.arrival("point", points), ...(access && { access }) };
   }
 
-  private scanning(points: Points): RunBackOptions {
+  private scanning(points: readonly StopPoint[]): RunBackOptions {
     const { plugin, qemu, debug, onProgress, checkpoints } = this.options;
     return {
       plugin,
@@ -229,14 +235,19 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     for (let i = 0; i < count; i++) {
       if (signal?.aborted) return this.arrival("cancelled");
       if (this.position.icount >= this.tape.end.at) return this.arrival("end");
-      await this.forward();
+      const met = await this.forward();
+      if (met) return this.meet(met, signal);
     }
     return this.arrival("reached");
   }
 
-  /** One instant forward. */
-  private async forward(): Promise<void> {
-    await this.again(instantOf(this.position), () => this.session.step());
+  /** One instant forward, and the watchpoints met by it. */
+  private forward(): Promise<Meeting | undefined> {
+    return this.again(instantOf(this.position), () => stepForward(this.session, this.list()));
+  }
+
+  private list(): StopPoint[] {
+    return [...this.points.values()];
   }
 
   /** Does something with the session at `from`; with another one there when its QEMU dies or hangs. */
