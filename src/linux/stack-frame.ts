@@ -38,7 +38,7 @@ export interface Frame {
    * `pc` less one, inside the call instruction: what names and lines are looked up at. Absent when the frame was
    * interrupted, or is the innermost: then it is `pc`.
    */
-  readonly callSite?: GuestAddress;
+  readonly callSite: GuestAddress | undefined;
   /** The stack pointer in it; undefined when it is not known. */
   readonly sp: GuestAddress | undefined;
   /** The canonical frame address: the caller's stack pointer; undefined for the last frame. */
@@ -49,8 +49,8 @@ export interface Frame {
   /** Whether this frame and all inside it were found by tables or saved registers, without a guess. */
   readonly reliable: boolean;
   /** Of `syscall`: the number of the call. */
-  readonly syscall?: number;
-  /** What is known of the registers in this frame. Not to be written to. */
+  readonly syscall: number | undefined;
+  /** What is known of the registers in this frame: a copy, made when it is asked for. */
   readonly registers: RegisterSet;
 }
 

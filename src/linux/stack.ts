@@ -6,9 +6,11 @@ import type { GuestMemory } from "../symbols/guest-memory.js";
 import { type FileAt, type UnwindFile, unwindFile } from "./stack-files.js";
 import type { Frame, FrameKind, FrameMethod, Stack, StackEnd } from "./stack-frame.js";
 import { StackMemory } from "./stack-memory.js";
+import { SavedRegisters, WalkedFrame } from "./stack-walked-frame.js";
 import { stepAtEdge } from "./unwind-entry.js";
 import { type IsCode, isOutermost, stepByCode, stepByFramePointer, stepByScan } from "./unwind-guess.js";
-import { entryKind, type KernelUnwinding, stepByOrc } from "./unwind-kernel.js";
+import { type KernelUnwinding, stepByOrc } from "./unwind-kernel.js";
+import { entryKind } from "./unwind-saved.js";
 import { codeSegment, isUserMode, UnwindStep } from "./unwind-step.js";
 import { stepByCfi, stepByTrampoline } from "./unwind-user.js";
 
@@ -87,6 +89,7 @@ export class StackWalker {
 /** One walk, which stops wherever something has to be fetched. */
 export class StackWalk {
   private readonly frames: Frame[] = [];
+  private readonly saved = new SavedRegisters();
   private readonly step = new UnwindStep();
   private readonly known: UnwindFile[] = [];
   /** Address of a mapping that has to be asked for. */
@@ -175,7 +178,13 @@ export class StackWalk {
 
   private stepKernel(): boolean {
     const { step, memory, kernel } = this;
-    const answer = kernel ? stepByOrc(kernel, step, memory, this.kindOf) : "unknown";
+    let answer = kernel ? stepByOrc(kernel, step, memory, this.kindOf) : "unknown";
+    if (kernel && answer === "undefined" && !step.isExact) {
+      // A retpoline has put the function it goes to where a return address was: it begins there.
+      step.isExact = true;
+      answer = stepByOrc(kernel, step, memory, this.kindOf);
+      if (answer === "undefined") step.isExact = false;
+    }
     if (answer === "stepped") return this.check();
     if (this.isWaiting || step.end === "outermost") return false;
     const { end, endAddress } = step;
@@ -251,21 +260,21 @@ export class StackWalk {
 
   private frameOf(step: UnwindStep, hasCaller: boolean): Frame {
     const { current } = step;
-    const pc = current.value(register.rip);
-    const isUser = isUserMode(current.cs ?? 0);
     const kind = this.by === "scan" && step.kind === "function" ? "guess" : step.kind;
-    return {
-      pc: guestAddress(pc),
-      ...(!step.isExact && { callSite: guestAddress(pc - 1n) }),
-      sp: current.isKnown(register.rsp) ? guestAddress(current.value(register.rsp)) : undefined,
-      cfa: hasCaller && Number.isSafeInteger(step.cfa) ? guestAddress(addressOfKey(step.cfa)) : undefined,
+    const pc = current.value(register.rip);
+    return new WalkedFrame(
+      guestAddress(pc),
+      step.isExact ? undefined : guestAddress(pc - 1n),
+      current.isKnown(register.rsp) ? guestAddress(current.value(register.rsp)) : undefined,
+      hasCaller && Number.isSafeInteger(step.cfa) ? guestAddress(addressOfKey(step.cfa)) : undefined,
       kind,
-      space: isUser ? "user" : "kernel",
-      by: this.by,
-      reliable: this.reliable,
-      ...(step.syscall !== undefined && kind === "syscall" && { syscall: step.syscall }),
-      registers: current.clone(),
-    };
+      isUserMode(current.cs ?? 0) ? "user" : "kernel",
+      this.by,
+      this.reliable,
+      kind === "syscall" ? step.syscall : undefined,
+      this.saved,
+      this.saved.keep(current),
+    );
   }
 }
 

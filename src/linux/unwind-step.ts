@@ -1,6 +1,7 @@
 import type { AddressKey } from "../symbols/address.js";
 import { RegisterSet } from "../symbols/cfi-registers.js";
 import type { FrameKind, FrameMethod, StackEnd } from "./stack-frame.js";
+import type { StackMemory } from "./stack-memory.js";
 
 /** What is worked on while a stack is walked: one object, used again for each step. */
 export class UnwindStep {
@@ -68,4 +69,9 @@ export const stackSegment = { user: 0x2b } as const;
 /** Whether a key lies in the lower, user half of canonical addresses. */
 export function isUserAddress(key: AddressKey): boolean {
   return key >= 0 && key < 2 ** 47;
+}
+
+/** Reads a word that the step cannot do without. */
+export function loadWord(step: UnwindStep, memory: StackMemory, key: AddressKey): boolean {
+  return memory.load(key) || step.stop("not-mapped", key);
 }

@@ -164,8 +164,6 @@ describe("stacks without tables", () => {
     const code = [0x85, 0xc0, 0x74, 1, 0xf4, 0x89, 0xd8, 0x48, 0x83, 0xc4, 24, 0x5b, 0xc3];
     const memory = new SceneMemory().put(p + 0x3000n, Uint8Array.from(code));
     callAt(memory, p + 0x1090n).words(s, 1, 2, 3, 0xbbbb, p + 0x1090n);
-    const outer = programStack();
-    void outer;
     memory.words(s + 40n, 1, 2, 0, p + 0x10d0n);
     const set = registers({ rip: p + 0x3000n, rsp: s, rbp: s + 56n, rbx: 1n }, 0x33);
     const stack = await walk(memory, set, { files: program });
@@ -321,6 +319,20 @@ describe("stacks of the kernel", () => {
     expect(stack.frames.map(({ pc }) => pc)).toEqual([moved + 0x710n, moved + 0x510n]);
     expect(stack.end).toBe("outermost");
     expect(stack.frames[1]!.registers.get("rbp")).toBe(0x99n);
+  });
+
+  it("take the function a retpoline goes to for what begins, not for a caller", async () => {
+    const unwinding = kernelWith([call(0, 8), nothing(0x80), call(0x100, 8), outermost(0x200)]);
+    const memory = new SceneMemory().words(ks, k + 0x100n, k + 0x210n);
+    const stack = await walk(memory, registers({ rip: k + 0x10n, rsp: ks }, 0x10), { kernel: unwinding });
+    expect(drawn(stack)).toBe(
+      [
+        "kernel+10 exact function registers",
+        "kernel+100 exact function orc",
+        "kernel+210 called function orc",
+        "outermost",
+      ].join("\n"),
+    );
   });
 
   it("mean the same in every dialect", async () => {
