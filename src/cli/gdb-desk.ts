@@ -1,11 +1,9 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, guestAddress, hex } from "../base/units.js";
 import type { MemoryRange, MonitorDesk, NamedMark } from "../gdb/monitor-desk.js";
-import type { TapeSymbols } from "../linux/tape-symbols.js";
-import { type LocateOptions, locate } from "../replay/locate.js";
-import { comparePositions, formatPosition, type Position, parsePosition } from "../replay/position.js";
-import type { Timeline } from "../replay/timeline.js";
-import type { Arrival } from "../replay/timeline-types.js";
+import { comparePositions, type Position } from "../replay/position.js";
+import type { Arrival, Instant } from "../replay/timeline-types.js";
+import type { OpenTimeline } from "./open-timeline.js";
 
 const lookAgain = "gdb still shows where it was, until: maintenance flush register-cache";
 const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
@@ -13,35 +11,28 @@ const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 /** What monitor commands need of a tape: names, positions, marks, the past of a byte. */
 export class TapeDesk implements MonitorDesk {
   readonly staleHint: string | undefined;
-  private readonly timeline: Timeline;
-  private readonly symbols: TapeSymbols;
-  private readonly options: LocateOptions;
+  private readonly open: OpenTimeline;
   private readonly known = new Map<string, Position>();
 
   /** @param looksAgain the debugger was told to read everything anew after monitor commands */
-  constructor(timeline: Timeline, symbols: TapeSymbols, options: LocateOptions, looksAgain: boolean) {
-    this.timeline = timeline;
-    this.symbols = symbols;
-    this.options = { ...options, addressOf: (name) => symbols.addressOf(name) };
+  constructor(open: OpenTimeline, looksAgain: boolean) {
+    this.open = open;
     this.staleHint = looksAgain ? undefined : lookAgain;
   }
 
   describe(position: Position): string {
-    return formatPosition(position, this.symbols.describe(position.pc));
+    return this.open.describe(position);
   }
 
   async goTo(text: string, signal?: AbortSignal): Promise<Arrival> {
     const mark = this.known.get(text);
-    const instant = mark ?? (await locate(this.timeline.tape, parsePosition(text), this.options, signal));
-    return this.timeline.goTo(
-      { icount: instant.icount, ...(instant.pc !== undefined && { pc: instant.pc }) },
-      signal,
-    );
+    const instant = mark ? instantOf(mark) : await this.open.locate(text, signal);
+    return this.open.timeline.goTo(instant, signal);
   }
 
   mark(name = this.freeNumber()): NamedMark {
     if (!markName.test(name)) throw new VmtapeError("usage", `'${name.slice(0, 100)}' cannot name a mark`);
-    const { position } = this.timeline;
+    const { position } = this.open.timeline;
     this.known.set(name, position);
     return { name, position };
   }
@@ -61,11 +52,11 @@ export class TapeDesk implements MonitorDesk {
   addressOf(text: string): GuestAddress {
     if (/^(0x[0-9a-f]{1,16}|\d{1,19})$/i.test(text)) return guestAddress(BigInt(text));
     const [, name = text, offset = "0"] = /^(.+)\+(0x[0-9a-f]{1,16}|\d{1,10})$/i.exec(text) ?? [];
-    return guestAddress(this.symbols.addressOf(name) + BigInt(offset));
+    return guestAddress(this.open.symbols.addressOf(name) + BigInt(offset));
   }
 
   async lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]> {
-    const { timeline } = this;
+    const { timeline } = this.open;
     const here = timeline.position;
     const point = timeline.addPoint({ kind: "write", ...range });
     try {
@@ -73,7 +64,7 @@ export class TapeDesk implements MonitorDesk {
       return this.explain(range, arrival, await this.around(range, arrival));
     } finally {
       timeline.removePoint(point);
-      await timeline.goTo({ icount: here.icount, pc: here.pc });
+      await timeline.goTo(instantOf(here));
     }
   }
 
@@ -81,7 +72,7 @@ export class TapeDesk implements MonitorDesk {
   private async around(range: MemoryRange, { why }: Arrival): Promise<[string, string] | undefined> {
     if (why !== "point") return undefined;
     const before = await this.bytes(range);
-    await this.timeline.stepForward(1);
+    await this.open.timeline.stepForward(1);
     return [before, await this.bytes(range)];
   }
 
@@ -89,8 +80,8 @@ export class TapeDesk implements MonitorDesk {
     const shown = Math.min(length, 32);
     const bytes =
       space === "virtual"
-        ? await this.timeline.readMemory(address, shown)
-        : await this.timeline.readPhysical(address, shown);
+        ? await this.open.timeline.readMemory(address, shown)
+        : await this.open.timeline.readPhysical(address, shown);
     return bytes ? Buffer.from(bytes).toString("hex") : "not mapped";
   }
 
@@ -105,4 +96,8 @@ export class TapeDesk implements MonitorDesk {
       `  new ${values[1]}`,
     ];
   }
+}
+
+function instantOf({ icount, pc }: Position): Instant {
+  return { icount, pc };
 }

@@ -7,7 +7,7 @@ import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
 
 interface GdbFlags extends TapeOptions {
-  readonly at?: string;
+  readonly at: string;
   readonly listen?: string;
   readonly run?: boolean;
   readonly gdb: string;
@@ -35,44 +35,28 @@ async function run(
   args: readonly string[],
   flags: GdbFlags,
 ): Promise<void> {
-  const [{ Tape }, { parsePosition }, { GdbServer }, { TapeDesk }, { openTimeline, loadSymbols }] =
-    await Promise.all([
-      import("../tape/tape.js"),
-      import("../replay/position.js"),
-      import("../gdb/server.js"),
-      import("./gdb-desk.js"),
-      import("./gdb-open.js"),
-    ]);
+  const [{ parsePosition }, { GdbServer }, { TapeDesk }, { openTimeline }] = await Promise.all([
+    import("../replay/position.js"),
+    import("../gdb/server.js"),
+    import("./gdb-desk.js"),
+    import("./open-timeline.js"),
+  ]);
   const { signal } = context;
   const starts = flags.run === true || args.length > 0;
-  parsePosition(flags.at!); // a mistake is told before anything takes time
-  const places = placesOf(flags);
-  const tape = await Tape.open(places, name, flags.dir);
-  tape.requireComplete();
+  const { at } = flags;
+  parsePosition(at); // a mistake is told before anything takes time
   using progress = new Progress();
-  const symbols = await loadSymbols(places, tape, flags, progress.sink, signal);
-  let quiet = false;
-  await using open = await openTimeline(
-    places,
-    tape,
-    flags,
-    (report) => {
-      if (!quiet) progress.sink(report);
-    },
-    signal,
-  );
-  const { timeline } = open;
-  const desk = new TapeDesk(timeline, symbols, open.options, starts);
-  if (flags.at !== "start") await desk.goTo(flags.at!, signal);
-  progress[Symbol.dispose]();
-  quiet = true; // the terminal belongs to the debugger, or to what is printed here
+  await using open = await openTimeline(name, flags, progress, signal);
+  const desk = new TapeDesk(open, starts);
+  if (at !== "start") await desk.goTo(at, signal);
+  progress.silence();
   if (starts) {
     const { runGdb } = await import("./run-gdb.js");
-    await runGdb(context, { tape, places, symbols, timeline, desk, program: flags.gdb, args });
+    await runGdb(context, { open, desk, places: placesOf(flags), program: flags.gdb, args });
     return;
   }
-  await using server = await listen(GdbServer, flags.listen, { target: timeline, desk });
-  sayWhere(tape, server, desk.describe(timeline.position), flags);
+  await using server = await listen(GdbServer, flags.listen, { target: open.timeline, desk });
+  sayWhere(open.tape, server, desk.describe(open.timeline.position), flags);
   await aborted(signal);
 }
 

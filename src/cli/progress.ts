@@ -13,8 +13,10 @@ export class Progress implements Disposable {
   private readonly onTerminal = process.stderr.isTTY === true;
   private shownAt = Number.NEGATIVE_INFINITY;
   private drawn = false;
+  private silent = false;
 
   private show(report: ProgressReport): void {
+    if (this.silent) return;
     const now = performance.now();
     if (!this.onTerminal && this.shownAt < 0) this.shownAt = this.startedAt; // short work prints no plain line
     if (now - this.shownAt < (this.onTerminal ? terminalEveryMs : plainEveryMs)) return;
@@ -22,6 +24,12 @@ export class Progress implements Disposable {
     const text = describe(report, (now - this.startedAt) / 1000);
     process.stderr.write(this.onTerminal ? `\r\x1b[K${text}` : `${text}\n`);
     this.drawn = this.onTerminal;
+  }
+
+  /** Removes the bar and shows nothing any more: the terminal is somebody else's from now on. */
+  silence(): void {
+    this[Symbol.dispose]();
+    this.silent = true;
   }
 
   /** Removes the bar. */

@@ -10,22 +10,18 @@ import type { MonitorDesk } from "../gdb/monitor-desk.js";
 import { encodeOrcFrames } from "../gdb/orc-frames.js";
 import { GdbServer } from "../gdb/server.js";
 import { encodeSymbolFile } from "../gdb/symbol-file.js";
-import type { TapeSymbols } from "../linux/tape-symbols.js";
-import { tapeCache } from "../replay/tape-cache.js";
-import type { DebugTarget } from "../replay/timeline-types.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
 import { readOrcImage } from "../symbols/orc-image.js";
 import type { SymbolSource } from "../symbols/symbols.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import { makeRuntimeDirectory, type Places } from "../tape/home.js";
 import type { Tape } from "../tape/tape.js";
+import type { OpenTimeline } from "./open-timeline.js";
 import { type CommandContext, leaveInterrupts } from "./run.js";
 
 export interface GdbRun {
-  readonly tape: Tape;
+  readonly open: OpenTimeline;
   readonly places: Places;
-  readonly symbols: TapeSymbols;
-  readonly timeline: DebugTarget;
   readonly desk: MonitorDesk;
   readonly program: string;
   readonly args: readonly string[];
@@ -40,12 +36,15 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
   await using scope = new Scope();
   const directory = await mkdtemp(join(await makeRuntimeDirectory(run.places), "gdb-"));
   scope.defer(() => rm(directory, { recursive: true, force: true }));
-  const { timeline: target, desk } = run;
+  const { open, desk } = run;
   const server = scope.own(
-    await GdbServer.listen({ kind: "unix", path: join(directory, "socket") }, { target, desk }),
+    await GdbServer.listen(
+      { kind: "unix", path: join(directory, "socket") },
+      { target: open.timeline, desk },
+    ),
   );
   const script = join(directory, "commands");
-  const files = await symbolFiles(run);
+  const files = await symbolFiles(open);
   await writeFile(script, gdbScript({ attachTo: server.attachTo, files }));
   using _interrupts = leaveInterrupts();
   const child = spawn(program, ["-x", script, ...run.args], { stdio: "inherit" });
@@ -63,7 +62,7 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
 }
 
 /** The files gdb loads: what the user named, then the kernel's and its modules' names, and how the kernel unwinds. */
-async function symbolFiles({ tape, places, symbols }: GdbRun): Promise<ScriptFile[]> {
+async function symbolFiles({ tape, symbols, cache }: OpenTimeline): Promise<ScriptFile[]> {
   const { sources } = symbols.symbols;
   const kernel = sources.find(({ name }) => name === "kernel");
   const slide = kernel?.bias ?? 0n;
@@ -75,8 +74,8 @@ async function symbolFiles({ tape, places, symbols }: GdbRun): Promise<ScriptFil
   if (generated.length === 0) return named;
   const tables = generated.map(({ table, bias = 0n }) => ({ table, bias }));
   const bytes = encodeSymbolFile(tables, kernelFrames(tape, slide));
-  const path = join(tapeCache(places, tape), "gdb-symbols.elf");
-  await mkdir(tapeCache(places, tape), { recursive: true });
+  const path = join(cache, "gdb-symbols.elf");
+  await mkdir(cache, { recursive: true });
   // Another gdb may have the old one open: it keeps it.
   await writeFile(`${path}.${process.pid}`, bytes);
   await rename(`${path}.${process.pid}`, path);

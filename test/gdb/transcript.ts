@@ -1,50 +1,46 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { expect } from "vitest";
 
-/** How a debugger's session is run. */
-export interface Session {
-  readonly program: "gdb" | "lldb";
-  readonly attachTo: string;
-  /** Typed one after the other; an error in one does not keep the next from running. */
-  readonly commands: readonly string[];
-  readonly cwd?: string;
-  /** What differs from run to run, and what to write in its place. */
-  readonly scrub?: readonly (readonly [RegExp, string])[];
-}
-
-/** Runs a debugger over its commands; gives back what it printed, each command before its output. */
-export async function transcript(session: Session): Promise<string> {
-  const args = session.program === "gdb" ? gdbArguments(session) : lldbArguments(session);
-  const child = spawn(session.program, args, {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, LC_ALL: "C", TERM: "dumb", DEBUGINFOD_URLS: "" },
-    ...(session.cwd !== undefined && { cwd: session.cwd }),
-  });
-  let text = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (part: string) => {
-      text += part;
-    });
-  }
-  await new Promise((resolve) => child.on("close", resolve));
-  for (const [pattern, replacement] of session.scrub ?? []) text = text.replace(pattern, replacement);
-  return text.replace(/[ \t]+$/gm, "");
-}
-
-function gdbArguments({ attachTo, commands }: Session): string[] {
-  const first = ["set confirm off", "set pagination off", "set width 0"];
-  const shown = [`target remote ${attachTo}`, ...commands].flatMap((line) => [
-    `echo (gdb) ${line.replace(/\\/g, "\\\\")}\\n`,
-    line,
-  ]);
+/** Arguments of a gdb that runs commands one after the other, each shown before its output; errors end nothing. */
+export function gdbArguments(commands: readonly string[]): string[] {
+  const first = ["set pagination off", "set width 0"];
+  const shown = commands.flatMap((line) => [`echo (gdb) ${line.replace(/[\\"]/g, "\\$&")}\\n`, line]);
   return ["-nx", "-batch", ...[...first, ...shown].flatMap((line) => ["-ex", line])];
 }
 
-function lldbArguments({ attachTo, commands }: Session): string[] {
+/** The same of an lldb, which shows them itself. */
+export function lldbArguments(commands: readonly string[]): string[] {
   const first = ["settings set use-color false", "settings set auto-confirm true"];
-  const shown = [attachTo, ...commands];
-  return ["-X", "-b", ...[...first, ...shown].flatMap((line) => ["-o", line])];
+  return ["-X", "-b", ...[...first, ...commands].flatMap((line) => ["-o", line])];
+}
+
+/** Starts a program with stdout and stderr in one pipe, so that their order is kept. */
+export function spawnMerged(
+  program: string,
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): ChildProcess {
+  return spawn("sh", ["-c", 'exec "$@" 2>&1', "sh", program, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, LC_ALL: "C", TERM: "dumb", DEBUGINFOD_URLS: "", ...options.env },
+    ...(options.cwd !== undefined && { cwd: options.cwd }),
+  });
+}
+
+/** All that a child prints until it ends. */
+export async function printed(child: ChildProcess): Promise<string> {
+  let text = "";
+  child.stdout!.setEncoding("utf8").on("data", (part: string) => {
+    text += part;
+  });
+  await new Promise((resolve) => child.on("close", resolve));
+  return text.replace(/[ \t]+$/gm, "");
+}
+
+/** Puts addresses and counts, which differ from recording to recording, as `0x…` and `@…`. */
+export function withoutNumbers(text: string): string {
+  return text.replace(/0x[0-9a-f]+:\d+(\/\d+)? @\d+/g, "0x…:… @…").replace(/0x[0-9a-f]{3,}/g, "0x…");
 }
 
 /**

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { GdbServer } from "../../src/gdb/server.js";
 import { FakeDesk } from "../gdb/fake-desk.js";
 import { FakeTarget } from "../gdb/fake-target.js";
-import { expectGolden, transcript } from "../gdb/transcript.js";
+import { expectGolden, gdbArguments, printed, spawnMerged } from "../gdb/transcript.js";
 
 let directory: string;
 beforeAll(async () => {
@@ -21,7 +21,8 @@ async function gdb(commands: readonly string[], target = new FakeTarget()): Prom
     { kind: "unix", path },
     { target, desk: new FakeDesk(target) },
   );
-  const text = await transcript({ program: "gdb", attachTo: "s", cwd: directory, commands });
+  const args = gdbArguments(["set confirm off", "target remote s", ...commands]);
+  const text = await printed(spawnMerged("gdb", args, { cwd: directory }));
   expect(target.points.size).toBe(0);
   return text;
 }
