@@ -1,7 +1,16 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
-import { type GuestAddress, guestAddress, hex, physicalAddress } from "../base/units.js";
+import { hex, physicalAddress } from "../base/units.js";
 import { registerValue, x86Registers } from "../qemu/x86-registers.js";
+import {
+  addressOf,
+  findPast,
+  pastFacts,
+  pastRange,
+  sayPast,
+  type WrittenRange,
+  writtenRange,
+} from "./at-past.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
@@ -12,15 +21,10 @@ import { sayListing, sayRegisters } from "./say-machine.js";
 
 interface AtFlags extends TapeOptions {
   readonly regs?: boolean;
-  readonly mem?: readonly MemoryRange[];
+  readonly mem?: readonly WrittenRange[];
   readonly disas?: number;
-}
-
-/** What `--mem` names. */
-interface MemoryRange {
-  readonly space: "virtual" | "physical";
-  readonly place: string;
-  readonly length: number;
+  readonly lastWrite?: WrittenRange;
+  readonly history?: string | true;
 }
 
 /** More than a screen of anybody's; a hex dump of this has 65,536 lines. */
@@ -33,6 +37,12 @@ export function atCommand(): Command {
     .option("--regs", "the registers")
     .option("--mem <address,length>", "memory; phys:ADDRESS,LENGTH for physical memory (repeatable)", ranges)
     .option("--disas <n>", "so many instructions from here on", count)
+    .option(
+      "--last-write <address,length>",
+      "who wrote these bytes last (8 when no length is given)",
+      pastRange,
+    )
+    .option("--history [since]", "with --last-write: all writes since a position (default: start)")
     .option(...qemuOption)
     .option("-d, --debug", "print what is done")
     .action(action(run));
@@ -40,7 +50,12 @@ export function atCommand(): Command {
 
 async function run({ signal }: CommandContext, name: string, text: string, flags: AtFlags): Promise<void> {
   const { parsePosition } = await import("../replay/position.js");
-  parsePosition(text); // a mistake is told before anything takes time
+  // Mistakes are told before anything takes time.
+  parsePosition(text);
+  if (typeof flags.history === "string") parsePosition(flags.history);
+  if (flags.history !== undefined && !flags.lastWrite) {
+    throw new VmtapeError("usage", "--history tells the past of what --last-write names");
+  }
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal);
   const { timeline } = open;
@@ -49,6 +64,8 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   const registers = new Uint8Array(await timeline.registers());
   const memory = await readRanges(open, flags.mem ?? []);
   const listing = flags.disas === undefined ? undefined : await list(open, flags.disas);
+  const past =
+    flags.lastWrite && (await findPast(open, flags.lastWrite, await sinceOf(open, flags, signal), signal));
   progress[Symbol.dispose]();
   const { position } = timeline;
   if (flags.json) {
@@ -60,6 +77,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         symbol: open.symbols.describe(position.pc) ?? null,
         registers: registerFacts(registers),
         ...(flags.mem && { memory: memory.map(memoryFacts) }),
+        ...(past && { lastWrite: pastFacts(past, open) }),
         ...(listing && { disassembly: listing.map(lineFacts) }),
       }),
     );
@@ -77,16 +95,26 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
     say();
     sayListing(listing, position.pc, (address) => open.symbols.describe(address));
   }
+  if (past) {
+    say();
+    sayPast(past, flags.lastWrite!, open);
+  }
 }
 
-async function readRanges({ timeline, symbols }: OpenTimeline, wanted: readonly MemoryRange[]) {
+/** The first instant of the past that is asked for; undefined when only the last write is. */
+async function sinceOf(open: OpenTimeline, { history }: AtFlags, signal: AbortSignal) {
+  if (history === undefined) return undefined;
+  return (await open.locate(history === true ? "start" : history, signal)).icount;
+}
+
+async function readRanges(open: OpenTimeline, wanted: readonly WrittenRange[]) {
   const all = [];
   for (const range of wanted) {
-    const address = addressOf(range.place, (name) => symbols.addressOf(name));
+    const address = addressOf(range.place, open);
     const bytes =
       range.space === "virtual"
-        ? await timeline.readMemory(address, range.length)
-        : await timeline.readPhysical(physicalAddress(address), range.length);
+        ? await open.timeline.readMemory(address, range.length)
+        : await open.timeline.readPhysical(physicalAddress(address), range.length);
     all.push({ range, address, bytes });
   }
   return all;
@@ -97,12 +125,6 @@ async function list({ timeline }: OpenTimeline, count: number) {
   const { pc } = timeline.position;
   const bytes = (await timeline.readMemory(pc, count * longestInstruction)) ?? new Uint8Array();
   return disassemble(bytes, await timeline.codeSize(), pc, count);
-}
-
-function addressOf(place: string, find: (symbol: string) => bigint): GuestAddress {
-  if (/^(0x[0-9a-f]{1,16}|\d{1,19})$/i.test(place)) return guestAddress(BigInt(place));
-  const [, name = place, offset = "0"] = /^(.+)\+(0x[0-9a-f]{1,16}|\d{1,10})$/i.exec(place) ?? [];
-  return guestAddress(find(name) + BigInt(offset));
 }
 
 function registerFacts(block: Uint8Array): Record<string, string> {
@@ -128,13 +150,8 @@ function lineFacts({ address, bytes, text }: Awaited<ReturnType<typeof list>>[nu
   return { address: hex(address), bytes: Buffer.from(bytes).toString("hex"), text };
 }
 
-function ranges(text: string, before: readonly MemoryRange[] = []): MemoryRange[] {
-  const [, physical, place, digits] = /^(phys:)?([^,\s]+),(0x[0-9a-f]+|\d+)$/i.exec(text) ?? [];
-  const length = Number(digits);
-  if (!place || !(length >= 1 && length <= mostBytes)) {
-    throw new InvalidArgumentError(`it must be ADDRESS,LENGTH, of at most ${mostBytes} bytes.`);
-  }
-  return [...before, { space: physical ? "physical" : "virtual", place, length }];
+function ranges(text: string, before: readonly WrittenRange[] = []): WrittenRange[] {
+  return [...before, writtenRange(text, mostBytes)];
 }
 
 function count(text: string): number {

@@ -1,5 +1,6 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, type Icount, icount } from "../base/units.js";
+import type { ProbeHit } from "../qemu/probe-hits.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
 import { hitsOf, isSame, type Meeting, placePoints, stopBack } from "./point-hits.js";
@@ -69,9 +70,12 @@ interface Stretch {
   readonly to: Icount;
 }
 
-/** From checkpoint to checkpoint. One in the midst of deliveries does not show the first instants of its icount. */
+/** A checkpoint in the midst of deliveries does not show the first instants of its icount. */
+const isQuiet = ({ delivered = 0n }: CountedCheckpoint) => delivered === 0n;
+
+/** From checkpoint to checkpoint. */
 function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
-  const before = all.filter((one) => one.icount < end && (one.delivered ?? 0n) === 0n);
+  const before = all.filter((one) => one.icount < end && isQuiet(one));
   const stretches: Stretch[] = [];
   let to = end;
   for (const from of before.reverse()) {
@@ -85,14 +89,61 @@ function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Ico
 
 async function lastIn(
   tape: Tape,
+  stretch: Stretch,
+  here: Here,
+  points: readonly StopPoint[],
+  options: StretchOptions,
+  signal: AbortSignal | undefined,
+): Promise<Meeting | undefined> {
+  let last: Meeting | undefined;
+  await eachHit(tape, stretch, here, points, options, signal, (hit) => {
+    const instant = stopBack(hit);
+    const same = last && isSame(last.instant, instant);
+    last = { instant, hits: same ? [...last!.hits, hit] : [hit] };
+  });
+  return last;
+}
+
+/**
+ * The latest `most` meetings with points between `earliest` and `here`, in order.
+ *
+ * @throws `cancelled`; everything `Session.runTo` throws
+ */
+export async function allMeetings(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  { earliest, most }: { readonly earliest: Icount; readonly most: number },
+  signal?: AbortSignal,
+): Promise<Meeting[]> {
+  const { checkpoints, ...scanning } = options;
+  const from = (await checkpoints()).findLast((one) => one.icount <= earliest && isQuiet(one));
+  const meetings: Meeting[] = [];
+  const stretch = { from, to: here.icount };
+  await eachHit(tape, stretch, here, points, { ...scanning, earliest }, signal, (hit) => {
+    const instant = stopBack(hit);
+    const last = meetings.at(-1);
+    if (last && isSame(last.instant, instant)) {
+      meetings[meetings.length - 1] = { instant, hits: [...last.hits, hit] };
+    } else meetings.push({ instant, hits: [hit] });
+    if (meetings.length > 2 * most) meetings.splice(0, meetings.length - most);
+  });
+  return meetings.slice(-most);
+}
+
+type StretchOptions = Omit<RunBackOptions, "checkpoints"> & { readonly earliest: Icount };
+
+/** Tells the hits of a stretch that lie before `here`, in order. */
+async function eachHit(
+  tape: Tape,
   { from, to }: Stretch,
   here: Here,
   points: readonly StopPoint[],
-  options: Omit<RunBackOptions, "checkpoints"> & { readonly earliest: Icount },
-  signal: AbortSignal,
-): Promise<Meeting | undefined> {
-  const { earliest, ...scanning } = options;
-  let last: Meeting | undefined;
+  { earliest, ...scanning }: StretchOptions,
+  signal: AbortSignal | undefined,
+  tell: (hit: ProbeHit) => void,
+): Promise<void> {
   await scan(
     tape,
     {
@@ -102,18 +153,14 @@ async function lastIn(
       prepare: (channel) => placePoints(channel, points),
       onHits: (batch) => {
         for (const hit of hitsOf(batch)) {
-          const instant = stopBack(hit);
-          const counts = to === here.icount ? isBefore(instant, here) : hit.icount < to;
-          if (!counts || hit.icount < earliest) continue;
-          if (last && isSame(last.instant, instant)) last = { instant, hits: [...last.hits, hit] };
-          else last = { instant, hits: [hit] };
+          const counts = to === here.icount ? isBefore(stopBack(hit), here) : hit.icount < to;
+          if (counts && hit.icount >= earliest) tell(hit);
         }
       },
     },
     signal,
   );
-  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
-  return last;
+  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
 }
 
 /** Of the instants with the present icount, those that deliveries part from it come before it. */

@@ -6,7 +6,7 @@ import type { CountedSession } from "./counted-session.js";
 import { Gate } from "./gate.js";
 import { accessOf, type Meeting, mayAskForBranches } from "./point-hits.js";
 import type { Position } from "./position.js";
-import { lastMeeting, type RunBackOptions } from "./run-back.js";
+import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
 import { runForward, stepForward } from "./run-forward.js";
 import { isMachineTrouble, mostAttempts, type PoolOptions, SessionPool } from "./session-pool.js";
 import type { Arrival, DebugTarget, Direction, Instant, PointId, StopPoint } from "./timeline-types.js";
@@ -123,6 +123,33 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.gate.enter(() => this.look((session) => session.readPhysical(address, length)));
   }
 
+  /**
+   * The last meeting with any of `points` before this instant, without going there; the timeline's own points do not
+   * count. Nothing before `since` does.
+   *
+   * @throws `cancelled`
+   */
+  lastMeeting(
+    points: readonly StopPoint[],
+    since: Icount,
+    signal?: AbortSignal,
+  ): Promise<Meeting | undefined> {
+    return this.gate.enter(() =>
+      lastMeeting(this.tape, this.here(), points, this.scanning(points), since, signal),
+    );
+  }
+
+  /** The latest `most` meetings with any of `points` between `earliest` and this instant, in order. */
+  meetings(
+    points: readonly StopPoint[],
+    range: { readonly earliest: Icount; readonly most: number },
+    signal?: AbortSignal,
+  ): Promise<Meeting[]> {
+    return this.gate.enter(() =>
+      allMeetings(this.tape, this.here(), points, this.scanning(points), range, signal),
+    );
+  }
+
   /** How the code here is to be read: its instructions are 16, 32 or 64-bit ones. */
   codeSize(): Promise<16 | 32 | 64> {
     return this.gate.enter(() => this.look((session) => session.codeSize()));
@@ -189,10 +216,9 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   private async backward(earliest: Icount, signal?: AbortSignal): Promise<Arrival> {
-    const { position, session } = this;
     const points = this.list();
-    if (position.icount <= earliest && session.deliveries === 0n) return this.arrival(whyAt(earliest));
-    const here = { icount: position.icount, pc: position.pc, delivered: session.deliveries };
+    const here = this.here();
+    if (here.icount <= earliest && here.delivered === 0n) return this.arrival(whyAt(earliest));
     const options = this.scanning(points);
     const found = await this.attempt(() =>
       points.length === 0 ? nothing : lastMeeting(this.tape, here, points, options, earliest, signal),
@@ -244,6 +270,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   /** One instant forward, and the watchpoints met by it. */
   private forward(): Promise<Meeting | undefined> {
     return this.again(instantOf(this.position), () => stepForward(this.session, this.list()));
+  }
+
+  private here(): Here {
+    const { position, session } = this;
+    return { icount: position.icount, pc: position.pc, delivered: session.deliveries };
   }
 
   private list(): StopPoint[] {
