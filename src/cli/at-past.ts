@@ -46,6 +46,9 @@ export function findPast(
 export function sayPast({ writes, unseen }: Past, range: WrittenRange, open: OpenTimeline): void {
   if (writes.length === 0) say(`${range.place}: no instruction wrote it`);
   for (const write of writes) {
+    if (write.changedSince) {
+      say(`(changed without an instruction: ${valueText(write.changedSince)} -> ${valueText(write.before)})`);
+    }
     const how = write.delivery ? "  (delivery of an interrupt or exception)" : "";
     say(`${open.describe(write.position)}${how}`);
     say(`  ${valueText(write.before)} -> ${valueText(write.after)}`);
@@ -69,7 +72,7 @@ export function pastFacts({ writes, unseen }: Past, open: OpenTimeline) {
   };
 }
 
-function writeFacts({ position, before, after, written, delivery }: Write) {
+function writeFacts({ position, before, after, written, delivery, changedSince }: Write) {
   return {
     ...position,
     pc: hex(position.pc),
@@ -77,6 +80,7 @@ function writeFacts({ position, before, after, written, delivery }: Write) {
     after: bytesText(after),
     written: { address: hex(written.address), length: written.length },
     delivery,
+    changedSince: changedSince ? bytesText(changedSince) : null,
   };
 }
 

@@ -36,6 +36,8 @@ export interface Write {
   readonly written: { readonly address: GuestAddress; readonly length: number };
   /** The processor wrote it, delivering an interrupt or exception. */
   readonly delivery: boolean;
+  /** What the write before this one, when that is told, too, had left: it changed meanwhile, see {@link Past}. */
+  readonly changedSince?: Uint8Array;
 }
 
 /**
@@ -86,7 +88,12 @@ export async function pastOf(
         ? [await timeline.lastMeeting(points, icount(0), signal)].filter((one) => one !== undefined)
         : await timeline.meetings(points, { earliest: since, most: limit }, signal);
     const writes: Write[] = [];
-    for (const meeting of meetings) writes.push(await look(timeline, meeting, bytes, signal));
+    for (const meeting of meetings) {
+      const write = await look(timeline, meeting, bytes, signal);
+      const left = writes.at(-1)?.after ?? write.before;
+      const changed = Buffer.compare(left, write.before) !== 0;
+      writes.push(changed ? { ...write, changedSince: left } : write);
+    }
     return { writes, ...(await unseenChange(timeline, writes.at(-1), bytes, now, signal)) };
   } finally {
     await timeline.goTo({ icount: here.icount, pc: here.pc });

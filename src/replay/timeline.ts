@@ -250,7 +250,8 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return {
       plugin,
       checkpoints,
-      follow: mayAskForBranches(points),
+      // What the processor itself writes, delivering an interrupt, is only seen where branches are followed.
+      follow: mayAskForBranches(points) || points.some(({ kind }) => kind !== "execute"),
       ...(qemu && { qemu }),
       ...(debug && { debug }),
       ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking back" }) }),

@@ -87,7 +87,10 @@ function spell(type: Type, progress: Progress): Spelling {
       const { left, right } = spell(type.result, deeper);
       const parameters = type.parameters.map((parameter) => formatAt(parameter.type, deeper));
       if (type.variadic) parameters.push("...");
-      return { left, right: `${spaceAfter(left)}(${parameters.join(", ") || (type.prototyped ? "void" : "")})${right}` };
+      return {
+        left,
+        right: `${spaceAfter(left)}(${parameters.join(", ") || (type.prototyped ? "void" : "")})${right}`,
+      };
     }
   }
 }
