@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { atGuest, type ViewFlags, viewCommand } from "./guest-view.js";
+import { atGuest, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
 import { note, printable, say, toJson } from "./output.js";
 import { action } from "./run.js";
 
@@ -17,7 +17,7 @@ export function dmesgCommand(): Command {
       const { records, lost } = log;
       if (flags.json) {
         const facts = records.map(({ time, ...record }) => ({ ...record, timeNs: time }));
-        return say(toJson({ position, lost, records: facts }));
+        return say(toJson({ position: positionFacts(position), lost, records: facts }));
       }
       if (lost > 0n) note(`${lost} older records were overwritten by then`);
       for (const record of records) say(printable(formatLogRecord(record)));

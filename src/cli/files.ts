@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { OpenFile } from "../linux/open-files.js";
-import { atGuest, pid, type ViewFlags, viewCommand } from "./guest-view.js";
+import { atGuest, pid, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
 import { note, say, toJson } from "./output.js";
 import { action } from "./run.js";
 import { type Column, sayTable } from "./table.js";
@@ -23,7 +23,9 @@ export function filesCommand(): Command {
           formatOpenFlags(file.flags) + (file.closesOnExec ? "|O_CLOEXEC" : "");
         if (flags.json) {
           const facts = files.map((file) => ({ ...file, address: undefined, flagNames: namesOf(file) }));
-          return say(toJson({ position, pid: process, name: task.name, files: facts }));
+          return say(
+            toJson({ position: positionFacts(position), pid: process, name: task.name, files: facts }),
+          );
         }
         const columns: readonly Column<OpenFile>[] = [
           { head: "FD", align: "right", text: ({ descriptor }) => String(descriptor) },

@@ -1,11 +1,10 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
-import type { Icount } from "../base/units.js";
+import { hex } from "../base/units.js";
 import type { LinuxGuest } from "../linux/linux-guest.js";
-import type { WrittenPosition } from "../replay/position.js";
-import type { Session } from "../replay/session.js";
-import type { Tape } from "../tape/tape.js";
-import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
+import type { Position } from "../replay/position.js";
+import { type OpenTimeline, openTimeline } from "./open-timeline.js";
+import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
 import { note } from "./output.js";
 import { Progress } from "./progress.js";
 import type { CommandContext } from "./run.js";
@@ -25,7 +24,7 @@ export function viewCommand(name: string, description: string): Command {
 /** The guest's Linux at an instant, and which it is. */
 export interface GuestView {
   readonly guest: LinuxGuest;
-  readonly position: { readonly icount: Icount };
+  readonly position: Position;
 }
 
 /**
@@ -39,97 +38,37 @@ export async function atGuest<T>(
   flags: ViewFlags,
   look: (view: GuestView) => Promise<T>,
 ): Promise<T> {
-  const [{ parsePosition }, { Tape }, { loadLinuxKernel }, { LinuxGuest }, { StoppedSession }] =
-    await Promise.all([
-      import("../replay/position.js"),
-      import("../tape/tape.js"),
-      import("../linux/linux-kernel.js"),
-      import("../linux/linux-guest.js"),
-      import("../linux/stopped-session.js"),
-    ]);
-  const wanted = parsePosition(flags.at);
-  const tape = await Tape.open(placesOf(flags), name, flags.dir);
-  tape.requireComplete();
+  const { parsePosition } = await import("../replay/position.js");
+  parsePosition(flags.at); // a mistake is told before anything takes time
   using progress = new Progress();
-  const icount = await icountOf(tape, wanted, flags, progress, signal);
-  const arriving = sessionAt(tape, icount, flags, progress, signal);
-  arriving.catch(() => {}); // it is awaited below
-  const kernel = loadLinuxKernel(tape.layout.kernel);
-  await using session = await arriving;
+  await using open = await openTimeline(name, flags, progress, signal);
+  const { timeline } = open;
+  const { why } = await timeline.goTo(await open.locate(flags.at, signal), signal);
+  if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   progress[Symbol.dispose]();
+  const { position } = timeline;
+  if (!flags.json) note(`at ${open.describe(position)}`);
+  return await look({ guest: await linuxOf(open), position });
+}
+
+/** The guest's Linux where a timeline stands. @throws VmtapeError `not-found` when none runs there */
+export async function linuxOf({ tape, timeline, symbols }: OpenTimeline): Promise<LinuxGuest> {
+  const [{ LinuxGuest }, { stoppedTimeline }] = await Promise.all([
+    import("../linux/linux-guest.js"),
+    import("../linux/stopped-timeline.js"),
+  ]);
+  const { kernel, place } = symbols;
   if (!kernel) {
     throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
       file: tape.layout.kernel,
     });
   }
-  await using stopped = await StoppedSession.of(session);
-  if (!flags.json) note(`at @${icount}`);
-  return await look({ guest: await LinuxGuest.at(stopped, kernel), position: { icount } });
+  return LinuxGuest.at(await stoppedTimeline(timeline), { symbols: kernel, types: undefined }, place);
 }
 
-/** The icount of a written position. */
-export async function icountOf(
-  tape: Tape,
-  wanted: WrittenPosition,
-  flags: TapeOptions,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<Icount> {
-  const [{ locate }, { buildPlugin }, { TapeIndex }, { tapeCache }] = await Promise.all([
-    import("../replay/locate.js"),
-    import("../qemu/plugin-build.js"),
-    import("../replay/tape-index.js"),
-    import("../replay/tape-cache.js"),
-  ]);
-  const places = placesOf(flags);
-  const cache = tapeCache(places, tape);
-  const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
-  const isPlace = wanted.kind === "symbol" || wanted.kind === "address";
-  const plugin = isPlace
-    ? await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version })
-    : "";
-  const symbols =
-    wanted.kind === "symbol"
-      ? await import("../linux/tape-symbols.js").then(({ TapeSymbols }) =>
-          TapeSymbols.load(tape, { cache, signal, ...shared }),
-        )
-      : undefined;
-  const checkpoints = async () => (await TapeIndex.open(cache, tape.manifest.qemu)).checkpoints;
-  const addressOf = symbols && { addressOf: (symbol: string) => symbols.addressOf(symbol) };
-  return (await locate(tape, wanted, { plugin, checkpoints, ...addressOf, ...shared }, signal)).icount;
-}
-
-/** A session that stands at an icount, from the nearest checkpoint. */
-async function sessionAt(
-  tape: Tape,
-  icount: Icount,
-  flags: ViewFlags,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<Session> {
-  const [{ Session }, { TapeIndex }, { isLostCheckpoint }, { tapeCache }] = await Promise.all([
-    import("../replay/session.js"),
-    import("../replay/tape-index.js"),
-    import("../replay/checkpoint.js"),
-    import("../replay/tape-cache.js"),
-  ]);
-  const index = await TapeIndex.open(tapeCache(placesOf(flags), tape), tape.manifest.qemu);
-  const from = index.nearest(icount);
-  const options = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
-  const session = await Session.create(tape, { ...options, ...(from && { from }) }, signal);
-  try {
-    await session.start(icount, signal);
-    return session;
-  } catch (error) {
-    await session.destroy();
-    if (!from || !isLostCheckpoint(error)) throw error;
-    const again = await Session.create(tape, { ...options, trusted: true }, signal);
-    await again.start(icount, signal).catch(async (failure) => {
-      await again.destroy();
-      throw failure;
-    });
-    return again;
-  }
+/** A position as JSON has it. */
+export function positionFacts({ icount, brctr, pc }: Position) {
+  return { icount, brctr, pc: hex(pc) };
 }
 
 /** A process id as an argument. */

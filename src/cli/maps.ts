@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Mapping } from "../linux/mappings.js";
-import { atGuest, pid, type ViewFlags, viewCommand } from "./guest-view.js";
+import { atGuest, pid, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
 import { note, printable, say, toJson } from "./output.js";
 import { action } from "./run.js";
 
@@ -23,7 +23,14 @@ export function mapsCommand(): Command {
           },
         );
         if (flags.json) {
-          return say(toJson({ position, pid: process, name: task.name, mappings: mappings.map(toFacts) }));
+          return say(
+            toJson({
+              position: positionFacts(position),
+              pid: process,
+              name: task.name,
+              mappings: mappings.map(toFacts),
+            }),
+          );
         }
         for (const mapping of mappings) say(printable(formatMapping(mapping)));
         if (mappings.length === 0) note(`${task.name} has no user space`);

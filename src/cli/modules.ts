@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { ModuleFacts } from "../linux/loaded-modules.js";
-import { atGuest, type ViewFlags, viewCommand } from "./guest-view.js";
+import { atGuest, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
 import { note, say, toJson } from "./output.js";
 import { action } from "./run.js";
 import { type Column, sayTable } from "./table.js";
@@ -15,7 +15,8 @@ export function modulesCommand(): Command {
         modules: await readLoadedModules(guest),
         position,
       }));
-      if (flags.json) return say(toJson({ position, modules: modules.map(toFacts) }));
+      if (flags.json)
+        return say(toJson({ position: positionFacts(position), modules: modules.map(toFacts) }));
       sayTable(columns, modules);
       if (modules.length === 0) note("no module is loaded");
     }),

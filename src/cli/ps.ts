@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CommandLine } from "../linux/command-line.js";
 import type { Task } from "../linux/task.js";
-import { atGuest, type ViewFlags, viewCommand } from "./guest-view.js";
+import { atGuest, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
 import { printable, say, toJson } from "./output.js";
 import { action } from "./run.js";
 import { type Column, sayTable } from "./table.js";
@@ -29,7 +29,7 @@ export function psCommand(): Command {
         }
         return { rows, position };
       });
-      if (flags.json) return say(toJson({ position, tasks: rows.map(toFacts) }));
+      if (flags.json) return say(toJson({ position: positionFacts(position), tasks: rows.map(toFacts) }));
       sayTable(columns, rows);
     }),
   );

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import type { HistoryTask, Slice, TaskTotal } from "../linux/task-history.js";
-import { icountOf } from "./guest-view.js";
 import { loadHistory, taskOption, wantedTask } from "./load-history.js";
+import { icountOf } from "./locate-icount.js";
 import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
 import { grouped, note, say, toJson } from "./output.js";
 import { Progress } from "./progress.js";

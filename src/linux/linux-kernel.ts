@@ -8,7 +8,7 @@ import { Types } from "../symbols/type-set.js";
 /** What a kernel's file says of it: names and types, at link addresses. */
 export interface LinuxKernel {
   readonly symbols: KernelSymbols;
-  /** Undefined for a kernel without BTF (CONFIG_DEBUG_INFO_BTF off; before 5.2 there was none). */
+  /** Undefined for a kernel without BTF (CONFIG_DEBUG_INFO_BTF off; before 5.2 there was none), or not loaded. */
   readonly types: Types | undefined;
 }
 

@@ -1,0 +1,64 @@
+import type { ExpressionContext } from "../symbols/expression-evaluator.js";
+import type { GuestMemory } from "../symbols/guest-memory.js";
+import { walkedMemory } from "../symbols/page-tables.js";
+import { formatName } from "../symbols/symbol-format.js";
+import type { Symbols } from "../symbols/symbols.js";
+import { pointerTo } from "../symbols/type-builtin.js";
+import { integerValue } from "../symbols/value.js";
+import { currentTask, perCpu } from "./current-task.js";
+import type { LinuxGuest } from "./linux-guest.js";
+
+const firstKernelAddress = 1n << 63n;
+/** Variables whose type BTF does not tell, as it knows per-CPU ones only. */
+const structOf: Readonly<Record<string, string>> = {
+  init_task: "task_struct",
+  init_mm: "mm_struct",
+  init_cred: "cred",
+  init_nsproxy: "nsproxy",
+  init_net: "net",
+};
+
+/**
+ * What names and addresses mean where a Linux guest stands: its types, its symbols (per-CPU variables at the place of
+ * the one CPU), its registers, and `current`.
+ *
+ * @param symbols all that are known, at their addresses in the guest
+ */
+export function expressionContext(guest: LinuxGuest, symbols: Symbols): ExpressionContext {
+  const { types } = guest;
+  return {
+    types,
+    memory: presentMemory(guest),
+    register: (name) => guest.stopped.register(name),
+    symbol: async (name) => {
+      const variable = types.findVariable(name);
+      const found = symbols.find(name)[0];
+      if (!found) return undefined;
+      const type = variable?.type ?? (structOf[name] ? types.findStruct(structOf[name]) : undefined);
+      const address = variable ? await perCpu(guest, found.address) : found.address;
+      return { address, type };
+    },
+    special: async (name) =>
+      name === "current"
+        ? integerValue(pointerTo(types.struct("task_struct")), await currentTask(guest))
+        : undefined,
+    nameOf: (address) => {
+      const located = symbols.lookup(address);
+      return located && formatName(located);
+    },
+  };
+}
+
+/**
+ * Memory as it is mapped where the machine stands: user space by CR3, the kernel by its own page table, which has all
+ * of it even while a user program runs with page-table isolation.
+ */
+export function presentMemory(guest: LinuxGuest): GuestMemory {
+  const root = guest.stopped.register("cr3");
+  if (root === undefined) return guest.memory;
+  const user = walkedMemory(guest.stopped.physical, root, guest.memory.levels);
+  return {
+    read: (address, length) =>
+      address >= firstKernelAddress ? guest.memory.read(address, length) : user.read(address, length),
+  };
+}
