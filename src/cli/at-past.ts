@@ -43,23 +43,29 @@ export function findPast(
   return pastOf(open.timeline, asked, since === undefined ? {} : { since }, signal);
 }
 
-export function sayPast({ writes, unseen }: Past, range: WrittenRange, open: OpenTimeline): void {
-  if (writes.length === 0) say(`${range.place}: no instruction wrote it`);
+export function sayPast(past: Past, { place }: WrittenRange, open: OpenTimeline): void {
+  for (const line of pastLines(past, place, open)) say(line);
+}
+
+/** Who wrote `place`, in lines for people. */
+export function pastLines({ writes, unseen }: Past, place: string, open: OpenTimeline): string[] {
+  const lines = writes.length === 0 ? [`${place}: no instruction wrote it`] : [];
   for (const write of writes) {
     if (write.changedSince) {
-      say(`(changed without an instruction: ${valueText(write.changedSince)} -> ${valueText(write.before)})`);
+      const change = `${valueText(write.changedSince)} -> ${valueText(write.before)}`;
+      lines.push(`(changed without an instruction: ${change})`);
     }
     const how = write.delivery ? "  (delivery of an interrupt or exception)" : "";
-    say(`${open.describe(write.position)}${how}`);
-    say(`  ${valueText(write.before)} -> ${valueText(write.after)}`);
+    lines.push(`${open.describe(write.position)}${how}`);
+    lines.push(`  ${valueText(write.before)} -> ${valueText(write.after)}`);
   }
   if (unseen) {
     const from = writes.length === 0 ? "since the beginning" : `after @${unseen.after}`;
-    say(
-      `${from} it changed without an instruction (a device's DMA, or the page walk's accessed and dirty bits):`,
-    );
-    say(`  ${valueText(unseen.was)} -> ${valueText(unseen.is)}`);
+    const how =
+      "it changed without an instruction (a device's DMA, or the page walk's accessed and dirty bits)";
+    lines.push(`${from} ${how}:`, `  ${valueText(unseen.was)} -> ${valueText(unseen.is)}`);
   }
+  return lines;
 }
 
 export function pastFacts({ writes, unseen }: Past, open: OpenTimeline) {

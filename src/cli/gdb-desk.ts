@@ -1,8 +1,10 @@
 import { VmtapeError } from "../base/errors.js";
-import { type GuestAddress, guestAddress, hex } from "../base/units.js";
+import { type GuestAddress, hex } from "../base/units.js";
 import type { MemoryRange, MonitorDesk, NamedMark } from "../gdb/monitor-desk.js";
+import { pastOf } from "../replay/last-write.js";
 import { comparePositions, type Position } from "../replay/position.js";
 import type { Arrival, Instant } from "../replay/timeline-types.js";
+import { addressOf, pastLines } from "./at-past.js";
 import type { OpenTimeline } from "./open-timeline.js";
 
 const lookAgain = "gdb still shows where it was, until: maintenance flush register-cache";
@@ -50,51 +52,11 @@ export class TapeDesk implements MonitorDesk {
   }
 
   addressOf(text: string): GuestAddress {
-    if (/^(0x[0-9a-f]{1,16}|\d{1,19})$/i.test(text)) return guestAddress(BigInt(text));
-    const [, name = text, offset = "0"] = /^(.+)\+(0x[0-9a-f]{1,16}|\d{1,10})$/i.exec(text) ?? [];
-    return guestAddress(this.open.symbols.addressOf(name) + BigInt(offset));
+    return addressOf(text, this.open);
   }
 
   async lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]> {
-    const { timeline } = this.open;
-    const here = timeline.position;
-    const point = timeline.addPoint({ kind: "write", ...range });
-    try {
-      const arrival = await timeline.run("back", signal);
-      return this.explain(range, arrival, await this.around(range, arrival));
-    } finally {
-      timeline.removePoint(point);
-      await timeline.goTo(instantOf(here));
-    }
-  }
-
-  /** The bytes before and after the write. */
-  private async around(range: MemoryRange, { why }: Arrival): Promise<[string, string] | undefined> {
-    if (why !== "point") return undefined;
-    const before = await this.bytes(range);
-    await this.open.timeline.stepForward(1);
-    return [before, await this.bytes(range)];
-  }
-
-  private async bytes({ space, address, length }: MemoryRange): Promise<string> {
-    const shown = Math.min(length, 32);
-    const bytes =
-      space === "virtual"
-        ? await this.open.timeline.readMemory(address, shown)
-        : await this.open.timeline.readPhysical(address, shown);
-    return bytes ? Buffer.from(bytes).toString("hex") : "not mapped";
-  }
-
-  private explain(range: MemoryRange, arrival: Arrival, values: [string, string] | undefined): string[] {
-    const what = `${hex(range.address)}, ${range.length} bytes (${range.space})`;
-    if (arrival.why === "cancelled") return [`interrupted while looking for the last write to ${what}`];
-    if (!values) return [`no instruction of the tape wrote ${what} before this position; a device may have`];
-    return [
-      `${what} was written last by`,
-      `  ${this.describe(arrival.position)}`,
-      `  old ${values[0]}`,
-      `  new ${values[1]}`,
-    ];
+    return pastLines(await pastOf(this.open.timeline, range, {}, signal), hex(range.address), this.open);
   }
 }
 

@@ -38,9 +38,12 @@ export async function printed(child: ChildProcess): Promise<string> {
   return text.replace(/[ \t]+$/gm, "");
 }
 
-/** Puts addresses and counts, which differ from recording to recording, as `0x…` and `@…`. */
+/**
+ * Puts positions and the addresses of tiny machines (from 1 MiB on), which differ from compiler to compiler and recording to
+ * recording, as `0x…:… @…` and `0x…`.
+ */
 export function withoutNumbers(text: string): string {
-  return text.replace(/0x[0-9a-f]+:\d+(\/\d+)? @\d+/g, "0x…:… @…").replace(/0x[0-9a-f]{3,}/g, "0x…");
+  return text.replace(/0x[0-9a-f]+:\d+(\/\d+)? @\d+/g, "0x…:… @…").replace(/0x0*1[0-9a-f]{5}\b/g, "0x…");
 }
 
 /**

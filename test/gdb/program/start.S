@@ -8,6 +8,9 @@ main:   call    work_alone
         sti
         call    work_disturbed
         cli
+        movb    $0, %al                 /* the clock's seconds: something for the log, or the tape ends before here */
+        outb    %al, $0x70
+        inb     $0x71, %al
         ret
 
         .globl  timer
