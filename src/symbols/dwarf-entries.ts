@@ -52,7 +52,6 @@ const noTexts: ReadonlySet<number> = new Set([
 export class DwarfEntries {
   readonly units: readonly Unit[];
   private readonly reader: EntryReader;
-  private readonly ranges: RangeReader;
 
   /** Reads the headers of all units and what their first entries say: 10 ms for a kernel's 3,000. */
   constructor(readonly file: DwarfFile) {
@@ -60,7 +59,6 @@ export class DwarfEntries {
       () => file.section(".debug_str_offsets"),
       () => file.section(".debug_addr"),
     );
-    this.ranges = new RangeReader(file, this.reader);
     this.units = readUnits(file);
     for (const unit of this.units) readRoot(file, unit, this.reader);
   }
@@ -245,22 +243,35 @@ export class DwarfEntries {
     return undefined;
   }
 
-  /** Is an address in the code of this entry: a unit, function, block or inlined copy? */
-  holds(entry: DwarfEntry, key: AddressKey): boolean {
+  /** The code of an entry: a unit, function, block or inlined copy. Calls `visit` for each range of addresses. */
+  ranges(entry: DwarfEntry, visit: (start: AddressKey, end: AddressKey) => void): void {
     const { attributes, unit } = entry;
     const listed = attributes.get(typeAttribute.ranges);
     if (listed) {
-      this.ranges.read(unit, listed.form, listed.number);
-      for (let i = 0; i < this.ranges.count; i++) {
-        if (key >= this.ranges.starts[i]! && key < this.ranges.ends[i]!) return true;
-      }
-      return false;
+      const reader = new RangeReader(this.file, this.reader);
+      reader.read(unit, listed.form, listed.number);
+      for (let i = 0; i < reader.count; i++) visit(reader.starts[i]!, reader.ends[i]!);
+      return;
     }
     const low = this.address(entry, typeAttribute.lowPc);
     const high = attributes.get(typeAttribute.highPc);
-    if (low === undefined || !high) return false;
+    if (low === undefined || !high) return;
     const end = isAddressForm(high.form) ? this.address(entry, typeAttribute.highPc)! : low + high.number;
-    return key >= low && key < end;
+    if (end > low) visit(low, end);
+  }
+
+  /** Is an address in the code of this entry? */
+  holds(entry: DwarfEntry, key: AddressKey): boolean {
+    let found = false;
+    this.ranges(entry, (start, end) => {
+      if (key >= start && key < end) found = true;
+    });
+    return found;
+  }
+
+  /** Does an entry say what its code is? */
+  hasCode({ attributes }: DwarfEntry): boolean {
+    return attributes.has(typeAttribute.lowPc) || attributes.has(typeAttribute.ranges);
   }
 
   /** An address, direct or by index. */

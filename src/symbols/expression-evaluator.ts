@@ -24,7 +24,7 @@ import {
 import { builtin, builtinFloat, pointerTo } from "./type-builtin.js";
 import { formatType } from "./type-name.js";
 import type { Types } from "./type-set.js";
-import { integerValue, loadValue, type Value, valueAt } from "./value.js";
+import { holesWithin, integerValue, loadValue, type Value, valueAt } from "./value.js";
 import { type PrintContext, printValue } from "./value-print.js";
 
 type Eventually<T> = T | Promise<T>;
@@ -328,8 +328,12 @@ class Evaluator {
   /** A part of something that is not in memory. */
   private async piece(owner: Value, type: Type, offset: number, bits: Value["bits"]): Promise<Value> {
     const whole = await loadValue(owner, this.context.memory);
-    const part = whole.subarray(offset, bits ? undefined : offset + sizeOf(type));
-    if (!bits) return { type, bytes: part };
+    const length = bits ? Math.ceil((bits.offset + bits.size) / 8) : sizeOf(type);
+    const part = whole.subarray(offset, offset + length);
+    const holes = holesWithin(owner.holes ?? [], offset, length);
+    if (holes.some(({ start, end }) => start <= 0 && end >= length))
+      return { type, missing: holes[0]!.missing };
+    if (!bits) return holes.length > 0 ? { type, bytes: part, holes } : { type, bytes: part };
     const own = { read: async (_at: bigint, length: number) => part.slice(0, length) };
     return { type, bytes: await loadValue({ type, address: 0n, bits }, own) };
   }

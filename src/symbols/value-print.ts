@@ -16,6 +16,8 @@ import {
   bytesOf,
   checkedSize,
   extractBits,
+  type Hole,
+  holesWithin,
   loadValue,
   notMapped,
   toFloat,
@@ -45,7 +47,7 @@ export interface PrintContext {
 export async function printValue(value: Value, context: PrintContext): Promise<string> {
   if (value.missing !== undefined) return `<${value.missing}>`;
   const plain = resolve(value.type);
-  const printer = new Printer(context);
+  const printer = new Printer(context, value.holes);
   if (plain.kind === "function") {
     const address = value.address ?? 0n;
     return `{${formatType(plain)}} ${printer.address(address, true)}`;
@@ -76,17 +78,26 @@ class Printer {
   private left = mostParts;
   private nesting = 0;
 
-  constructor(private readonly context: PrintContext) {
+  /** Where the holes are counted from: the whole value's place in its buffer. */
+  private origin: number | undefined;
+
+  constructor(
+    private readonly context: PrintContext,
+    private readonly holes: readonly Hole[] | undefined,
+  ) {
     this.limits = context.limits ?? printLimits;
   }
 
   /** A value within another, or the body of one at the top. */
   async print(type: Type, bytes: Uint8Array, address: bigint | undefined, depth: number): Promise<string> {
     if (this.left-- <= 0) return "...";
+    this.origin ??= bytes.byteOffset;
     const plain = resolve(type);
     const { format } = this.context;
     if (isStruct(plain)) return this.structure(plain, bytes, address, depth);
     if (plain.kind === "array") return this.array(plain, bytes, address, depth);
+    const missing = this.missing(bytes);
+    if (missing !== undefined) return `<${missing}>`;
     if (format && format !== "s") return formatScalar(type, bytes, format, (at) => this.address(at, true));
     switch (plain.kind) {
       case "int":
@@ -106,6 +117,12 @@ class Printer {
     }
   }
 
+  /** Why a scalar of these bytes is not known. */
+  private missing(bytes: Uint8Array): string | undefined {
+    if (!this.holes || bytes.length === 0) return undefined;
+    return holesWithin(this.holes, bytes.byteOffset - (this.origin ?? 0), bytes.length)[0]?.missing;
+  }
+
   /** An address with the name there, where there is one. */
   address(address: bigint, named: boolean): string {
     const name = named && address !== 0n ? this.context.nameOf?.(address) : undefined;
@@ -121,7 +138,12 @@ class Printer {
       const prefix = isBase ? `<${name}> = ` : name === undefined ? "" : `${name} = `;
       const at = address === undefined ? undefined : address + BigInt(byteOffset);
       if (bitSize !== undefined) {
+        const missing = this.missing(bytes.subarray(byteOffset, byteOffset + 1));
         const field = bitField(memberType, bytes, byteOffset, bitOffset ?? 0, bitSize);
+        if (missing !== undefined) {
+          parts.push(`${prefix}<${missing}>`);
+          continue;
+        }
         parts.push(prefix + (field ? await this.print(memberType, field, at, depth + 1) : outside));
         continue;
       }

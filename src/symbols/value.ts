@@ -18,6 +18,22 @@ export interface Value {
   readonly bytes?: Uint8Array | undefined;
   /** Why there is no value: GDB's `<optimized out>`. */
   readonly missing?: string | undefined;
+  /** Stretches of `bytes` that are not known: the compiler has kept only parts of a structure. */
+  readonly holes?: readonly Hole[] | undefined;
+}
+
+/** Bytes `[start, end)` of a value that are not known, and why. */
+export interface Hole {
+  readonly start: number;
+  readonly end: number;
+  readonly missing: string;
+}
+
+/** Of holes in a value, what falls into a part of it, counted from the part's start. */
+export function holesWithin(holes: readonly Hole[], start: number, length: number): Hole[] {
+  return holes
+    .filter((hole) => hole.start < start + length && hole.end > start)
+    .map(({ start: from, end, missing }) => ({ start: from - start, end: end - start, missing }));
 }
 
 /** No value is larger that is read: a type that says so is damaged, or asked for by mistake. */
