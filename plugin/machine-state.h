@@ -17,7 +17,7 @@ struct probed_block {
     uint64_t base;   /* linear address minus instruction pointer */
     uint64_t page;   /* linear, where it was translated */
     uint32_t count;  /* of instructions */
-    enum { UNASKED, COUNTED, UNCOUNTED } counted; /* by QEMU, before it runs: see block_is_counted() */
+    enum { UNASKED, COUNTED, UNCOUNTED } counted; /* by QEMU, before it runs: see learn_counted() */
 };
 /* An instruction in it. */
 struct site { struct probed_block *block; uint32_t index; uint16_t offset, size; /* in the page; bytes */ };
@@ -75,36 +75,34 @@ static inline uint64_t linear_pc(const struct site *site)
 
 /*
  * An instruction that is known to fault is replayed in a block of one that QEMU does not count. Its notes on the block
- * tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of instructions; found by the latter two.
+ * tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of instructions; found by the latter two. `host` is in
+ * the block's code. Asked before the instruction runs: an access may come from one of QEMU's own functions.
  */
-static bool block_is_counted(const struct site *site, uintptr_t host)
+static void learn_counted(const struct site *site, uintptr_t host)
 {
     enum { CF_USE_ICOUNT = 0x20000, FARTHEST = 64 };
     struct probed_block *block = site->block;
-    if (block->count > 1)
-        return true;
-    if (block->counted == UNASKED) {
-        const char *notes = more.block_of(host);
-        uint16_t found[2];
-        uint32_t flags = 0;
-        size_t at = 8;
-        for (; notes && at < FARTHEST; at += 4)
-            if (memcpy(found, notes + at, 4), found[0] == site->size && found[1] == block->count)
-                break;
-        if (!notes || at == FARTHEST)
-            fail(EXIT_INEXACT, "this QEMU keeps its notes on blocks in another way");
-        memcpy(&flags, notes + at - 4, 4);
-        if (!flags)
-            memcpy(&flags, notes + at - 8, 4);
-        block->counted = flags & CF_USE_ICOUNT ? COUNTED : UNCOUNTED;
-    }
-    return block->counted == COUNTED;
+    if (block->count > 1 || block->counted != UNASKED)
+        return;
+    const char *notes = more.block_of(host);
+    uint16_t found[2];
+    uint32_t flags = 0;
+    size_t at = 8;
+    for (; notes && at < FARTHEST; at += 4)
+        if (memcpy(found, notes + at, 4), found[0] == site->size && found[1] == block->count)
+            break;
+    if (!notes || at == FARTHEST)
+        fail(EXIT_INEXACT, "this QEMU keeps its notes on blocks in another way");
+    memcpy(&flags, notes + at - 4, 4);
+    if (!flags)
+        memcpy(&flags, notes + at - 8, 4);
+    block->counted = flags & CF_USE_ICOUNT ? COUNTED : UNCOUNTED;
 }
 
 /* Instructions before the one at the site, by QEMU's own count. About 20 ns. */
-static uint64_t icount_by_qemu(const struct site *site, uintptr_t host)
+static uint64_t icount_by_qemu(const struct site *site)
 {
-    return count_of_qemu() + site->index - (block_is_counted(site, host) ? site->block->count : 0);
+    return count_of_qemu() + site->index - (site->block->counted == UNCOUNTED ? 0 : site->block->count);
 }
 
 /* ---- Registers ------------------------------------------------------------------------------------------------------ */
@@ -148,6 +146,7 @@ static NOINLINE void compare_general(void)
 
 static bool read_flags(uint64_t *value)
 {
+    enum { DIRECTION = 0x400, RESUME = 0x10000 };
     uint64_t noted[4] = { 0 };
     int32_t words[2];
     uint64_t quiet;
@@ -165,7 +164,9 @@ static bool read_flags(uint64_t *value)
     memcpy(at, &cc_op, sizeof cc_op); /* some versions take it from there */
     uint64_t flags = more.flags_of((void *)(run.ip_word - GENERAL), cc_op);
     memcpy(at, &words[0], sizeof words[0]);
-    *value = quiet | (uint32_t)flags | (words[1] & 0x400);
+    *value = quiet | (uint32_t)flags | (words[1] & DIRECTION);
+    if (here.site->index > 0)
+        *value &= ~(uint64_t)RESUME; /* ends with an instruction; QEMU ends it with the block */
     return true;
 }
 

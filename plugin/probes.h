@@ -195,7 +195,7 @@ static struct probe **probes_at(uint64_t pc)
 static NOINLINE void meet_execution(struct probe *probe, const struct site *site, uintptr_t host)
 {
     enum { DEBUG_EXCEPTION = 0x10002 };
-    uint64_t icount = following ? run.executed + site->index : icount_by_qemu(site, host);
+    uint64_t icount = following ? run.executed + site->index : icount_by_qemu(site);
     bool stops = false, can_stop = run.ip_word && !general.other;
     here.site = site;
     here.host = host;
@@ -216,6 +216,7 @@ static NOINLINE void meet_execution(struct probe *probe, const struct site *site
 static NOINLINE void on_probed(unsigned vcpu UNUSED, void *udata)
 {
     const struct site *site = udata;
+    learn_counted(site, (uintptr_t)__builtin_return_address(0));
     here.pc = linear_pc(site);
     struct probe *probe = *probes_at(here.pc);
     while (probe && probe->address != here.pc)
@@ -279,7 +280,7 @@ static bool met_before(struct probe *probe, const struct access *access, uint64_
 }
 
 /* An access at the instant `here`, whose count is asked for only when it is needed. */
-static void meet_access(struct access *access, unsigned flags, uint64_t (*icount)(const struct site *, uintptr_t))
+static void meet_access(struct access *access, unsigned flags, uint64_t (*icount)(const struct site *))
 {
     bool translated = access->mapped, counted = false;
     for (struct probe *probe = probes.all; probe; probe = probe->next) {
@@ -292,7 +293,7 @@ static void meet_access(struct access *access, unsigned flags, uint64_t (*icount
         if (probe->physical && !touches_physically(access, probe))
             continue;
         if (!counted)
-            hit.icount = icount(here.site, here.host), counted = true;
+            hit.icount = icount(here.site), counted = true;
         hit.access = access;
         if (!met_before(probe, access, hit.icount))
             meet(probe, flags);
@@ -322,7 +323,13 @@ static void on_access(unsigned vcpu UNUSED, uint32_t info, uint64_t linear, void
         accessed(info, linear, udata, (uintptr_t)__builtin_return_address(0));
 }
 
-static uint64_t icount_of_delivery(const struct site *site UNUSED, uintptr_t host UNUSED)
+/* Before the only instruction of a block. */
+static NOINLINE void on_alone(unsigned vcpu UNUSED, void *udata)
+{
+    learn_counted(udata, (uintptr_t)__builtin_return_address(0));
+}
+
+static uint64_t icount_of_delivery(const struct site *site UNUSED)
 {
     return run.executed;
 }
@@ -368,6 +375,8 @@ static void probe_block(struct qemu_plugin_tb *tb)
         *site = (struct site){ block, i, pc % OFFSETS, qemu_plugin_insn_size(insn) };
         if (probed)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_probed, registers, site);
+        if (probes.instrumented.accesses && count == 1 && !probed)
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_alone, CB_NO_REGS, site);
         if (probes.instrumented.accesses)
             qemu_plugin_register_vcpu_mem_cb(insn, on_access, registers, probes.instrumented.accesses, site);
     }
