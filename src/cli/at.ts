@@ -11,6 +11,8 @@ import {
   type WrittenRange,
   writtenRange,
 } from "./at-past.js";
+import { printAt, sayValues } from "./at-print.js";
+import { sayStack, stackAt, stackFacts } from "./at-stack.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
@@ -23,6 +25,8 @@ interface AtFlags extends TapeOptions {
   readonly regs?: boolean;
   readonly mem?: readonly WrittenRange[];
   readonly disas?: number;
+  readonly print?: readonly string[];
+  readonly stack?: boolean;
   readonly lastWrite?: WrittenRange;
   readonly history?: string | true;
 }
@@ -36,7 +40,13 @@ export function atCommand(): Command {
     .argument("<position>", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
     .option("--regs", "the registers")
     .option("--mem <address,length>", "memory; phys:ADDRESS,LENGTH for physical memory (repeatable)", ranges)
+    .option(
+      "--print <expression>",
+      "a value as GDB prints it: 'current->comm', '/x $rdi', '*(struct file *)0x…' (repeatable)",
+      texts,
+    )
     .option("--disas <n>", "so many instructions from here on", count)
+    .option("--stack", "the stack: who called what runs here, through kernel and program")
     .option(
       "--last-write <address,length>",
       "who wrote these bytes last (8 when no length is given)",
@@ -63,9 +73,11 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   const registers = new Uint8Array(await timeline.registers());
   const memory = await readRanges(open, flags.mem ?? []);
+  const values = flags.print && (await printAt(open, flags.print));
   const listing = flags.disas === undefined ? undefined : await list(open, flags.disas);
   const past =
     flags.lastWrite && (await findPast(open, flags.lastWrite, await sinceOf(open, flags, signal), signal));
+  const stack = flags.stack ? await stackAt(open) : undefined;
   progress[Symbol.dispose]();
   const { position } = timeline;
   if (flags.json) {
@@ -77,8 +89,10 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         symbol: open.symbols.describe(position.pc) ?? null,
         registers: registerFacts(registers),
         ...(flags.mem && { memory: memory.map(memoryFacts) }),
+        ...(values && { values }),
         ...(past && { lastWrite: pastFacts(past, open) }),
         ...(listing && { disassembly: listing.map(lineFacts) }),
+        ...(stack && { stack: stackFacts(stack) }),
       }),
     );
     return;
@@ -91,9 +105,17 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
     else for (const line of hexDump(address, bytes)) say(line);
     if (bytes && bytes.length < range.length) say(`${hex(address + BigInt(bytes.length))}: not mapped`);
   }
+  if (values) {
+    say();
+    sayValues(values);
+  }
   if (listing) {
     say();
     sayListing(listing, position.pc, (address) => open.symbols.describe(address));
+  }
+  if (stack) {
+    say();
+    sayStack(stack);
   }
   if (past) {
     say();
@@ -152,6 +174,10 @@ function lineFacts({ address, bytes, text }: Awaited<ReturnType<typeof list>>[nu
 
 function ranges(text: string, before: readonly WrittenRange[] = []): WrittenRange[] {
   return [...before, writtenRange(text, mostBytes)];
+}
+
+function texts(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
 }
 
 function count(text: string): number {

@@ -13,10 +13,12 @@ export interface MappedFile {
   readonly end: bigint;
   /** A path, or a name in brackets. */
   readonly name: string;
-  /** Add to an address of the file to get one in memory. */
-  readonly loadBias: bigint;
-  /** The file; undefined when it is not at hand. The same object for the same file: what is read of it is kept. */
+  /** Where the file's first byte is mapped; undefined when it is not. */
+  readonly header: bigint | undefined;
+  /** The file, when it is at hand. The same object for the same file: what is read of it is kept. */
   readonly elf: ElfFile | undefined;
+  /** Add to an address of `elf` to get one in memory. */
+  readonly loadBias: bigint;
 }
 
 /** The mappings of the task whose stack is walked. */
@@ -65,7 +67,8 @@ export function cfiOf(elf: ElfFile): CfiTable | undefined {
 export async function unwindFile(file: MappedFile, memory: GuestMemory): Promise<UnwindFile> {
   const range = { start: keyOf(file.start), end: keyOf(file.end) };
   if (file.elf) return { ...range, bias: keyOf(file.loadBias), cfi: cfiOf(file.elf) };
-  return { ...range, bias: keyOf(file.loadBias), cfi: await cfiFromMemory(memory, file.loadBias) };
+  const found = file.header === undefined ? undefined : await cfiFromMemory(memory, file.header);
+  return { ...range, bias: found ? keyOf(found.loadBias) : 0, cfi: found?.cfi };
 }
 
 const headerBytes = 4096;
@@ -76,18 +79,22 @@ const mostFrameBytes = 4 << 20;
  * The frame information of a program from its own pages, as far as the guest has them in memory: of a file that is not at
  * hand, or the vDSO.
  *
- * @param base where the ELF header is, when addresses of the file begin at 0; else the load bias, and nothing is found
+ * @param header where its ELF header is
  */
-export async function cfiFromMemory(memory: GuestMemory, base: bigint): Promise<CfiTable | undefined> {
-  const start = await memory.read(base, headerBytes);
+export async function cfiFromMemory(
+  memory: GuestMemory,
+  header: bigint,
+): Promise<{ readonly cfi: CfiTable; readonly loadBias: bigint } | undefined> {
+  const start = await memory.read(header, headerBytes);
   if (!start || !isElf(start)) return undefined;
   const elf = orUndefined(() => ElfFile.open(syncBytes(start, "memory")));
   const segment = elf?.segments.find(({ type }) => type === frameHeaderSegment);
-  if (!elf || !segment || segment.memorySize > mostFrameBytes) return undefined;
-  const header = await memory.read(base + segment.address, segment.memorySize);
+  const loadBias = elf && loadBiasOf(elf, { start: header, fileOffset: 0n });
+  if (!elf || !segment || loadBias === undefined || segment.memorySize > mostFrameBytes) return undefined;
+  const bytes = await memory.read(loadBias + segment.address, segment.memorySize);
   const address = keyOf(segment.address);
-  const frames = header && frameAddress(header, address);
-  if (!header || frames === undefined) return undefined;
+  const frames = bytes && frameAddress(bytes, address);
+  if (!bytes || frames === undefined) return undefined;
   const home = elf.segments.find(
     (part) =>
       part.type === programType.load &&
@@ -96,15 +103,15 @@ export async function cfiFromMemory(memory: GuestMemory, base: bigint): Promise<
   );
   if (!home) return undefined;
   const length = Math.min(keyOf(home.address) + home.fileSize - frames, mostFrameBytes);
-  const bytes = await new MemoryReader(memory).some(base + BigInt(frames), length);
-  if (bytes.length === 0) return undefined;
+  const contents = await new MemoryReader(memory).some(loadBias + BigInt(frames), length);
+  if (contents.length === 0) return undefined;
   const section = {
-    bytes,
+    bytes: contents,
     address: frames,
     flavor: "eh" as const,
     bases: { section: frames, data: address },
   };
-  return new CfiTable([{ section, header: { bytes: header, address } }]);
+  return { cfi: new CfiTable([{ section, header: { bytes, address } }]), loadBias };
 }
 
 function orUndefined<T>(read: () => T): T | undefined {

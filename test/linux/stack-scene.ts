@@ -76,7 +76,14 @@ export function programWith(functions: readonly FixtureFunction[]): FileAt {
       }),
     ),
   );
-  return mapped({ start: at.program, end: at.program + 0x10000n, name: "/bin/p", loadBias: at.program, elf });
+  return mapped({
+    start: at.program,
+    end: at.program + 0x10000n,
+    name: "/bin/p",
+    header: at.program,
+    loadBias: at.program,
+    elf,
+  });
 }
 
 /** The mappings that are these files. */

@@ -1,0 +1,181 @@
+import { readFile } from "node:fs/promises";
+import { VmtapeError } from "../base/errors.js";
+import { debugOfBytes } from "../symbols/debug-source.js";
+import { ElfFile } from "../symbols/elf.js";
+import { readElfSymbols } from "../symbols/elf-symbols.js";
+import type { GuestMemory } from "../symbols/guest-memory.js";
+import { initramfsElfFiles } from "../symbols/initramfs.js";
+import { type SymbolSource, Symbols } from "../symbols/symbols.js";
+import { openSyncFile, syncBytes } from "../symbols/sync-source.js";
+import type { Tape } from "../tape/tape.js";
+import { type Mapping, mappingAt } from "./mappings.js";
+import { type FileAt, loadBiasOf, type MappedFile } from "./stack-files.js";
+
+/** The vDSO is two pages; nobody's is larger than this. */
+const largestVdso = 1n << 16n;
+const vdsoName = "[vdso]";
+/** The ELF header and the program headers, and the build id behind them. */
+const comparedBytes = 1024;
+
+/**
+ * The programs a tape's guest can run, as far as they are at hand: in its initramfs, and what the user named with
+ * `--symbols`. Files of disks are not.
+ */
+export class GuestPrograms {
+  private readonly tape: Tape;
+  private archive: Promise<ReadonlyMap<string, ElfFile>> | undefined;
+  private named: readonly ElfFile[] | undefined;
+  private readonly sources = new WeakMap<ElfFile, Omit<SymbolSource, "bias"> | "none">();
+
+  constructor(tape: Tape) {
+    this.tape = tape;
+  }
+
+  /**
+   * The program at a path of the guest, when it is the one that is in memory.
+   *
+   * @param start the first bytes of it in the guest; undefined when they are not mapped: then the path must do
+   */
+  async find(path: string, start: Uint8Array | undefined): Promise<ElfFile | undefined> {
+    this.archive ??= this.unpack();
+    const inArchive = (await this.archive).get(path.replace(/^\/+/, ""));
+    if (inArchive && begins(inArchive, start)) return inArchive;
+    this.named ??= this.openNamed();
+    return start && this.named.find((elf) => begins(elf, start));
+  }
+
+  /** What a program's addresses are called; undefined when it has no symbols. Kept for the next time. */
+  symbolsOf(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
+    let source = this.sources.get(elf);
+    if (source === undefined) {
+      source = readSource(elf, name) ?? "none";
+      this.sources.set(elf, source);
+    }
+    return source === "none" ? undefined : source;
+  }
+
+  private async unpack(): Promise<ReadonlyMap<string, ElfFile>> {
+    const files = new Map<string, ElfFile>();
+    if (!this.tape.manifest.machine.initrd) return files;
+    try {
+      const archive = await readFile(this.tape.layout.initrd);
+      for (const { name, bytes } of initramfsElfFiles(archive, this.tape.layout.initrd)) {
+        const elf = orUndefined(() => ElfFile.open(syncBytes(bytes, name)));
+        if (elf) files.set(name, elf);
+      }
+    } catch (error) {
+      if (!(error instanceof VmtapeError)) throw error;
+    }
+    return files;
+  }
+
+  private openNamed(): ElfFile[] {
+    return this.tape.manifest.symbols.flatMap((_, i) => {
+      // Kept open: what is read of it is read when it is needed, as long as the tape is looked at.
+      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i))));
+      return elf ? [elf] : [];
+    });
+  }
+}
+
+/** One task's programs: what its mappings are of. */
+export class TaskPrograms implements FileAt {
+  private readonly found = new Map<bigint, Promise<MappedFile | undefined>>();
+  private readonly symbols = new Symbols();
+
+  constructor(
+    private readonly programs: GuestPrograms,
+    /** Ascending. */
+    private readonly mappings: readonly Mapping[],
+    /** The task's memory. */
+    private readonly memory: GuestMemory,
+  ) {}
+
+  /** Only where code may run. */
+  async fileAt(address: bigint): Promise<MappedFile | undefined> {
+    const mapping = mappingAt(this.mappings, address);
+    if (!mapping?.permissions.includes("x")) return undefined;
+    let file = this.found.get(mapping.start);
+    if (!file) {
+      file = this.open(mapping);
+      this.found.set(mapping.start, file);
+    }
+    return file;
+  }
+
+  /** The symbols of the programs that `fileAt` was asked for, where they are in this task. */
+  get names(): Symbols {
+    return this.symbols;
+  }
+
+  /** What a frame's code is of: a path, `[vdso]`. */
+  nameAt(address: bigint): string | undefined {
+    return mappingAt(this.mappings, address)?.name;
+  }
+
+  private async open(mapping: Mapping): Promise<MappedFile | undefined> {
+    const { start, end, fileOffset } = mapping;
+    const name = mapping.name ?? "";
+    const header = this.headerOf(mapping);
+    const elf = name === vdsoName ? await this.vdso(mapping) : await this.program(mapping, header);
+    const loadBias = elf && loadBiasOf(elf, { start, fileOffset: name === vdsoName ? 0n : fileOffset });
+    if (!elf || loadBias === undefined) return { start, end, name, header, elf: undefined, loadBias: 0n };
+    const source = this.programs.symbolsOf(elf, name);
+    if (source) {
+      this.symbols.remove(name);
+      this.symbols.add({ ...source, bias: loadBias });
+    }
+    return { start, end, name, header, elf, loadBias };
+  }
+
+  /** Where the first byte of the mapping's file is. */
+  private headerOf({ file, name, start }: Mapping): bigint | undefined {
+    if (name === vdsoName) return start;
+    if (!file) return undefined;
+    return this.mappings.find(
+      (other) =>
+        other.fileOffset === 0n &&
+        other.file?.inode === file.inode &&
+        other.file.path === file.path &&
+        other.start <= start,
+    )?.start;
+  }
+
+  private async vdso({ start, end }: Mapping): Promise<ElfFile | undefined> {
+    if (end - start > largestVdso) return undefined;
+    const bytes = await this.memory.read(start, Number(end - start));
+    return bytes && orUndefined(() => ElfFile.open(syncBytes(bytes, vdsoName)));
+  }
+
+  private async program({ file }: Mapping, header: bigint | undefined): Promise<ElfFile | undefined> {
+    if (file?.kind !== "file") return undefined;
+    const start = header === undefined ? undefined : await this.memory.read(header, comparedBytes);
+    return this.programs.find(file.path, start);
+  }
+}
+
+/** Whether a file begins with these bytes; without any, it may. */
+function begins(elf: ElfFile, start: Uint8Array | undefined): boolean {
+  if (!start) return true;
+  const { source } = elf;
+  return (
+    source.size >= start.length && Buffer.compare(Buffer.from(source.read(0, start.length)), start) === 0
+  );
+}
+
+function readSource(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
+  return orUndefined(() => {
+    const table = readElfSymbols(elf);
+    const debug = elf.section(".debug_info") && debugOfBytes(elf, {});
+    return table.names.count > 0 ? { name, table, ...(debug && { debug }) } : undefined;
+  });
+}
+
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof VmtapeError) return undefined;
+    throw error;
+  }
+}

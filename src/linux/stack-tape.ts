@@ -1,0 +1,154 @@
+import { VmtapeError } from "../base/errors.js";
+import type { GuestMemory } from "../symbols/guest-memory.js";
+import { openKernelImage } from "../symbols/kernel-image.js";
+import { type LoadedModule, readModules } from "../symbols/modules.js";
+import { readOrcImage, readOrcMemory } from "../symbols/orc-image.js";
+import { type Located, Symbols } from "../symbols/symbols.js";
+import { withSyncFile } from "../symbols/sync-source.js";
+import type { Tape } from "../tape/tape.js";
+import { currentTask } from "./current-task.js";
+import { presentMemory } from "./expression-context.js";
+import type { LinuxGuest } from "./linux-guest.js";
+import { readMappings } from "./mappings.js";
+import { StackWalker } from "./stack.js";
+import type { Frame, Stack } from "./stack-frame.js";
+import { GuestPrograms, TaskPrograms } from "./stack-programs.js";
+import { TaskReader } from "./task.js";
+import { KernelUnwinding } from "./unwind-kernel.js";
+
+/** A stack with names for its frames. */
+export interface NamedStack extends Stack {
+  /** What a frame's code is called, with the copies inlined there and the line. */
+  locate(frame: Frame): Located | undefined;
+  /** The program or library of a user frame. */
+  fileOf(frame: Frame): string | undefined;
+}
+
+/**
+ * The stacks of a tape's guest at any of its instants: one object for all of them, as the tables of the kernel and the
+ * programs are read once.
+ */
+export class TapeStacks {
+  private readonly tape: Tape;
+  private readonly symbols: Symbols;
+  private readonly programs: GuestPrograms;
+  private kernel: Promise<KernelUnwinding | undefined> | undefined;
+  private readonly modules: ModuleNames;
+
+  /** @param symbols of the tape (`TapeSymbols.symbols`) */
+  constructor(tape: Tape, symbols: Symbols) {
+    this.tape = tape;
+    this.symbols = symbols;
+    this.programs = new GuestPrograms(tape);
+    this.modules = new ModuleNames();
+  }
+
+  /**
+   * The stack of what runs where the machine stands.
+   *
+   * Cost: the first time 0.1 s to read the kernel's tables from the guest, then the mappings of the task and the pages of
+   * the stack. What cannot be read there, mappings without BTF for one, costs frames, which are guessed or missing.
+   *
+   * @param registers a `g` packet
+   * @param memory as the machine sees it now
+   * @param guest its Linux; undefined while none runs
+   */
+  async walk(
+    registers: Uint8Array,
+    memory: GuestMemory,
+    guest: LinuxGuest | undefined,
+    options: { readonly limit?: number | undefined } = {},
+  ): Promise<NamedStack> {
+    const kernel = guest && (await this.kernelAt(guest));
+    const present = guest ? presentMemory(guest) : memory;
+    const task = guest && (await this.programsAt(guest, present));
+    const nameOf = (address: bigint) => this.symbols.nameOf(address)?.name;
+    const walker = new StackWalker({ kernel, files: task, nameOf, ...options });
+    const stack = await walker.walk(registers, present);
+    return {
+      ...stack,
+      locate: ({ callSite, pc, space }) => {
+        const address = callSite ?? pc;
+        const own = space === "user" ? task?.names.lookup(address) : undefined;
+        return own ?? this.symbols.lookup(address) ?? this.modules.symbols.lookup(address);
+      },
+      fileOf: ({ callSite, pc, space }) => (space === "user" ? task?.nameAt(callSite ?? pc) : undefined),
+    };
+  }
+
+  private async kernelAt(guest: LinuxGuest): Promise<KernelUnwinding | undefined> {
+    this.kernel ??= this.readKernel(guest);
+    const kernel = await this.kernel;
+    if (!kernel) return undefined;
+    const modules = await this.modules.at(guest);
+    if (modules) await kernel.setModules(guest.memory, modules);
+    return kernel;
+  }
+
+  /** From memory, where they lie unpacked; else from the image. */
+  private async readKernel(guest: LinuxGuest): Promise<KernelUnwinding | undefined> {
+    const { slide } = guest.place;
+    const live = await readOrcMemory(guest.memory, guest.kernel.symbols.table, slide);
+    if (live) return new KernelUnwinding(live, 0n);
+    const stored = orUndefined(() =>
+      withSyncFile(this.tape.layout.kernel, (source) =>
+        readOrcImage(openKernelImage(source, { whole: true }).elf),
+      ),
+    );
+    return stored && new KernelUnwinding(stored, slide);
+  }
+
+  private async programsAt(guest: LinuxGuest, memory: GuestMemory): Promise<TaskPrograms | undefined> {
+    try {
+      const task = await new TaskReader(guest).at(await currentTask(guest));
+      return new TaskPrograms(this.programs, await readMappings(guest, task), memory);
+    } catch (error) {
+      if (error instanceof VmtapeError) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** The modules of the latest instant that was looked at, and their names. */
+class ModuleNames {
+  symbols = new Symbols();
+  private key = "";
+
+  /** Those loaded now; undefined when they are the same as before. */
+  async at(guest: LinuxGuest): Promise<LoadedModule[] | undefined> {
+    const key = await this.keyAt(guest);
+    if (key === this.key && key !== "") return undefined;
+    this.key = key;
+    const { table } = guest.kernel.symbols;
+    const modules = (await readModules(guest.memory, { table, slide: guest.place.slide })) ?? [];
+    this.symbols = new Symbols();
+    for (const { name, table: names } of modules) this.symbols.add({ name: `module ${name}`, table: names });
+    return modules;
+  }
+
+  /**
+   * Changes when a module is loaded, which puts it in front of the list, or becomes live. One that is unloaded from the
+   * middle of the list may stay known; no code of it runs any more.
+   */
+  private async keyAt(guest: LinuxGuest): Promise<string> {
+    const head = guest.findAddress("modules");
+    const links = head === undefined ? undefined : await guest.memory.read(head, 16);
+    if (!links) return "";
+    const first = Buffer.from(links).readBigUInt64LE(0);
+    const module = await guest.memory.read(first - moduleList, moduleHead);
+    return `${Buffer.from(links).toString("hex")} ${module ? Buffer.from(module).toString("hex") : ""}`;
+  }
+}
+
+/** `struct module`: state, list, name. Source: include/linux/module.h. */
+const moduleList = 8n;
+const moduleHead = 80;
+
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof VmtapeError) return undefined;
+    throw error;
+  }
+}
