@@ -4,7 +4,7 @@ import { expect } from "vitest";
 
 /** Arguments of a gdb that runs commands one after the other, each shown before its output; errors end nothing. */
 export function gdbArguments(commands: readonly string[]): string[] {
-  const first = ["set pagination off", "set width 0"];
+  const first = ["set confirm off", "set pagination off", "set width 0"];
   const shown = commands.flatMap((line) => [`echo (gdb) ${line.replace(/[\\"]/g, "\\$&")}\\n`, line]);
   return ["-nx", "-batch", ...[...first, ...shown].flatMap((line) => ["-ex", line])];
 }

@@ -21,7 +21,7 @@ async function gdb(commands: readonly string[], target = new FakeTarget()): Prom
     { kind: "unix", path },
     { target, desk: new FakeDesk(target) },
   );
-  const args = gdbArguments(["set confirm off", "target remote s", ...commands]);
+  const args = gdbArguments(["target remote s", ...commands]);
   const text = await printed(spawnMerged("gdb", args, { cwd: directory }));
   expect(target.points.size).toBe(0);
   return text;
