@@ -30,7 +30,8 @@ export interface TypeSource {
  * Types by name over any number of sources; the one added first answers first. `find…` gives undefined for what there
  * is not, the others throw.
  */
-export class Types {
+export class Types implements TypeSource {
+  readonly name = "types";
   private readonly sources: TypeSource[];
   private readonly parsed = new Map<string, Type>();
 
@@ -79,13 +80,10 @@ export class Types {
 
   /** A type by its kind and name; a complete one before one that is only declared. */
   find(kind: NamedKind, name: string): Type | undefined {
-    let declared: Type | undefined;
-    for (const source of this.sources) {
+    return this.firstOf((source) => {
       const found = source.find(kind, name);
-      if (found && found.kind !== "forward") return found;
-      declared ??= found;
-    }
-    return declared?.kind === "forward" ? undefined : declared;
+      return found?.kind === "forward" ? undefined : found;
+    });
   }
 
   /** The prototype of a function. */
