@@ -14,7 +14,7 @@ export interface MappedFile {
   /** A path, or a name in brackets. */
   readonly name: string;
   /** Where the file's first byte is mapped; undefined when it is not. */
-  readonly header: bigint | undefined;
+  readonly header?: bigint | undefined;
   /** The file, when it is at hand. The same object for the same file: what is read of it is kept. */
   readonly elf: ElfFile | undefined;
   /** Add to an address of `elf` to get one in memory. */
