@@ -144,7 +144,11 @@ export function writeColumns(
     writeAll(temporary, encodeColumns(kind, key, facts, columns));
     renameSync(temporary, file);
   } catch {
-    rmSync(temporary, { force: true });
+    try {
+      rmSync(temporary, { force: true });
+    } catch {
+      // A part of the path is no directory: then there is no file either.
+    }
     return false;
   }
   prune(dirname(file), file);

@@ -22,28 +22,39 @@ export function demangle(name: string): string {
   return rust === name ? demangleWith(demangleItanium, name) : rust;
 }
 
-/** The name without the parameters, qualifiers and clone marks behind it, and without a return type before it. */
+/**
+ * The name without the parameters and what stands behind them, and without a result before it:
+ * `A::f` of `void A::f(int) const [clone .cold]`. A name without parameters stays as it is.
+ */
 export function withoutParameters(demangled: string): string {
-  // Brackets are matched from the left: an operator's name may hold some itself.
   const text = demangled.replace(/ \[clone [^\]]*\]/g, "");
   let depth = 0;
   let start = 0;
+  let startOfLast = 0;
+  let open = -1;
+  let close = -1;
+  let hasOperator = false;
   for (let i = 0; i < text.length; i++) {
-    const operator = depth === 0 && /^operator(?:\(\)|[^\w\s(]+|$)/.exec(text.slice(i, i + 12));
-    if (operator && !/\w/.test(text[i - 1] ?? "")) {
-      i += operator[0].length - 1;
-      continue;
-    }
     const letter = text[i]!;
-    if (letter === "(" && depth === 0 && !text.startsWith("(anonymous namespace)", i)) {
-      return text.slice(start, i);
+    if (depth === 0 && letter === "o" && text.startsWith("operator", i) && !/\w/.test(text[i - 1] ?? " ")) {
+      // Its sign may be a bracket, and blanks behind it end no result type.
+      hasOperator = true;
+      i += /^operator(?:\(\)|\[\]|[^\w\s([]+|)/.exec(text.slice(i, i + 12))![0].length - 1;
+    } else if (letter === "(" || letter === "<" || letter === "{" || letter === "[") {
+      if (letter === "(" && depth === 0 && !text.startsWith("(anonymous namespace)", i)) {
+        open = i;
+        startOfLast = start;
+      }
+      depth++;
+    } else if (letter === ")" || letter === ">" || letter === "}" || letter === "]") {
+      depth--;
+      if (depth === 0 && letter === ")") close = i;
+    } else if (letter === " " && depth === 0 && !hasOperator && open < 0) {
+      start = i + 1;
     }
-    if (letter === "(" || letter === "<" || letter === "{" || letter === "[") depth++;
-    else if (letter === ")" || letter === "}" || letter === "]") depth--;
-    else if (letter === ">" && text[i - 1] !== "-") depth--;
-    else if (letter === " " && depth === 0 && !text.startsWith("operator ", i - 8)) start = i + 1;
   }
-  return text.slice(start);
+  const isList = open >= 0 && close > open && /^(?: const| volatile| &&?)*$/.test(text.slice(close + 1));
+  return isList ? text.slice(startOfLast, open) : text;
 }
 
 /** Whether a name is one that `demangle` makes readable. */

@@ -14,20 +14,23 @@ export interface UnitBytes {
 
 /** The units' section is read in pieces of so much, or of a whole unit where that is longer. */
 const windowSize = 8 << 20;
-const keptTables = 256;
+/** Abbreviations are kept as long as they were so long together, or are the only ones. */
+const keptTableBytes = 4 << 20;
+const mostNotes = 20;
 /** A look aside reads so much, and so many pieces are kept. */
 const asideSize = 64 << 10;
 const keptAsides = 128;
 /** Reading abbreviations again and again may cost so many times their size: files that mean well read each once. */
-const mostRereading = 32;
+const mostRereading = 4;
 
 /**
  * The debug sections of one file. `.debug_info`, the largest by far, is read in pieces; the others are read whole
  * when they are first needed.
  */
 export class DwarfFile {
-  /** What could not be used, in words for people. */
-  readonly notes: string[] = [];
+  private readonly texts: string[] = [];
+  /** First damaged place of each section, and how many there are. */
+  private readonly damages = new Map<string, { readonly offset: number; count: number }>();
   readonly name: string;
   readonly info: SyncSource;
   readonly abbrev: Uint8Array;
@@ -40,6 +43,7 @@ export class DwarfFile {
   /** Whether this is such a shared file. */
   isShared = false;
   private tableBytesLeft: number;
+  private keptBytes = 0;
 
   private constructor(
     private readonly elf: ElfFile,
@@ -81,9 +85,30 @@ export class DwarfFile {
     this.sections.delete(name);
   }
 
+  /** What could not be used, in words for people. */
+  get notes(): readonly string[] {
+    const damages = Array.from(this.damages, ([section, { offset, count }]) => {
+      const others = count > 1 ? ` and in ${count - 1} places more` : "";
+      return `${section} of ${this.name} is damaged at byte ${offset}${others}: what follows in the unit is left out`;
+    });
+    return [...this.texts, ...damages];
+  }
+
   /** Notes a fact once. */
   note(text: string): void {
-    if (!this.notes.includes(text) && this.notes.length < 100) this.notes.push(text);
+    if (!this.texts.includes(text) && this.texts.length < mostNotes) this.texts.push(text);
+  }
+
+  /** Notes that a unit is damaged at an offset of a section. */
+  noteDamage(section: string, offset: number): void {
+    const known = this.damages.get(section);
+    if (known) known.count++;
+    else this.damages.set(section, { offset, count: 1 });
+  }
+
+  /** Whether reading has cost more than the file is worth, so that nothing more is read. */
+  get isExhausted(): boolean {
+    return this.tableBytesLeft < 0;
   }
 
   /**
@@ -121,13 +146,17 @@ export class DwarfFile {
     const known = this.tables.get(key);
     if (known) return known;
     if (!(offset < this.abbrev.length)) return undefined;
-    if (this.tableBytesLeft < 0) {
-      this.note(`${this.name} names the same abbreviations too many times: it is damaged`);
-      return undefined;
-    }
+    if (this.isExhausted) return undefined;
     const table = readAbbrevs(this.abbrev, offset, shape);
     this.tableBytesLeft -= table.length;
-    if (this.tables.size >= keptTables) this.tables.delete(this.tables.keys().next().value!);
+    if (this.isExhausted)
+      this.note(`${this.name} names the same abbreviations too many times: it is damaged`);
+    this.keptBytes += table.length;
+    for (const [oldest, { length }] of this.tables) {
+      if (this.keptBytes <= keptTableBytes) break;
+      this.tables.delete(oldest);
+      this.keptBytes -= length;
+    }
     this.tables.set(key, table);
     return table;
   }

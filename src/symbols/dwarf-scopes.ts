@@ -66,7 +66,7 @@ export class ScopeWalk {
         continue;
       }
       const position = code < dense.length ? dense[code]! - 1 : abbrevAt(table, code);
-      if (position < 0) return this.damaged(unit, base + at);
+      if (position < 0) return this.damaged(base + at);
       const kind = pool[position + field.role]!;
       const hasChildren = pool[position + field.hasChildren]! === 1;
       let scope = around[depth]!;
@@ -101,7 +101,7 @@ export class ScopeWalk {
         }
       }
       if (hasChildren) {
-        if (depth >= deepest) return this.damaged(unit, base + at);
+        if (depth >= deepest) return this.damaged(base + at);
         around[++depth] = scope;
       } else if (depth === 0) {
         return;
@@ -233,10 +233,8 @@ export class ScopeWalk {
     return scope;
   }
 
-  private damaged(unit: Unit, offset: number): undefined {
-    this.file.note(
-      `${this.file.info.name} is damaged at byte ${offset}: the rest of the unit ${unit.name || unit.start} is left out`,
-    );
+  private damaged(offset: number): undefined {
+    this.file.noteDamage(".debug_info", offset);
   }
 }
 

@@ -74,7 +74,8 @@ export function readDebugTables(file: DwarfFile, code: CodeMap): DebugTables {
   for (const unit of units) {
     const table = readRoot(file, unit, reader);
     if (!table) {
-      file.note(`${file.info.name} is damaged at byte ${unit.start}: a unit has no abbreviations`);
+      if (file.isExhausted) break;
+      file.noteDamage(".debug_info", unit.start);
       continue;
     }
     const files = lineReader.collect(unit);

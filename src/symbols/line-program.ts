@@ -362,9 +362,7 @@ export class LineReader {
   }
 
   private damaged(offset: number): undefined {
-    this.file.note(
-      `.debug_line of ${this.file.name} is damaged at byte ${offset}: the lines of a unit are left out`,
-    );
+    this.file.noteDamage(".debug_line", offset);
     return undefined;
   }
 }

@@ -1,0 +1,197 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { crc32 } from "../../src/base/compression/checksum.js";
+import { loadSymbolSource } from "../../src/symbols/load-source.js";
+import { formatAddress, formatPlace } from "../../src/symbols/symbol-format.js";
+import { Symbols } from "../../src/symbols/symbols.js";
+import { at, dwarfElf, type Entry, form, makeDwarf, makeLines, tag, textStart } from "./dwarf-fixture.js";
+import { pack } from "./elf-fixture.js";
+
+const root = mkdtempSync(join(tmpdir(), "vmtape-debug-"));
+afterAll(() => rmSync(root, { recursive: true }));
+let home = "";
+let number = 0;
+beforeEach(() => {
+  home = join(root, String(number++));
+  mkdirSync(home);
+});
+
+const buildId = "aabbccddee";
+const note = (id: string) => ({
+  name: ".note.gnu.build-id",
+  type: 7,
+  flags: 2,
+  bytes: Buffer.concat([
+    pack([4, 4], [id.length / 2, 4], [3, 4]),
+    Buffer.from("GNU\0"),
+    Buffer.from(id, "hex"),
+    Buffer.alloc(3),
+  ]),
+});
+const unit: Entry = {
+  tag: tag.compileUnit,
+  attributes: [[at.stmtList, form.secOffset, 0]],
+  children: [
+    {
+      tag: tag.subprogram,
+      attributes: [
+        [at.name, form.strp, "f"],
+        [at.lowPc, form.addr, textStart],
+        [at.highPc, form.data4, 64],
+      ],
+      children: [
+        {
+          tag: tag.inlined,
+          attributes: [
+            [at.abstractOrigin, form.ref4, "g"],
+            [at.lowPc, form.addr, textStart + 8],
+            [at.highPc, form.data4, 8],
+          ],
+        },
+      ],
+    },
+    { tag: tag.subprogram, label: "g", attributes: [[at.name, form.strp, "g"]] },
+  ],
+};
+const lines = makeLines(5, ["a.c"], [{ rows: [{ address: textStart, line: 3 }], end: textStart + 64 }]);
+const debugSections = { ...makeDwarf([{ root: unit }]), ".debug_line": lines };
+const symbols = [{ name: "f.constprop.0", value: BigInt(textStart), size: 64, section: ".text" }];
+const debugFile = Buffer.from(dwarfElf(debugSections, { symbols, others: [note(buildId)] }));
+const program = (link?: string, crc = crc32(debugFile), id?: string) =>
+  dwarfElf(
+    {},
+    {
+      symbols,
+      others: [
+        ...(id === undefined ? [] : [note(id)]),
+        ...(link === undefined
+          ? []
+          : [
+              {
+                name: ".gnu_debuglink",
+                flags: 0,
+                bytes: Buffer.concat([
+                  Buffer.from(link),
+                  Buffer.alloc(4 - (link.length % 4)),
+                  pack([crc, 4]),
+                ]),
+              },
+            ]),
+      ],
+    },
+  );
+
+function look(debug?: string) {
+  const all = new Symbols();
+  const file = join(home, "program");
+  all.add(loadSymbolSource({ file, ...(debug !== undefined && { debug }) }, { debugDirectories: [] }));
+  const located = all.lookup(BigInt(textStart + 10))!;
+  const text = `${formatAddress(0x10n, located, "full")}${located.place ? ` ${formatPlace(located.place)}` : ""}`;
+  return { text, notes: all.notes, gdb: formatAddress(0x10n, located, "gdb"), located };
+}
+
+const plain = "0x10 <f.constprop.0+10>";
+const full = "0x10 <g+2 @ f+10> /src/a.c:3";
+
+describe("debug information", () => {
+  it("in the file itself", () => {
+    writeFileSync(join(home, "program"), debugFile);
+    expect(look()).toMatchObject({ text: full, gdb: "0x10 <f+10>", notes: [] });
+    expect(look().located).toMatchObject({
+      name: "f.constprop.0",
+      offset: 10,
+      declared: { name: "f", offset: 10 },
+    });
+  });
+
+  it("by build id, in a directory the user names", () => {
+    writeFileSync(join(home, "program"), program(undefined, 0, buildId));
+    expect(look().text).toBe(plain);
+    mkdirSync(join(home, "debug/.build-id/aa"), { recursive: true });
+    writeFileSync(join(home, "debug/.build-id/aa/bbccddee.debug"), debugFile);
+    expect(look(join(home, "debug"))).toMatchObject({ text: full, notes: [] });
+  });
+
+  it("not from a file with another build id", () => {
+    writeFileSync(join(home, "program"), program(undefined, 0, "aabbccddff"));
+    mkdirSync(join(home, ".build-id/aa"), { recursive: true });
+    writeFileSync(join(home, ".build-id/aa/bbccddff.debug"), debugFile);
+    expect(look(home).text).toBe(plain);
+  });
+
+  it.each(["x.debug", ".debug/x.debug"])("by name and checksum: %s", (path) => {
+    writeFileSync(join(home, "program"), program("x.debug"));
+    mkdirSync(join(home, ".debug"));
+    writeFileSync(join(home, path), debugFile);
+    expect(look()).toMatchObject({ text: full, notes: [] });
+  });
+
+  it("below a debug directory", () => {
+    writeFileSync(join(home, "program"), program("x.debug"));
+    mkdirSync(join(home, "debug", home), { recursive: true });
+    writeFileSync(join(home, "debug", home, "x.debug"), debugFile);
+    expect(look(join(home, "debug")).text).toBe(full);
+  });
+
+  it("not from a file with another checksum, which is said", () => {
+    writeFileSync(join(home, "program"), program("x.debug", 1));
+    writeFileSync(join(home, "x.debug"), debugFile);
+    const { text, notes } = look();
+    expect(text).toBe(plain);
+    expect(notes.join()).toMatch(/x\.debug is not the debug file of .*program: its checksum is another/);
+  });
+
+  it("not from outside the places: a link is a name, not a path", () => {
+    writeFileSync(join(home, "program"), program("../x.debug"));
+    writeFileSync(join(root, "x.debug"), debugFile);
+    expect(look().text).toBe(plain);
+  });
+
+  it("that shares parts with a file that is not there says which", () => {
+    const link = {
+      name: ".gnu_debugaltlink",
+      flags: 0,
+      bytes: Buffer.concat([Buffer.from("../dwz/shared\0"), Buffer.alloc(20, 1)]),
+    };
+    writeFileSync(join(home, "program"), dwarfElf(debugSections, { symbols, others: [link] }));
+    const { text, notes } = look();
+    expect(text).toBe(full);
+    expect(notes.join()).toMatch(/shares names with \.\.\/dwz\/shared, which is not there/);
+  });
+
+  it("that is damaged gives a note and the plain name", () => {
+    writeFileSync(join(home, "program"), program("x.debug"));
+    writeFileSync(join(home, "x.debug"), "no ELF file");
+    const { text, notes } = look();
+    expect(text).toBe(plain);
+    expect(notes.join()).toMatch(/is not an ELF file/);
+  });
+});
+
+it("finds lines, copies and names, in each source moved by its bias and kept to its range", () => {
+  writeFileSync(join(home, "program"), debugFile);
+  const all = new Symbols();
+  const bias = 0x7f00_0000_0000n;
+  const source = loadSymbolSource({ file: join(home, "program"), prefix: "User:" });
+  all.add({ ...source, bias });
+  const start = bias + BigInt(textStart);
+  expect(all.lookup(start + 9n)).toMatchObject({
+    prefix: "User:",
+    place: { file: "/src/a.c", line: 3 },
+    inlined: [{ name: "g", offset: 1 }],
+  });
+  expect(formatAddress(1n, all.lookup(start + 9n), "full")).toBe("0x1 <g+1 @ User:f+9>");
+  expect(all.findLine("a.c", 1)).toMatchObject([{ address: start, place: { line: 3 } }]);
+  expect(all.findLine("b.c", 1)).toEqual([]);
+  expect(all.findInlined("User:g")).toMatchObject([{ address: start + 8n, inlinedInto: "f" }]);
+  expect(all.resolve("g")).toMatchObject([{ address: start + 8n }]);
+  expect(all.resolve("src/a.c:2")).toMatchObject([{ address: start }]);
+  expect(all.resolve("User:f.c*")).toMatchObject([{ address: start }]);
+  expect(all.resolve("nothing")).toEqual([]);
+  const cut = new Symbols();
+  cut.add({ ...source, bias, range: { first: start + 16n, last: start + 32n } });
+  expect(cut.findInlined("g")).toEqual([]);
+  expect(cut.findLine("a.c", 3)).toEqual([]);
+});
