@@ -2,13 +2,14 @@ import { branchKindName } from "../formats/branch.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { BranchText } from "../trace/branch-text.js";
 import { formatCall } from "../trace/call-text.js";
-import { type CallEvent, CallTracker } from "../trace/calls.js";
+import { type CallEvent, CallTracker, type FunctionNames } from "../trace/calls.js";
 import { openBranches } from "../trace/open-branches.js";
 import { parseCNumber } from "../trace/range-text.js";
 import type { CallsFlags } from "./branches.js";
 import { nameOf } from "./branches-dump.js";
 import { loadNames } from "./branches-names.js";
 import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
+import { byTask } from "./branches-task.js";
 import { grouped, note, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
@@ -19,33 +20,66 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
   await using reader = await openBranches(file);
   noteDamage(reader);
   const symbols = await loadNames(reader, flags, signal);
-  const render = flags.json ? jsonLine(symbols) : textLine(symbols);
+  const cut = await byTask(reader, range, flags, symbols, signal);
+  const names = cut?.names ?? (symbols && namesOf(symbols));
+  const render = flags.json ? jsonLine(names) : textLine(names);
   let text = "";
   let guesses = 0;
-  const tracker = new CallTracker((event) => {
-    if (event.guess) guesses++;
-    if (event.depth <= deepest) text += render(event);
-  }, symbols);
+  const tracker = new CallTracker(
+    (event) => {
+      if (event.guess) guesses++;
+      if (event.depth <= deepest) text += render(event);
+    },
+    names,
+    // Of one task every return is its own.
+    flags.task === undefined ? {} : { switchFunctions: [] },
+  );
   let followed = 0;
-  for await (const batch of reader.batches(range)) {
-    followed += batch.length;
-    tracker.feed(batch);
-    await print(text, signal);
-    text = "";
-    if (signal.aborted) return;
+  for (const piece of cut?.pieces ?? [{ index: undefined, range }]) {
+    if (piece.index !== undefined) cut?.names.enter(piece.index);
+    for await (const batch of reader.batches(piece.range)) {
+      followed += batch.length;
+      tracker.feed(batch);
+      await print(text, signal);
+      text = "";
+      if (signal.aborted) return;
+    }
   }
   if (followed === 0) throw nothingThere(reader);
   if (guesses > 0) note(`${grouped(guesses)} lines had to be guessed; they are marked with ?`);
 }
 
-function textLine(symbols: Symbols | undefined): (event: CallEvent) => string {
-  const write = (address: bigint) => (symbols && nameOf(symbols, address)) ?? `0x${address.toString(16)}`;
-  const addresses = new BranchText({ write, wideNumbers: true, details: false });
-  const name = (address: bigint) => addresses.address(address);
+/** How addresses are named, at the place in time the reading has come to. */
+interface Names extends FunctionNames {
+  /** `name+offset`. */
+  describe(address: bigint): string | undefined;
+  /** User addresses mean the same while it is the same. */
+  readonly space?: bigint;
+}
+
+function namesOf(symbols: Symbols): Names {
+  return {
+    nameOf: (address) => symbols.nameOf(address),
+    describe: (address) => nameOf(symbols, address),
+  };
+}
+
+function textLine(names: Names | undefined): (event: CallEvent) => string {
+  const write = (address: bigint) => names?.describe(address) ?? `0x${address.toString(16)}`;
+  const texts = new Map<bigint | undefined, BranchText>();
+  const name = (address: bigint) => {
+    const space = names?.space;
+    let text = texts.get(space);
+    if (!text) {
+      text = new BranchText({ write, wideNumbers: true, details: false });
+      texts.set(space, text);
+    }
+    return text.address(address);
+  };
   return (event) => `${formatCall(event, name, branchKindName(event.kind))}\n`;
 }
 
-function jsonLine(symbols: Symbols | undefined): (event: CallEvent) => string {
+function jsonLine(names: Names | undefined): (event: CallEvent) => string {
   return ({ type, kind, brctr, depth, from, to, stack, levels, guess }) =>
     `${toJson({
       type,
@@ -54,8 +88,8 @@ function jsonLine(symbols: Symbols | undefined): (event: CallEvent) => string {
       depth,
       from: `0x${from.toString(16)}`,
       to: `0x${to.toString(16)}`,
-      fromName: symbols && nameOf(symbols, from),
-      toName: symbols && nameOf(symbols, to),
+      fromName: names?.describe(from),
+      toName: names?.describe(to),
       stack,
       levels,
       guess,

@@ -25,6 +25,13 @@ export async function showInfo({ signal }: CommandContext, file: string, flags: 
 
 const formatNames = { vmtape: "branch log", bts: "BTS, plain", "bts-extended": "BTS, extended" } as const;
 
+const selectionTexts = {
+  all: undefined,
+  user: "user space only",
+  kernel: "kernel space only",
+  task: "some tasks only",
+};
+
 function sayInfo(info: BranchFileInfo, check: BranchFileCheck | undefined): void {
   const { version, bytes, records } = info;
   const perRecord = records > 0 ? `, ${(bytes / records).toFixed(3)} bytes a branch` : "";
@@ -35,7 +42,7 @@ function sayInfo(info: BranchFileInfo, check: BranchFileCheck | undefined): void
     format: `${formatNames[info.format]}${version === undefined ? "" : `, version ${version}`}`,
     tape: info.tape,
     machine: info.arch && `${printable(info.arch)}${info.qemu ? `, QEMU ${printable(info.qemu)}` : ""}`,
-    holds: info.selection === "all" ? undefined : `${info.selection} space only`,
+    holds: selectionTexts[info.selection],
     branches: `${grouped(records)}${held}`,
     from: describe(info.start),
     to: describe(info.end),

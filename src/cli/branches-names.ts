@@ -42,7 +42,7 @@ export async function loadNames(
 const namedPriority = 100;
 
 /** The tape that was named, which must be the file's, or the file's tape if it is in the home. */
-async function findTape(reader: BranchReader, flags: NameFlags): Promise<Tape | undefined> {
+export async function findTape(reader: BranchReader, flags: NameFlags): Promise<Tape | undefined> {
   const [{ Tape }, { tapeNames }] = await Promise.all([import("../tape/tape.js"), import("../tape/home.js")]);
   const places = placesOf(flags);
   const { tape: id, file } = reader.info;

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { taskOption } from "./load-history.js";
 import { several } from "./options.js";
 import { action } from "./run.js";
 
@@ -36,6 +37,7 @@ export interface ExtractFlags {
 }
 
 export interface CallsFlags extends NameFlags {
+  readonly task?: string;
   readonly json?: boolean;
   readonly from?: string;
   readonly to?: string;
@@ -112,6 +114,7 @@ function callsCommand(): Command {
     .option("--from <position>", "begin at a brctr (any C base) or @ICOUNT")
     .option("--to <position>", "end at a brctr, inclusive, or @ICOUNT")
     .option("--depth <levels>", "leave out what lies deeper")
+    .option(...taskOption)
     .option("--json", "one JSON object a line");
   return nameOptions(command).action(
     action(async (context, file: string, flags: CallsFlags) => {

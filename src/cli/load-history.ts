@@ -21,13 +21,17 @@ export async function loadHistory(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<TaskHistory> {
-  const [{ loadLinuxKernel }, { taskHistory }, { buildPlugin }, { tapeCache }] = await Promise.all([
-    import("../linux/linux-kernel.js"),
-    import("../linux/task-pass.js"),
-    import("../qemu/plugin-build.js"),
-    import("../replay/tape-cache.js"),
-  ]);
+  const [{ loadLinuxKernel }, { knownHistory, taskHistory }, { buildPlugin }, { tapeCache }] =
+    await Promise.all([
+      import("../linux/linux-kernel.js"),
+      import("../linux/task-pass.js"),
+      import("../qemu/plugin-build.js"),
+      import("../replay/tape-cache.js"),
+    ]);
   const places = placesOf(flags);
+  const cache = tapeCache(places, tape);
+  const known = await knownHistory(cache); // before the kernel is unpacked
+  if (known) return known;
   const kernel = loadLinuxKernel(tape.layout.kernel);
   if (!kernel) {
     throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
@@ -36,7 +40,7 @@ export async function loadHistory(
   }
   return taskHistory(tape, kernel, {
     plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
-    cache: tapeCache(places, tape),
+    cache,
     qemu: qemuCandidates(flags),
     onProgress: progress.sink,
     signal,

@@ -5,6 +5,8 @@ import type { PluginPoint, PluginPosition } from "../qemu/plugin-channel.js";
 import type { WrittenPosition } from "../replay/position.js";
 import type { Tape } from "../tape/tape.js";
 import type { CollectedTrace } from "../trace/collect.js";
+import type { CutRange } from "../trace/cut.js";
+import { loadHistory, taskOption, wantedTask } from "./load-history.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
 import { grouped, say, sayFacts, size, toJson } from "./output.js";
 import { Progress } from "./progress.js";
@@ -16,6 +18,7 @@ interface TraceFlags extends TapeOptions {
   readonly user?: boolean;
   readonly kernel?: boolean;
   readonly countOnly?: boolean;
+  readonly task?: string;
   readonly jobs: number;
 }
 
@@ -28,6 +31,7 @@ export function traceCommand(): Command {
     .option("--user", "only records that touch user space")
     .option("--kernel", "only records that touch the kernel")
     .option("--count-only", "count, write nothing")
+    .option(...taskOption)
     .option(
       "--jobs <n>",
       "trace so many segments side by side, from checkpoints (vmtape index makes them)",
@@ -54,6 +58,9 @@ async function run(
     import("../trace/segments.js"),
   ]);
   const [from, to] = chooseEnds(start, end, flags).map(parsePosition) as [WrittenPosition, WrittenPosition];
+  if (flags.task !== undefined && flags.countOnly) {
+    throw new VmtapeError("usage", "--task needs a log to cut: vmtape tasks NAME --task counts without one");
+  }
   if (flags.user && flags.kernel) throw new VmtapeError("usage", "--user and --kernel exclude each other");
   const places = placesOf(flags);
   const tape = await Tape.open(places, name, flags.dir);
@@ -75,6 +82,8 @@ async function run(
   };
   refuseBackwards(window.start, window.end);
   const output = flags.countOnly ? undefined : (flags.output ?? `${name}.branches`);
+  const ofTask =
+    flags.task === undefined ? undefined : await rangesOf(flags.task, tape, flags, progress, signal);
   const trace = await traceWindow(tape, window, {
     plugin,
     cache,
@@ -90,9 +99,39 @@ async function run(
     signal,
     ...debugSink(flags),
   });
+  const kept = ofTask && output !== undefined ? await keepOnly(output, ofTask, signal) : {};
   progress[Symbol.dispose]();
-  if (flags.json) say(toJson({ name, file: output ?? null, ...trace }));
-  else sayTrace(trace, output, symbols);
+  if (flags.json) say(toJson({ name, file: output ?? null, ...trace, ...kept }));
+  else sayTrace({ ...trace, ...kept }, output, symbols);
+}
+
+/** The branches of a task, wherever they lie on the tape. */
+async function rangesOf(
+  task: string,
+  tape: Tape,
+  flags: TraceFlags,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<CutRange[]> {
+  const history = await loadHistory(tape, flags, progress, signal);
+  return history.branchRanges(await wantedTask(history, task));
+}
+
+/** Replaces a log by what a task did of it. */
+async function keepOnly(file: string, ranges: readonly CutRange[], signal: AbortSignal) {
+  const [{ BranchLog }, { cutBranches }, { rm }] = await Promise.all([
+    import("../trace/branch-log.js"),
+    import("../trace/cut.js"),
+    import("node:fs/promises"),
+  ]);
+  try {
+    await using log = await BranchLog.open(file);
+    const { records, bytes } = await cutBranches(log, ranges, file, signal);
+    return { records: BigInt(records), bytes };
+  } catch (error) {
+    await rm(file, { force: true }); // it holds what was not asked for
+    throw error;
+  }
 }
 
 function chooseEnds(start: string | undefined, end: string | undefined, flags: TraceFlags): [string, string] {

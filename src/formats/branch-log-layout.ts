@@ -82,8 +82,8 @@ export const trailerLayout = {
 /** "BEND" */
 export const trailerMagic = 0x444e4542;
 
-/** Which records a log holds: all, or those that touch one side of the address space. */
-export const branchSelections = ["all", "user", "kernel"] as const;
+/** Which records a log holds: all, those that touch one side of the address space, or those of some tasks. */
+export const branchSelections = ["all", "user", "kernel", "task"] as const;
 export type BranchSelection = (typeof branchSelections)[number];
 
 /** What a log says of itself at its beginning. */

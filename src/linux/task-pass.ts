@@ -36,17 +36,22 @@ export async function taskHistory(
   kernel: LinuxKernel,
   options: TaskHistoryOptions,
 ): Promise<TaskHistory> {
-  const path = join(options.cache, fileName);
-  const known = await readFile(path).catch(() => undefined);
-  const held = known && TaskHistory.decode(known);
-  if (held) return held;
+  const known = await knownHistory(options.cache);
+  if (known) return known;
   const history = await makeHistory(tape, kernel, options);
-  await keep(path, options.cache, history);
+  await keep(options.cache, history);
   return history;
 }
 
+/** The history in a tape's cache; undefined when there is none yet. */
+export async function knownHistory(cache: string): Promise<TaskHistory | undefined> {
+  const bytes = await readFile(join(cache, fileName)).catch(() => undefined);
+  return bytes && TaskHistory.decode(bytes);
+}
+
 /** A cache that takes nothing costs only time. */
-async function keep(path: string, cache: string, history: TaskHistory): Promise<void> {
+async function keep(cache: string, history: TaskHistory): Promise<void> {
+  const path = join(cache, fileName);
   const draft = `${path}.${process.pid}`;
   try {
     await mkdir(cache, { recursive: true });
