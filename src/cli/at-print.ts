@@ -2,7 +2,7 @@ import { isVmtapeError } from "../base/errors.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
 import { linuxOf } from "./guest-view.js";
 import type { OpenTimeline } from "./open-timeline.js";
-import { say } from "./output.js";
+import { note, say } from "./output.js";
 
 /** An expression and its value at an instant. */
 export interface PrintedValue {
@@ -40,6 +40,7 @@ async function contextAt(open: OpenTimeline): Promise<ExpressionContext> {
     return expressionContext(await linuxOf(open), open.symbols.symbols);
   } catch (error) {
     if (!isVmtapeError(error, "not-found")) throw error;
+    note(`only registers, symbols and memory can be printed: ${error.message}`);
     return plainContext(open.timeline, open.symbols.symbols);
   }
 }
