@@ -65,6 +65,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.session.position;
   }
 
+  /** Process id of the QEMU that stands here, while there is one. */
+  get pid(): number | undefined {
+    return this.session.session.pid;
+  }
+
   goTo(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
     return this.gate.enter(() => this.go(instant, signal));
   }
