@@ -24,13 +24,17 @@ export class GuestRam implements AsyncDisposable {
     this.bytes = bytes;
   }
 
-  /** @throws `qemu-failed` when the process has ended or has no such memory */
-  static async open(pid: number): Promise<GuestRam> {
+  /**
+   * @param access `write` as well: only while the machine is stopped
+   * @throws `qemu-failed` when the process has ended or has no such memory
+   */
+  static async open(pid: number, access: "read" | "write" = "read"): Promise<GuestRam> {
+    const flags = access === "write" ? "r+" : "r";
     const mapping = await findMapping(pid);
     const shared = mapping?.shared ? await findDescriptor(pid, mapping.name) : undefined;
     try {
-      if (mapping && shared) return new GuestRam(await open(shared, "r"), 0, mapping.bytes);
-      if (mapping) return new GuestRam(await open(`/proc/${pid}/mem`, "r"), mapping.start, mapping.bytes);
+      if (mapping && shared) return new GuestRam(await open(shared, flags), 0, mapping.bytes);
+      if (mapping) return new GuestRam(await open(`/proc/${pid}/mem`, flags), mapping.start, mapping.bytes);
     } catch {
       // it ended just now, or the kernel does not let us look
     }
@@ -47,6 +51,14 @@ export class GuestRam implements AsyncDisposable {
       filled += bytesRead;
     }
     return filled;
+  }
+
+  /** Writes bytes at a physical offset, all of which must be RAM. */
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await this.file.write(bytes, at, bytes.length - at, this.base + offset + at);
+      at += bytesWritten;
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,4 @@
-import { VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { imageNode, stateNode } from "./machine.js";
 import type { Qmp } from "./qmp.js";
 
@@ -23,7 +23,7 @@ export async function leaveRamOut(qmp: Qmp): Promise<void> {
 /**
  * Writes the devices' state, and a snapshot of each disk, into their images. The machine must be stopped.
  *
- * @throws `qemu-failed` with QEMU's reason
+ * @throws `qemu-failed` with QEMU's reason; see {@link isTooEarly}
  */
 export function saveSnapshot(qmp: Qmp, disks: number): Promise<void> {
   return runJob(qmp, "snapshot-save", { tag, vmstate: stateNode, devices: nodes(disks) });
@@ -46,6 +46,17 @@ function nodes(disks: number): string[] {
   return [stateNode, ...Array.from({ length: disks }, (_, i) => imageNode(i))];
 }
 
+/** Source: QEMU, migration/savevm.c. */
+const laterText = /does not allow making snapshot right now/;
+
+/**
+ * Was no snapshot taken because a disk's answer is on its way? (It has come, but its event is not due in the log.)
+ * Some instructions later one can be.
+ */
+export function isTooEarly(error: unknown): boolean {
+  return isVmtapeError(error, "qemu-failed") && error.facts.later === true;
+}
+
 interface Job {
   readonly id: string;
   readonly status: string;
@@ -65,8 +76,13 @@ async function runJob(qmp: Qmp, command: string, args: Readonly<Record<string, u
     const job = (await asked).find((one) => one.id === id);
     if (!job || job.status === "concluded") {
       if (job) void qmp.execute("job-dismiss", { id }).catch(() => {}); // answers come in order
-      if (job?.error)
-        throw new VmtapeError("qemu-failed", `QEMU's ${command} failed: ${job.error}`, { got: job.error });
+      if (job?.error) {
+        const later = laterText.test(job.error);
+        throw new VmtapeError("qemu-failed", `QEMU's ${command} failed: ${job.error}`, {
+          got: job.error,
+          later,
+        });
+      }
       return;
     }
     if (performance.now() > deadline) throw new VmtapeError("qemu-hung", `QEMU's ${command} does not end`);

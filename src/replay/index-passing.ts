@@ -52,12 +52,21 @@ export class PassingIndex {
    * Leaves one of the paused machine, which may go on when this resolves. It comes into the cache behind that
    * ({@link settle}), where room is made for it; what fails there, fails silently.
    *
+   * @returns false when there can be none
+   *
    * @param at what the plugin says of the machine (`PluginChannel.where`)
    */
-  async leave(session: Session, at: PluginPosition): Promise<void> {
+  async leave(session: Session, at: PluginPosition): Promise<boolean> {
     await this.storing;
-    const begun = await session.beginCheckpoint(at);
-    this.storing = this.keep(session, begun.stored).catch(() => {});
+    try {
+      const begun = await session.beginCheckpoint(at);
+      this.storing = this.keep(session, begun.stored).catch(() => {});
+      return true;
+    } catch (error) {
+      // A full disk, a cache that is gone or not ours, an instant that can have none: nothing is lost but time.
+      if (session.state === "paused") return false;
+      throw error;
+    }
   }
 
   /** Waits until what was left is in the cache, and {@link TapeIndex} knows it. */

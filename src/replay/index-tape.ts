@@ -2,14 +2,20 @@ import { mkdir, statfs } from "node:fs/promises";
 import type { ProgressSink } from "../base/progress.js";
 import { icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
-import { PluginChannel, pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
+import {
+  PluginChannel,
+  type PluginPosition,
+  pluginArguments,
+  pluginChannels,
+} from "../qemu/plugin-channel.js";
+import { isTooEarly } from "../qemu/snapshot.js";
 import type { Tape } from "../tape/tape.js";
 import { type CountedCheckpoint, isLostCheckpoint } from "./checkpoint.js";
 import { sweepCheckpoints } from "./checkpoint-store.js";
 import { isGone, waitForLock } from "./index-lock.js";
 import { RowKeeper } from "./index-rows.js";
 import { closest, defaultBudget, nextGap, type Pass, rowDistance } from "./index-spacing.js";
-import { addToTable, indexingLock } from "./index-table-file.js";
+import { addToTable, type CountedRow, indexingLock } from "./index-table-file.js";
 import { keepBudget } from "./index-thinning.js";
 import { QuietInstants } from "./quiet-instants.js";
 import { Session, type SessionOptions } from "./session.js";
@@ -34,8 +40,10 @@ export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
 const mostCheckpoints = 4096;
 /** Bytes of a first checkpoint, shortly after a machine was started. */
 const firstGuess = 20e6;
+/** Where a checkpoint could not be made, the next try comes so many instructions later, then twice as many. */
+const firstStep = 1 << 16;
 /** A gap so many times too wide is no reason for another checkpoint. */
-const tolerance = 2;
+const tolerance = 1.6;
 
 /**
  * Replays a tape once, counting branches, and leaves a table and checkpoints in its cache. What is there stays and
@@ -150,7 +158,6 @@ async function runPass(
   options: IndexOptions,
 ): Promise<void> {
   const { cache, plugin, onProgress, signal, qemu, debug } = options;
-  const quiet = await QuietInstants.of(tape);
   await using session = await Session.create(
     tape,
     {
@@ -170,43 +177,89 @@ async function runPass(
   const channel = new PluginChannel(session.channels);
   const begun = await channel.start(from?.brctr, from?.rep);
   const rows = new RowKeeper(tape, cache, Number(begun.icount));
-  rows.add({ icount: Number(begun.icount), brctr: Number(begun.brctr - begun.delivered) });
+  rows.add(rowOf(begun));
   await channel.marks(BigInt(rowDistance(plan.end)), (at) =>
     rows.add({ icount: Number(at.icount), brctr: Number(at.brctr) }),
   );
-  let storing: Promise<unknown> = Promise.resolve();
+  const pass = new IndexPass(plan, session, channel, rows, await QuietInstants.of(tape));
   try {
-    for (let next = plan.nextAfter(Number(begun.icount)); next !== undefined; ) {
-      const target = quiet.from(next);
-      if (target >= plan.end) break;
-      await session.runTo(icount(target), signal);
-      const at = await channel.where();
-      rows.add({ icount: target, brctr: Number(at.brctr - at.delivered) });
-      await storing;
-      await rows.saveSometimes();
-      const begunHere = await session.beginCheckpoint(at).catch(ignoreGone);
-      if (begunHere) {
-        plan.add({ icount: target, bytes: begunHere.bytes });
-        storing = begunHere.stored.catch(ignoreGone);
-        storing.catch(() => {}); // told when it is waited for
-      }
-      next = plan.nextAfter(target);
-    }
+    await pass.leaveCheckpoints(Number(begun.icount), signal);
     await session.runToEnd(signal);
     const last = await channel.where();
     // QEMU may have run on until its main loop saw the machine's end.
-    if (last.icount === tape.end.at)
-      rows.add({ icount: plan.end, brctr: Number(last.brctr - last.delivered) });
-    await storing;
+    if (last.icount === tape.end.at) rows.add(rowOf(last));
+    await pass.settle();
     await rows.save(plan.end);
   } catch (error) {
-    await storing.catch(() => {});
+    await pass.settle().catch(() => {});
     await rows.save(rows.last).catch(() => {});
     throw error;
   }
 }
 
-/** The cache may be removed at any time: what was to go there is then not there. */
-function ignoreGone(error: unknown): undefined {
-  if (!isGone(error)) throw error;
+/** The row of a stop: before the deliveries made at its icount. */
+function rowOf({ icount: at, brctr, delivered }: PluginPosition): CountedRow {
+  return { icount: Number(at), brctr: Number(brctr - delivered) };
+}
+
+/** A session on its way through a tape, which leaves the checkpoints that a plan wants. */
+class IndexPass {
+  private readonly plan: IndexPlan;
+  private readonly session: Session;
+  private readonly channel: PluginChannel;
+  private readonly rows: RowKeeper;
+  private readonly quiet: QuietInstants;
+  private storing: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    plan: IndexPlan,
+    session: Session,
+    channel: PluginChannel,
+    rows: RowKeeper,
+    quiet: QuietInstants,
+  ) {
+    this.plan = plan;
+    this.session = session;
+    this.channel = channel;
+    this.rows = rows;
+    this.quiet = quiet;
+  }
+
+  async leaveCheckpoints(from: number, signal?: AbortSignal): Promise<void> {
+    let at = from;
+    for (let wanted = this.plan.nextAfter(at); wanted !== undefined; wanted = this.plan.nextAfter(at)) {
+      const latest = wanted + (wanted - at) / 2;
+      let isMade = false;
+      for (let step = firstStep; !isMade && wanted < latest; wanted += step, step *= 2) {
+        at = this.quiet.from(wanted);
+        if (at >= this.plan.end) return;
+        await this.session.runTo(icount(at), signal);
+        isMade = await this.leaveOne();
+      }
+    }
+  }
+
+  /** Waits until what was left is in the cache. */
+  async settle(): Promise<void> {
+    await this.storing;
+  }
+
+  /** Leaves a checkpoint here; false when there can be none just now. */
+  private async leaveOne(): Promise<boolean> {
+    const at = await this.channel.where();
+    this.rows.add(rowOf(at));
+    await this.storing;
+    await this.rows.saveSometimes();
+    const begun = await this.session.beginCheckpoint(at).catch(unlessFatal);
+    if (!begun) return false;
+    this.plan.add({ icount: Number(at.icount), bytes: begun.bytes });
+    this.storing = begun.stored.catch(unlessFatal);
+    this.storing.catch(() => {}); // told when it is waited for
+    return true;
+  }
+}
+
+/** The cache may be removed at any time, and some instants can have no checkpoint: neither ends a pass. */
+function unlessFatal(error: unknown): undefined {
+  if (!isGone(error) && !isTooEarly(error)) throw error;
 }

@@ -8,7 +8,8 @@ import { decodeQcow2Head, qcow2HeadBytes } from "../formats/qcow2.js";
 import { encodeEmptyQcow2 } from "../formats/qcow2-empty.js";
 import type { Machine, MachineDisk, RunPlan } from "../qemu/machine.js";
 import { inheritedFile } from "../qemu/process.js";
-import { ramFileName } from "../qemu/ram.js";
+import { GuestRam, ramFileName } from "../qemu/ram.js";
+import type { PhysicalRange } from "../qemu/rom-images.js";
 import { readHead } from "../tape/store.js";
 import type { Tape } from "../tape/tape.js";
 import type { Checkpoint } from "./checkpoint.js";
@@ -30,17 +31,12 @@ export class SessionFiles implements AsyncDisposable {
   /** Files a checkpoint is copied from; undefined when the session was not made to leave any. */
   readonly sources: CheckpointSources | undefined;
   private readonly tape: Tape;
-  private readonly disks: readonly MachineDisk[];
+  /** The checkpoint's RAM. */
+  private origin: FileHandle | undefined;
 
-  private constructor(
-    tape: Tape,
-    handles: readonly FileHandle[],
-    disks: readonly MachineDisk[],
-    leaves: boolean,
-  ) {
+  private constructor(tape: Tape, handles: readonly FileHandle[], leaves: boolean) {
     this.tape = tape;
     this.handles = handles;
-    this.disks = disks;
     const [ram, state, ...images] = handles as [FileHandle, FileHandle, ...FileHandle[]];
     this.sources = leaves ? { ram, state, disks: images } : undefined;
   }
@@ -63,7 +59,7 @@ export class SessionFiles implements AsyncDisposable {
    */
   static async from(tape: Tape, checkpoint: Checkpoint, leaves = false): Promise<SessionFiles> {
     await using stored = await CheckpointFiles.open(checkpoint, tape.machine.disks.length);
-    return await SessionFiles.make(tape, leaves, async (own, share) => {
+    const files = await SessionFiles.make(tape, leaves, async (own, share) => {
       const memory = await roomyDirectory(tape);
       if (leaves) await copySparse(stored.ram, await own(ramFileName, memory), await stored.ramPages());
       else await share(stored.ram);
@@ -74,6 +70,8 @@ export class SessionFiles implements AsyncDisposable {
         else await share(disk);
       }
     });
+    files.origin = await openAgain(stored.ram);
+    return files;
   }
 
   private static async make(
@@ -93,10 +91,10 @@ export class SessionFiles implements AsyncDisposable {
           return handle;
         },
         async (file) => {
-          handles.push(await open(`/proc/self/fd/${file.fd}`, "r"));
+          handles.push(await openAgain(file));
         },
       );
-      return new SessionFiles(tape, handles, tape.machine.disks, leaves);
+      return new SessionFiles(tape, handles, leaves);
     } catch (error) {
       await Promise.all(handles.map((handle) => handle.close()));
       throw error;
@@ -115,7 +113,7 @@ export class SessionFiles implements AsyncDisposable {
    */
   plan(channels: number): { machine: Machine; plan: Pick<RunPlan, "ram" | "stateImage" | "disks"> } {
     const path = (index: number) => inheritedFile(channels, index);
-    const disks = this.disks.map(({ file, format }, i) => ({
+    const disks = this.tape.machine.disks.map(({ file, format }, i) => ({
       file: path(2 + i),
       format: "qcow2" as const,
       backing: { file, format },
@@ -131,8 +129,29 @@ export class SessionFiles implements AsyncDisposable {
     };
   }
 
+  /**
+   * Puts the checkpoint's RAM back where a starting QEMU wrote something else: images of roms at its reset.
+   *
+   * @param pid the QEMU, stopped
+   */
+  async restoreRam(pid: number, ranges: readonly PhysicalRange[]): Promise<void> {
+    const { origin } = this;
+    if (!origin || ranges.length === 0) return;
+    await using ram = await GuestRam.open(pid, "write");
+    const block = Buffer.allocUnsafe(1 << 20);
+    for (const { address, bytes } of ranges) {
+      const end = Math.min(address + bytes, ram.bytes);
+      for (let at = address; at < end; ) {
+        const { bytesRead } = await origin.read(block, 0, Math.min(block.length, end - at), at);
+        if (bytesRead === 0) break;
+        await ram.write(block.subarray(0, bytesRead), at);
+        at += bytesRead;
+      }
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.handles.map((handle) => handle.close()));
+    await Promise.all([...this.handles, this.origin].map((handle) => handle?.close()));
   }
 }
 
@@ -153,6 +172,11 @@ async function openNameless(directory: string, kind: string): Promise<FileHandle
   } catch (error) {
     throw fileError(error, path, "writing");
   }
+}
+
+/** The same open file, to be closed by somebody else. */
+function openAgain(file: FileHandle): Promise<FileHandle> {
+  return open(`/proc/self/fd/${file.fd}`, "r");
 }
 
 async function put(file: FileHandle, bytes: Uint8Array): Promise<void> {

@@ -11,6 +11,7 @@ import { connectMonitor, describeEnd } from "../qemu/connect.js";
 import { machineArguments, type RunPlan } from "../qemu/machine.js";
 import { consoleFd, monitorFd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
+import { type PhysicalRange, romsInRam } from "../qemu/rom-images.js";
 import { deleteSnapshot, leaveRamOut, loadSnapshot, saveSnapshot } from "../qemu/snapshot.js";
 import { hashState, type StateHash } from "../qemu/state-hash.js";
 import type { Tape } from "../tape/tape.js";
@@ -158,9 +159,9 @@ export class Session implements AsyncDisposable {
       }),
     );
     qemu.console.on("data", (bytes: Buffer) => onConsole?.(bytes));
-    let loaded: Promise<void> | undefined;
+    let loaded: Promise<PhysicalRange[]> | undefined;
     const monitor = await connectMonitor(qemu, signal, (qmp) => {
-      loaded = Promise.all([files && leaveRamOut(qmp), from && loadSnapshot(qmp)]).then(() => {});
+      loaded = load(qmp, { ramIsFile: files !== undefined, fromCheckpoint: from !== undefined });
       loaded.catch(() => {}); // told below
     });
     this.shutdown = undefined;
@@ -174,7 +175,7 @@ export class Session implements AsyncDisposable {
       if (this.machine?.qemu === qemu) this.current = "failed";
       this.wake?.();
     });
-    await loaded;
+    await files?.restoreRam(qemu.pid, (await loaded) ?? []);
     if (from && files?.sources) await deleteSnapshot(monitor, this.tape.machine.disks.length);
     this.machine = { scope: scope.move(), qemu, qmp: monitor, files };
   }
@@ -258,7 +259,8 @@ export class Session implements AsyncDisposable {
    * The same, but tells its bytes on disk, and the machine may go on, before the checkpoint is in the cache. Cost: 10 ms and, of what the guest's
    * RAM holds, 2 GB/s; beside the running machine 1.5 GB/s for its hash.
    *
-   * @throws `disk-full`, `not-writable`; `bad-file` when the cache is removed meanwhile
+   * @throws `disk-full`, `not-writable`; `bad-file` when the cache is removed meanwhile; `qemu-failed`: when a disk's
+   *   answer is on its way there can be none (`isTooEarly`), but some instructions later
    */
   async beginCheckpoint(
     at: CheckpointInstant,
@@ -478,6 +480,23 @@ export class Session implements AsyncDisposable {
     if (!this.machine) throw new VmtapeError("usage", "this session has no machine: start it first");
     return this.machine;
   }
+}
+
+/**
+ * The first commands of a session, sent before QEMU is up: they are answered in order.
+ *
+ * @returns where QEMU has overwritten a checkpoint's RAM by loading its state
+ */
+async function load(
+  qmp: Qmp,
+  how: { readonly ramIsFile: boolean; readonly fromCheckpoint: boolean },
+): Promise<PhysicalRange[]> {
+  const [, roms] = await Promise.all([
+    how.ramIsFile && leaveRamOut(qmp),
+    how.fromCheckpoint ? romsInRam(qmp) : [],
+    how.fromCheckpoint && loadSnapshot(qmp),
+  ]);
+  return roms;
 }
 
 /** What the machine's events have said since the watch began. */
