@@ -10,7 +10,7 @@ import { OrcTable } from "../../src/symbols/orc.js";
 import type { OrcDialect } from "../../src/symbols/orc-layout.js";
 import { syncBytes } from "../../src/symbols/sync-source.js";
 import { type FixtureFunction, makeFrames } from "../symbols/cfi-fixture.js";
-import { makeElf } from "../symbols/elf-fixture.js";
+import { makeElf, pack } from "../symbols/elf-fixture.js";
 import { type FixtureEntry, makeOrc } from "../symbols/orc-fixture.js";
 
 /** Memory that is mapped where something was put: page by page. */
@@ -84,6 +84,64 @@ export function programWith(functions: readonly FixtureFunction[]): FileAt {
     loadBias: at.program,
     elf,
   });
+}
+
+/**
+ * The same program as its pages are in memory, found by its program headers: no file, no sections.
+ *
+ * @param at where it is mapped
+ */
+export function programInMemory(
+  memory: SceneMemory,
+  start: bigint,
+  functions: readonly FixtureFunction[],
+): void {
+  const { frames, header } = makeFrames(0x8000, 0x7000, functions);
+  const headers = pack(
+    [0x464c457f, 4],
+    [0x010102, 4],
+    [0, 8],
+    [3, 2],
+    [62, 2],
+    [1, 4],
+    [textOffset, 8],
+    [64, 8],
+    [0, 8],
+    [0, 4],
+    [64, 2],
+    [56, 2],
+    [2, 2],
+    [64, 2],
+    [0, 4],
+    // LOAD: offset, address, physical address, size in the file and in memory, alignment
+    ...([
+      [1, 4],
+      [5, 4],
+      [0, 8],
+      [0, 8],
+      [0, 8],
+      [0x9000, 8],
+      [0x9000, 8],
+      [4096, 8],
+    ] as const),
+    // GNU_EH_FRAME
+    ...([
+      [0x6474e550, 4],
+      [4, 4],
+      [0x7000, 8],
+      [0x7000, 8],
+      [0x7000, 8],
+    ] as const),
+    ...([
+      [header.length, 8],
+      [header.length, 8],
+      [4, 8],
+    ] as const),
+  );
+  memory
+    .put(start, headers)
+    .put(start + 0x7000n, header)
+    .put(start + 0x8000n, frames);
 }
 
 /** The mappings that are these files. */

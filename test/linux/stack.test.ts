@@ -3,15 +3,17 @@ import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
 import { StackWalker } from "../../src/linux/stack.js";
 import { registerNumber as register } from "../../src/symbols/cfi-registers.js";
-import { cfi } from "../symbols/cfi-fixture.js";
+import { cfi, type FixtureFunction } from "../symbols/cfi-fixture.js";
 import {
   at,
   call,
   drawn,
   kernelWith,
+  mapped,
   nothing,
   outermost,
   processorSaved,
+  programInMemory,
   programWith,
   registers,
   SceneMemory,
@@ -23,7 +25,7 @@ import {
 const { kernel: k, kernelStack: ks, interruptStack: is, program: p, stack: s } = at;
 
 /** leaf (no frame), middle (pushes rbx), outer (rbp frame), first (nobody called it), a signal's trampoline. */
-const program = programWith([
+const programFunctions: FixtureFunction[] = [
   { start: 0x1000, length: 0x40, instructions: [] },
   {
     start: 0x1040,
@@ -47,7 +49,8 @@ const program = programWith([
       ...cfi.expression(16, [0x77, 0]),
     ],
   },
-]);
+];
+const program = programWith(programFunctions);
 
 /** The program's stack: leaf, called by middle, called by outer, called by first. */
 const programStack = () =>
@@ -126,6 +129,18 @@ describe("stacks of programs", () => {
       "program+1010 exact function trampoline",
       "program+1060 called function cfi",
     ]);
+  });
+
+  it("find the tables in the guest's memory where no file is at hand", async () => {
+    const memory = programStack();
+    programInMemory(memory, p, programFunctions);
+    const range = { start: p, end: p + 0x10000n, name: "/bin/p", elf: undefined, loadBias: 0n };
+    const set = registers(inLeaf, 0x33);
+    const found = await walk(memory, set, { files: mapped({ ...range, header: p }) });
+    expect(drawn(found)).toBe(drawn(await walk(memory, set, { files: program })));
+    expect(found.frames).toHaveLength(4);
+    const without = await walk(memory, set, { files: mapped(range) });
+    expect(without.frames.slice(1).every(({ reliable }) => !reliable)).toBe(true);
   });
 
   it("say where the stack cannot be read", async () => {
