@@ -36,7 +36,7 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
   );
   let followed = 0;
   for (const piece of cut?.pieces ?? [{ index: undefined, range }]) {
-    if (piece.index !== undefined) cut?.names.enter(piece.index);
+    if (piece.index !== undefined) await cut?.names.enter(piece.index);
     for await (const batch of reader.batches(piece.range)) {
       followed += batch.length;
       tracker.feed(batch);

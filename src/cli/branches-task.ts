@@ -44,10 +44,10 @@ export async function byTask(
     if (flags.task === undefined) return undefined;
     throw new VmtapeError("usage", "--task needs the file's tape: name it with --tape");
   }
-  const [{ knownHistory }, { tapeCache }, { GuestFiles }, { TaskNames }, { Symbols }] = await Promise.all([
+  const [{ knownHistory }, { tapeCache }, { GuestPrograms }, { TaskNames }, { Symbols }] = await Promise.all([
     import("../linux/task-pass.js"),
     import("../replay/tape-cache.js"),
-    import("../linux/guest-files.js"),
+    import("../linux/stack-programs.js"),
     import("../linux/task-names.js"),
     import("../symbols/symbols.js"),
   ]);
@@ -67,7 +67,7 @@ export async function byTask(
       pieces.push({ index, range: piece });
     }
   }
-  const names = new TaskNames(history, symbols ?? new Symbols(), await GuestFiles.of(tape));
+  const names = new TaskNames(history, symbols ?? new Symbols(), new GuestPrograms(tape));
   return { names, pieces: endless(pieces, history, bounds.to) };
 }
 

@@ -24,6 +24,11 @@ export class AddressSpaces {
     }
   }
 
+  /** All of an address space, in the order they were made. */
+  of(mm: bigint): readonly FileMapping[] {
+    return this.spaces.get(mm) ?? [];
+  }
+
   /** The mapping of an address; undefined where no file's code lies. */
   at(mm: bigint, address: bigint): FileMapping | undefined {
     return this.spaces.get(mm)?.find(({ start, end }) => address >= start && address < end);

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { VmtapeError } from "../base/errors.js";
 import { debugOfBytes } from "../symbols/debug-source.js";
 import { ElfFile } from "../symbols/elf.js";
@@ -42,6 +43,18 @@ export class GuestPrograms {
     if (inArchive && begins(inArchive, start)) return inArchive;
     this.named ??= this.openNamed();
     return start && this.named.find((elf) => begins(elf, start));
+  }
+
+  /** The program at a path of the guest by its path alone: what the user named counts by the last part of its name. */
+  async findByPath(path: string): Promise<ElfFile | undefined> {
+    const inArchive = await this.find(path, undefined);
+    if (inArchive) return inArchive;
+    this.named ??= this.openNamed();
+    const wanted = basename(path);
+    const labels = this.tape.manifest.symbols.map(({ label }) => basename(label));
+    return this.named.find(({ source }) =>
+      labels.some((label, i) => label === wanted && source.name === this.tape.layout.symbolFile(i)),
+    );
   }
 
   /** What a program's addresses are called; undefined when it has no symbols. Kept for the next time. */

@@ -1,7 +1,9 @@
-import type { Symbols } from "../symbols/symbols.js";
+import { basename } from "node:path";
+import { Symbols } from "../symbols/symbols.js";
 import { AddressSpaces } from "./address-spaces.js";
-import type { GuestFiles } from "./guest-files.js";
-import type { TaskHistory } from "./task-history.js";
+import { loadBiasOf } from "./stack-files.js";
+import type { GuestPrograms } from "./stack-programs.js";
+import type { FileMapping, TaskHistory } from "./task-history.js";
 
 const firstKernelAddress = 1n << 63n;
 
@@ -12,21 +14,26 @@ export interface NamedAddress {
   readonly start: bigint;
 }
 
+/** A program's names where one of its mappings is; "none" when it is not at hand or has no symbols. */
+type Mapped = Symbols | "none";
+
 /**
  * Names of addresses as time goes on: the kernel's are always the same, a user program's are those of the files that the
  * task that runs has mapped there. Move it forward with {@link enter}.
  */
 export class TaskNames {
   private readonly history: TaskHistory;
-  private readonly kernel: Symbols;
-  private readonly files: GuestFiles;
+  private readonly others: Symbols;
+  private readonly programs: GuestPrograms;
   private readonly spaces: AddressSpaces;
+  private readonly mapped = new Map<FileMapping, Mapped>();
   private mm = 0n;
 
-  constructor(history: TaskHistory, kernel: Symbols, files: GuestFiles) {
+  /** @param others the kernel's symbols, its modules', and what the user named */
+  constructor(history: TaskHistory, others: Symbols, programs: GuestPrograms) {
     this.history = history;
-    this.kernel = kernel;
-    this.files = files;
+    this.others = others;
+    this.programs = programs;
     this.spaces = new AddressSpaces(history.columns.spaces);
   }
 
@@ -34,9 +41,12 @@ export class TaskNames {
    * Goes to a stretch of the history, by its index; they must ascend. What is mapped while it lasts counts from its
    * beginning: a program does not run code before it is mapped.
    */
-  enter(index: number): void {
+  async enter(index: number): Promise<void> {
     this.spaces.moveTo(this.history.slice(index).to.icount);
     this.mm = this.history.taskOf(index).mm;
+    for (const mapping of this.spaces.of(this.mm)) {
+      if (!this.mapped.has(mapping)) this.mapped.set(mapping, await this.open(mapping));
+    }
   }
 
   /** The address space, for who keeps texts: user addresses mean the same within one. */
@@ -45,20 +55,11 @@ export class TaskNames {
   }
 
   nameOf(address: bigint): NamedAddress | undefined {
-    if (address >= firstKernelAddress) return this.kernel.nameOf(address);
+    if (address >= firstKernelAddress) return this.others.nameOf(address);
     const mapping = this.spaces.at(this.mm, address);
-    const program = mapping && this.files.program(mapping.path);
-    const bias = mapping && program?.biasOf(mapping);
-    const located = bias === undefined ? undefined : program?.lookup(address - bias);
-    if (located) return { name: located.name, offset: located.offset, start: located.start + bias! };
-    const fallback = this.kernel.lookup(address);
-    // A program of the initramfs at the same fixed address as the one that runs says nothing.
-    const isOther =
-      mapping &&
-      fallback &&
-      this.files.program(`/${fallback.source}`) &&
-      `/${fallback.source}` !== mapping.path;
-    return isOther ? undefined : fallback;
+    const mapped = mapping && this.mapped.get(mapping);
+    // Where nothing of the file is known, what the user named may know more.
+    return mapped && mapped !== "none" ? mapped.nameOf(address) : this.named(address, mapping);
   }
 
   /** `name+offset`; where no function is known, the file and the offset in it; undefined where nothing is. */
@@ -67,5 +68,22 @@ export class TaskNames {
     if (named) return named.offset === 0 ? named.name : `${named.name}+${named.offset}`;
     const mapping = address >= firstKernelAddress ? undefined : this.spaces.at(this.mm, address);
     return mapping && `${mapping.path}+0x${(address - mapping.start + mapping.fileOffset).toString(16)}`;
+  }
+
+  /** A program of the initramfs at the same fixed address as the one that runs says nothing. */
+  private named(address: bigint, mapping: FileMapping | undefined): NamedAddress | undefined {
+    const found = this.others.lookup(address);
+    const isOther = mapping && found?.prefix === "" && basename(found.source) !== basename(mapping.path);
+    return isOther ? undefined : found;
+  }
+
+  private async open(mapping: FileMapping): Promise<Mapped> {
+    const elf = await this.programs.findByPath(mapping.path);
+    const bias = elf && loadBiasOf(elf, mapping);
+    const source = elf && this.programs.symbolsOf(elf, mapping.path);
+    if (!source || bias === undefined) return "none";
+    const symbols = new Symbols();
+    symbols.add({ ...source, bias });
+    return symbols;
   }
 }
