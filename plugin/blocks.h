@@ -21,7 +21,7 @@ enum ending {
     TRAPS_OR_FALLS, /* into */
 };
 
-/* A distinct (from, to, kind). `step` and `symbol` belong to the record that used it last. */
+/* A distinct (from, to, kind). `step` and `symbol` belong to the record that was made slowly last. */
 struct edge {
     uint64_t from, to, step;
     uint32_t symbol, kind;
@@ -38,24 +38,31 @@ struct symbol {
 };
 
 struct block;
-/* What it means that `to` ran after the block that holds this: how many instructions ran, and the record. */
+/* What it means that `to` ran next. */
 struct successor {
     const struct block *to;
+    uint64_t delta; /* instructions << 32 | records (0 or 1) */
+};
+/* And the record of it, if any: the symbols to queue when so many instructions ran since the record before. */
+struct note {
     struct edge *edge;
-    uint32_t count, records; /* 0 or 1 */
+    uint64_t steps[2]; /* << 32 | 1; 0: none. The one met last is the first */
+    uint32_t symbols[2];
 };
 
-enum { THROUGH_OTHER = -1, THROUGH_MEMORY = -2, THROUGH_STACK = -3 };
+enum { THROUGH_OTHER = -1, THROUGH_MEMORY = -2, THROUGH_STACK = -3, NOT_INSIDE = -1, SUCCESSORS = 4, FIRST_FAR = 2 };
 struct block {
-    struct successor successors[2];
+    /* 0 and 1: near, `to` alone tells which address is next (see `is_near`). 2 and 3: if it has the right one. */
+    struct successor after[SUCCESSORS];
     uint64_t ip;             /* at its start */
     struct block *elsewhere; /* the same code at another address, used last */
-    struct successor inside; /* in the block itself: holds only when the block has `finished` */
+    struct note notes[SUCCESSORS]; /* of `after` */
     uint64_t pc, last, next, target; /* linear: start, last instruction, what follows it, where it goes */
     uint32_t count;
     uint8_t ending, kind;
     int8_t through; /* GOES_ANY: the gdb register that holds the target, or a THROUGH_… */
     bool marks;     /* counts up `finished` when its last instruction begins */
+    int16_t inside; /* which of its instructions its last one leads to; or NOT_INSIDE */
     bool loads_idt, seen;
     uint64_t hash; /* of all that does not depend on the address */
     struct block *chain;
@@ -65,20 +72,29 @@ struct block {
 enum { MOST_INSNS = 2048, BLOCK_BITS = 18, EDGE_BITS = 18, PAIR_BITS = 15 };
 static struct block *blocks[1 << BLOCK_BITS];
 static struct edge *edges[1 << EDGE_BITS];
-static struct { const struct block *from; struct successor successor; } pairs[1 << PAIR_BITS];
+static struct pair {
+    const struct block *from;
+    struct successor successor;
+    struct block *then; /* `successor.to` at the address where it ran */
+    struct note note;
+    bool near;
+} pairs[1 << PAIR_BITS];
 
 /* Memory that is given back all at once. */
-struct arena { struct slab { struct slab *before; char room[]; } *slab; size_t left, total; };
-enum { SLAB_SIZE = 1 << 20 };
-static struct arena block_arena, edge_arena;
+struct arena { struct slab *slab; size_t left, total, align; };
+enum { SLAB_SIZE = 1 << 20, CACHE_LINE = 64 };
+struct slab { struct slab *before; char room[] __attribute__((aligned(CACHE_LINE))); };
+static struct arena block_arena = { .align = CACHE_LINE }, edge_arena = { .align = 16 };
 /* Beyond this, everything learned is forgotten and learned again. */
 static const size_t most_memory = 384u << 20;
 
 static void *take(struct arena *arena, size_t size)
 {
-    size = (size + 15) & ~(size_t)15;
+    size_t align = arena->align ? arena->align : 16;
+    size = (size + align - 1) & -align;
     if (size > arena->left) {
-        struct slab *slab = must_have(calloc(1, SLAB_SIZE));
+        struct slab *slab = must_have(aligned_alloc(CACHE_LINE, SLAB_SIZE));
+        memset(slab, 0, SLAB_SIZE);
         slab->before = arena->slab;
         arena->slab = slab;
         arena->left = SLAB_SIZE - sizeof *slab;
@@ -143,9 +159,9 @@ static NOINLINE struct block *relocate(struct block *block, uint64_t ip)
     copy.block.last += distance;
     copy.block.next += distance;
     copy.block.target += block->ending == BRANCHES || block->ending == GOES ? distance : 0;
-    memset(copy.block.successors, 0, sizeof copy.block.successors);
+    memset(copy.block.after, 0, sizeof copy.block.after);
+    memset(copy.block.notes, 0, sizeof copy.block.notes);
     copy.block.elsewhere = NULL;
-    memset(&copy.block.inside, 0, sizeof copy.block.inside);
     copy.block.seen = false;
     block->elsewhere = intern(&copy.block);
     return block->elsewhere;

@@ -44,20 +44,28 @@
 /* ---- The run so far -------------------------------------------------------------------------------------------- */
 
 struct block;
-/* What every block touches: two cache lines. */
 static struct {
-    struct block *current;    /* began to run last */
-    const uint64_t *ip_word;  /* see instruction_pointer() */
-    uint64_t executed;        /* instructions before `current`: icount at its start */
-    uint64_t brctr;           /* records so far */
-    bool watched;             /* logging, or an icount or a brctr is awaited */
-    bool logging;
-    uint32_t *queue_at, *queue_end; /* in the open batch */
-    uint32_t *queue_last;     /* up to here nothing but queueing is to do; NULL: nothing at all is */
-    uint64_t icount_of_last;  /* of the record queued last */
+    /* what every block touches: a cache line */
+    struct block *current;   /* began to run last */
+    uint64_t counter;        /* instructions << 32 | records, since `executed` and `brctr` were brought up to date */
+    uint64_t limit, last;    /* while logging: steps from here on are made slowly; the counter after the last record */
+    uint32_t *queue_at;      /* in the open batch */
+    uint32_t *queue_last;    /* up to here nothing but queueing is to do */
+    const uint64_t *ip_word; /* see instruction_pointer() */
+    uint64_t base;           /* what the counter began at: when its top bit is set, a step is looked at */
+
+    uint64_t executed;       /* instructions before `current`: icount at its start */
+    uint64_t brctr;          /* records so far */
+    uint64_t icount_of_last; /* of the record queued last */
     uint64_t next_icount, next_brctr; /* see "The window" */
-    uint64_t repeats;         /* iterations done before `current`, when that is one rep instruction */
+    uint64_t repeats;        /* iterations done before `current`, when that is one rep instruction */
+    uint32_t *queue_end;     /* of the open batch */
+    bool logging;
 } run __attribute__((aligned(64))) = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
+
+/* The counts at the start of the current block. */
+static inline uint64_t executed_now(void) { return run.executed + ((run.counter - run.base) >> 32); }
+static inline uint64_t brctr_now(void) { return run.brctr + (uint32_t)(run.counter - run.base); }
 
 #include "qemu.h"
 #include "blocks.h"
@@ -69,60 +77,74 @@ static struct {
 
 static struct block *relocate(struct block *block, uint64_t ip);
 
-static inline void enter(struct block *next)
+/* A step that was seen before. Calls only in tail position: no register to save. */
+static inline void follow(const struct successor *successor, struct note *note)
 {
-    struct block *block = run.current;
-    const struct successor *successor = block->successors;
-    run.current = next;
-    if (successor->to == next || (++successor)->to == next)
-        repeat(successor);
-    else
-        slow_step(block, next);
+    uint64_t counter = run.counter + successor->delta;
+    run.counter = counter;
+    if ((int64_t)counter < 0)
+        look(successor, note);
 }
 
-static NOINLINE void enter_elsewhere(struct block *next, uint64_t ip)
+static NOINLINE void enter_slowly(struct block *block, struct block *next, uint64_t ip)
 {
-    enter(relocate(next, ip));
+    catch_up();
+    run.current = next->ip == ip ? next : relocate(next, ip);
+    slow_step(block, run.current, next);
+    go_on();
+}
+
+static NOINLINE void enter_far(struct block *block, struct block *next)
+{
+    uint64_t ip = *run.ip_word;
+    size_t i = FIRST_FAR + (block->after[FIRST_FAR + 1].to == next);
+    if (block->after[i].to == next && next->ip == ip) {
+        follow(&block->after[i], &block->notes[i]);
+        return;
+    }
+    struct pair *pair = pair_of(block, next, ip);
+    if (pair->from == block && pair->successor.to == next && pair->then->ip == ip && !recount) {
+        run.current = pair->then;
+        if (pair->near)
+            learn(block, pair);
+        follow(&pair->successor, &pair->note);
+    } else {
+        enter_slowly(block, next, ip);
+    }
 }
 
 static void on_block(unsigned vcpu UNUSED, void *udata)
 {
-    struct block *next = udata;
-    uint64_t ip = *run.ip_word;
-    if (likely(next->ip == ip))
-        enter(next);
+    struct block *next = udata, *block = run.current;
+    size_t i = block->after[1].to == next; /* without a jump, which would be as hard to foretell as the guest's own */
+    const struct successor *successor = &block->after[i];
+    run.current = next;
+    if (likely(successor->to == next))
+        follow(successor, &block->notes[i]);
     else
-        enter_elsewhere(next, ip);
+        enter_far(block, next);
 }
 
 /* For blocks that mark their end. */
-static NOINLINE void enter_marking(struct block *next, uint64_t ip)
+static void on_marking_block(unsigned vcpu, void *udata)
 {
-    enter(next->ip == ip ? next : relocate(next, ip));
+    on_block(vcpu, udata);
     *finished = 0;
     loaded_at = 0;
-}
-
-static void on_marking_block(unsigned vcpu UNUSED, void *udata)
-{
-    struct block *next = udata;
-    uint64_t ip = *run.ip_word;
-    if (run.current == next && next->inside.to == next && *finished && likely(next->ip == ip)) {
-        *finished = 0;
-        loaded_at = 0;
-        repeat(&next->inside);
-    } else {
-        enter_marking(next, ip);
-    }
 }
 
 /* For blocks of one rep instruction: iterations that follow on one another without a record are counted. */
 static void on_repeating_block(unsigned vcpu, void *udata)
 {
-    const struct block *before = run.current;
-    uint64_t executed = run.executed, brctr = run.brctr;
+    struct block *before = run.current;
+    if (likely(before == udata && before->after[0].to == before)) {
+        run.repeats++;
+        follow(&before->after[0], &before->notes[0]);
+        return;
+    }
+    uint64_t executed = executed_now(), brctr = brctr_now();
     on_block(vcpu, udata);
-    run.repeats = run.brctr == brctr ? repeats_after(before, run.current->pc, run.executed - executed) : 0;
+    run.repeats = brctr_now() == brctr ? repeats_after(before, run.current->pc, executed_now() - executed) : 0;
 }
 
 /* `udata`: is it from the stack? */
@@ -140,11 +162,13 @@ static void on_early_block(unsigned vcpu UNUSED, void *udata)
 {
     struct block *next = udata;
     const struct block *before = run.current;
-    uint64_t executed = run.executed, brctr = run.brctr;
+    uint64_t executed = executed_now(), brctr = brctr_now();
     if (!run.ip_word)
         find_ip_word();
-    enter_marking(next, instruction_pointer());
-    run.repeats = run.brctr == brctr ? repeats_after(before, run.current->pc, run.executed - executed) : 0;
+    enter_slowly(run.current, next, instruction_pointer());
+    run.repeats = brctr_now() == brctr ? repeats_after(before, run.current->pc, executed_now() - executed) : 0;
+    *finished = 0;
+    loaded_at = 0;
 }
 
 #include "window.h"
@@ -204,15 +228,15 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         classify(block, bytes, size);
     bool direct = block->ending == BRANCHES || block->ending == GOES;
     bool loads = block->ending == GOES_ANY && block->through <= THROUGH_MEMORY;
-    block->marks = block->ending > GOES_ANY || loads ||
-                   (block->count > 1 && (block->ending == GOES_ANY ||
-                                         (direct && instruction_at(block, block->target) >= 0)));
+    block->inside = direct ? instruction_at(block, block->target) : NOT_INSIDE;
+    block->marks = block->ending > GOES_ANY || loads || (block->ending == GOES_ANY && block->count > 1) ||
+                   (block->kind == CALL && block->inside == (int)block->count - 1);
     block->hash = mix(hash ^ (direct ? block->target - block->pc : 0)) ^ block->ending * 64 ^ block->kind ^
                   (uint64_t)(uint8_t)block->through << 16;
     block = intern(block);
     if (unlikely(run.current->ending == REPEATS && block->pc == run.current->last)) {
         recount = true;
-        memset(run.current->successors, 0, sizeof run.current->successors);
+        memset(run.current->after, 0, sizeof run.current->after);
     }
     if (loads)
         qemu_plugin_register_vcpu_mem_cb(insn, on_load, CB_NO_REGS, MEM_READ,
@@ -263,7 +287,7 @@ static bool summary;
 
 static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
 {
-    struct position at = { run.executed, run.brctr, 0, 0 };
+    struct position at = { executed_now(), brctr_now(), 0, 0 };
     if (qemu.cpu && !is_running())
         at = settle();
     if (window.state != CLOSED) {
@@ -348,6 +372,7 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int
     }
     static struct block nowhere = { .ending = UNKNOWN };
     run.current = &nowhere;
+    go_on();
     memset(idt.first, 0xff, sizeof idt.first);
 #if QEMU_PLUGIN_API == 1
     finished = &finished_word;

@@ -24,6 +24,7 @@ static struct position settle(void)
         return (struct position){ qemu.icount_get_raw(), 0, stopped_pc(), 0 };
     struct explanation how;
     uint64_t pc = stopped_pc();
+    catch_up();
     uint64_t executed = run.executed, brctr = run.brctr, repeats = 0;
     entered = NULL;
     if (run.current != &parked.block || parked.block.pc != pc)
@@ -31,6 +32,7 @@ static struct position settle(void)
     if (run.brctr == brctr)
         repeats = repeats_after(run.current, pc, run.executed - executed);
     park(pc, repeats);
+    go_on();
     return (struct position){ run.executed, run.brctr, pc, repeats };
 }
 
@@ -174,6 +176,7 @@ static void start_at(uint64_t count, uint64_t repeats)
     delivered.count = 0;
     run.brctr = count;
     park(pc, repeats);
+    go_on();
     tell_position("start", (struct position){ run.executed, run.brctr, pc, repeats });
 }
 
@@ -201,7 +204,7 @@ static void command(char *line)
     for (char *word = strtok_r(line, " ", &rest); word && count < 10; word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
     if (count == 1 && !strcmp(words[0], "progress")) {
-        tell_position("progress", (struct position){ run.executed, run.brctr, 0, 0 });
+        tell_position("progress", (struct position){ executed_now(), brctr_now(), 0, 0 });
         return;
     }
     if (is_running())

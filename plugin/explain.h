@@ -18,6 +18,7 @@ static struct {
     uint8_t bytes[VECTORS * 16];
     uint64_t handler[VECTORS]; /* linear; 0: none */
     bool wide[VECTORS];        /* pushes 32 bits a word (long mode: always 64) */
+    bool offset[0x1000];       /* of a handler in its page */
     int16_t first[HANDLER_SLOTS], next[VECTORS];
 } idt;
 
@@ -73,6 +74,7 @@ static void build_handlers(void)
 {
     bool others = false;
     memset(idt.first, 0xff, sizeof idt.first);
+    memset(idt.offset, 0, sizeof idt.offset);
     for (int vector = 0; vector < VECTORS; vector++) {
         uint64_t pc = gate(vector, &idt.wide[vector]);
         others |= pc && pc != idt.handler[vector];
@@ -82,6 +84,7 @@ static void build_handlers(void)
             int16_t *slot = &idt.first[mix(pc) & (HANDLER_SLOTS - 1)];
             idt.next[vector] = *slot;
             *slot = vector;
+            idt.offset[pc & 0xfff] = true;
         }
     }
     if (others)
@@ -173,6 +176,9 @@ static int instruction_at(const struct block *block, uint64_t pc)
     return -1;
 }
 
+static const struct block *entered; /* the block that is about to run; NULL when the machine is stopped */
+static bool ran_whole(const struct block *block, enum manner manner);
+
 /*
  * How `pc` came to be the next address after the block began. Either the block ran to its end, or it was left
  * in its middle, before the instruction at `pc`. Where both are possible, `finished` tells.
@@ -191,6 +197,8 @@ static struct explanation explain(const struct block *block, uint64_t pc, enum m
     bool leaves_anywhere = block->ending >= GOES_ANY;
     if (block->marks)
         return !*finished || (manner == FAULTED && leaves_anywhere && pc == block->last) ? cut : whole;
+    if (block->inside == index)
+        return ran_whole(block, manner) ? whole : cut;
     return leaves_anywhere && manner != REACHED ? cut : whole;
 }
 
@@ -344,6 +352,21 @@ static uint64_t count_of_qemu(void)
 }
 
 /*
+ * Did a block run to its end that leads back into itself, or was it left before the instruction that it leads to? One
+ * that QEMU abandons it runs again in a block of its own. The last one is a jump here, and is never abandoned.
+ */
+static bool ran_whole(const struct block *block, enum manner manner)
+{
+    uint64_t whole = run.executed + block->count;
+    if (block->inside == (int)block->count - 1 || (manner == REACHED && entered && entered->count > 1))
+        return true;
+    if (!entered)
+        return (uint64_t)qemu.icount_get_raw() == whole;
+    uint64_t counted = count_of_qemu();
+    return counted - entered->count == whole || (entered->count == 1 && counted == whole); /* as below */
+}
+
+/*
  * QEMU counts an instruction that raised an exception as executed when the exception was found while
  * translating (an undefined opcode), not when it was found while running (a page fault): ask what it counted.
  */
@@ -359,8 +382,6 @@ static void count_as_qemu_does(const struct block *block, uint32_t began, const 
         fail(EXIT_INEXACT, "QEMU counts %" PRIu64 " instructions at %#" PRIx64 ", the plugin %" PRIu64 " to %" PRIu64,
              now, handler->pc, least + began, most);
 }
-
-static const struct block *entered; /* the handler's block; NULL when the machine is stopped */
 
 static bool frames_watched; /* a memory probe wants to be told of what deliveries push */
 static void meet_frame(uint64_t linear, uint32_t size, uint64_t from);
@@ -495,26 +516,63 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
 
 #include "marks.h"
 
-static void learn(struct block *block, struct successor successor)
+/* Remembers a near successor, in the place of the one that came longest ago; or a far one, where there is room. */
+static void learn(struct block *block, const struct pair *pair)
 {
-    block->successors[1] = block->successors[0];
-    block->successors[0] = successor;
+    int first = pair->near ? 0 : FIRST_FAR, i = first + (block->after[first].to != NULL);
+    if (pair->then != pair->successor.to || (block->after[i].to && !pair->near))
+        return;
+    if (block->after[i].to) {
+        block->after[first] = block->after[i];
+        block->notes[first] = block->notes[i];
+    }
+    block->after[i] = pair->successor;
+    block->notes[i] = pair->note;
 }
 
-static NOINLINE void slow_step(struct block *block, struct block *next)
+/*
+ * Is the code of `next` behind the block enough to know that `next` is where the machine is? A piece of code may be
+ * mapped at several addresses. But there are few addresses where the block itself can lead: it is enough when only one
+ * of them, and no handler of an interrupt, has this place in its page.
+ */
+static bool is_near(const struct block *block, const struct block *next)
+{
+    uint64_t offset = next->pc & 0xfff, at = block->pc;
+    bool leads = false, other = false;
+    if (block->ending < FALLS || block->ending > GOES || offset == 0 /* system management mode */ || idt.offset[offset])
+        return false;
+    uint64_t ends[2] = { block->next, block->ending >= BRANCHES ? block->target : block->next };
+    for (int i = 0; i < 2; i++)
+        if ((ends[i] & 0xfff) == offset)
+            leads |= ends[i] == next->pc, other |= ends[i] != next->pc;
+    for (uint32_t i = 0; i < block->count; at += block->sizes[i++])
+        if ((at & 0xfff) == offset)
+            leads |= at == next->pc, other |= at != next->pc;
+    return leads && !other;
+}
+
+/* May it be learned that the block leads to `next`, or could it mean something else another time? */
+static bool is_certain(const struct block *block, const struct block *next)
+{
+    int kind, index = instruction_at(block, next->pc);
+    if (index < 0 || !ends_at(block, next->pc, &kind))
+        return true;
+    if (index == block->inside && !block->marks) /* as in `ran_whole` */
+        return next->count > 1 || index == (int)block->count - 1;
+    return !block->marks;
+}
+
+static inline struct pair *pair_of(const struct block *block, const struct block *to, uint64_t ip)
+{
+    return &pairs[mix((uintptr_t)block * 3 + (uintptr_t)to + ip) & ((1 << PAIR_BITS) - 1)];
+}
+
+/* The code that was registered as `to` and runs as `next` came after the block. Caught up before. */
+static NOINLINE void slow_step(struct block *block, struct block *next, const struct block *to)
 {
     if (unlikely(mark_wanted))
         mark(block);
-    if (block->inside.to == next && *finished) {
-        repeat(&block->inside);
-        return;
-    }
-    size_t slot = mix((uintptr_t)block * 3 + (uintptr_t)next) & ((1 << PAIR_BITS) - 1);
-    if (pairs[slot].from == block && pairs[slot].successor.to == next && !recount) {
-        learn(block, pairs[slot].successor);
-        repeat(&block->successors[0]);
-        return;
-    }
+    struct pair *pair = pair_of(block, to, next->ip);
     if (unlikely(edge_arena.total > most_memory))
         forget_edges();
     if (recount) {
@@ -533,20 +591,15 @@ static NOINLINE void slow_step(struct block *block, struct block *next)
     struct explanation how;
     entered = next;
     if (!explain_step(block, next->pc, &how) || block->loads_idt || block->ending == UNKNOWN ||
-        block == &parked.block)
+        block == &parked.block || !is_certain(block, next))
         return;
-    /* Learn it, unless another time the same addresses could mean something else. */
-    int kind;
-    bool records = how.kind != NO_RECORD, ends = ends_at(block, next->pc, &kind);
-    struct edge *edge = records ? edge_between(block->last, next->pc, how.kind) : NULL;
-    struct successor successor = { next, edge, how.count, records };
-    if (!block->marks || instruction_at(block, next->pc) < 0 || !ends) {
-        learn(block, successor);
-        pairs[slot].from = block;
-        pairs[slot].successor = successor;
-    } else if (*finished) {
-        block->inside = successor;
-    }
+    bool records = how.kind != NO_RECORD;
+    pair->from = block;
+    pair->successor = (struct successor){ to, (uint64_t)how.count << 32 | records };
+    pair->then = next;
+    pair->note = (struct note){ .edge = records ? edge_between(block->last, next->pc, how.kind) : NULL };
+    pair->near = is_near(block, next);
+    learn(block, pair);
 }
 
 #endif

@@ -56,7 +56,7 @@ static bool agent_special(unsigned opcode, uint64_t *value)
         *value = hit.icount;
         return true;
     case AGENT_BRCTR:
-        *value = run.brctr;
+        *value = brctr_now();
         return following;
     case AGENT_HIT:
         *value = hit.probe->hits;
@@ -155,7 +155,7 @@ static char *put_item(char *at, const struct item *item)
 static void put_hit(const struct probe *probe, unsigned flags)
 {
     char *start = hit_room(probe->most), *at = start + sizeof(struct hit);
-    struct hit record = { 0, probe->id, hit.icount, following ? run.brctr : UINT64_MAX, here.pc, probe->hits, flags, 0, 0, 0 };
+    struct hit record = { 0, probe->id, hit.icount, following ? brctr_now() : UINT64_MAX, here.pc, probe->hits, flags, 0, 0, 0 };
     for (unsigned i = 0; i < probe->item_count; i++)
         at = put_item(at, &probe->items[i]);
     record.size = at - start;
@@ -195,7 +195,7 @@ static struct probe **probes_at(uint64_t pc)
 static NOINLINE void meet_execution(struct probe *probe, const struct site *site, uintptr_t host)
 {
     enum { DEBUG_EXCEPTION = 0x10002 };
-    uint64_t icount = following ? run.executed + site->index : icount_by_qemu(site);
+    uint64_t icount = following ? executed_now() + site->index : icount_by_qemu(site);
     bool stops = false, can_stop = run.ip_word && !general.other;
     here.site = site;
     here.host = host;
@@ -331,7 +331,7 @@ static NOINLINE void on_alone(unsigned vcpu UNUSED, void *udata)
 
 static uint64_t icount_of_delivery(const struct site *site UNUSED)
 {
-    return run.executed;
+    return executed_now();
 }
 
 /* A delivery wrote `size` bytes to the stack at `linear`; `from`: the address next before it. */

@@ -125,8 +125,7 @@ static bool delivering; /* the record is of a delivery, not of an instruction th
 static void before_record(void);
 static void after_record(const struct edge *edge);
 
-/* What is rare with a record: an awaited instant, a step that the edge's last symbol had not, a full batch. */
-static NOINLINE void record_slowly(struct edge *edge)
+static void record(struct edge *edge)
 {
     if (run.executed >= run.next_icount)
         before_record();
@@ -144,35 +143,87 @@ static NOINLINE void record_slowly(struct edge *edge)
         after_record(edge);
 }
 
-/* A record while logging, or while an icount or a brctr is awaited. Calls only in tail position. */
-static NOINLINE void record_watched(struct edge *edge)
+/*
+ * Steps that were seen before only add to `run.counter`. `executed` and `brctr` are brought up to date before
+ * anything else happens (`catch_up`), and then the counter begins anew (`go_on`), from where its top bit is set:
+ * always while logging; else when an awaited instant may be near, or the counter might overflow.
+ */
+enum { MOST_COUNTED = 1 << 30 };
+static const uint64_t looked_at = 1ull << 63;
+
+static void catch_up(void)
 {
-    uint64_t step = run.executed - run.icount_of_last;
-    if (likely(edge->step == step && run.queue_at < run.queue_last && run.executed < run.next_icount)) {
-        run.icount_of_last = run.executed;
-        *run.queue_at++ = edge->symbol;
-        run.brctr++;
+    uint64_t done = run.counter - run.base;
+    run.executed += done >> 32;
+    run.brctr += (uint32_t)done;
+    if (run.logging && (uint32_t)done)
+        run.icount_of_last = run.executed - ((run.counter - run.last) >> 32);
+    run.counter = run.base;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void go_on(void)
+{
+    uint64_t room = run.next_icount > run.executed ? run.next_icount - run.executed : 0;
+    room = least(room, MOST_COUNTED);
+    if (run.logging) {
+        uint64_t since = run.executed - run.icount_of_last;
+        run.base = looked_at;
+        run.limit = looked_at + (room << 32);
+        run.last = since < MOST_COUNTED ? looked_at - (since << 32) : looked_at + 1; /* no step is like that */
     } else {
-        record_slowly(edge);
+        /* Each record is at least one instruction. */
+        run.base = looked_at - (least(room, run.next_brctr - run.brctr) << 32);
+        run.limit = 0;
     }
+    run.counter = run.base;
 }
 
-static void record(struct edge *edge)
+/* A step that was seen before, caught up before and to go on behind it. */
+static void take_step(const struct successor *successor, struct note *note)
 {
-    if (run.watched)
-        record_watched(edge);
-    else
-        run.brctr++;
+    run.executed += successor->delta >> 32;
+    if (!note->edge)
+        return;
+    record(note->edge);
+    if (!run.logging || note->edge->step >= MOST_COUNTED)
+        return;
+    note->steps[1] = note->steps[0];
+    note->symbols[1] = note->symbols[0];
+    note->steps[0] = note->edge->step << 32 | 1;
+    note->symbols[0] = note->edge->symbol;
 }
 
-/* One step that was seen before. Everything but counting is a call in tail position: no register to save. */
-static inline void repeat(const struct successor *successor)
+static NOINLINE void step_slowly(const struct successor *successor, struct note *note)
 {
-    run.executed += successor->count;
-    if (likely(!run.watched))
-        run.brctr += successor->records;
-    else if (successor->records)
-        record_watched(successor->edge);
+    run.counter -= successor->delta;
+    catch_up();
+    take_step(successor, note);
+    go_on();
+}
+
+/* A step that has been counted, while logging or near an awaited instant. */
+static NOINLINE void look(const struct successor *successor, struct note *note)
+{
+    uint64_t counter = run.counter;
+    uint32_t *at = run.queue_at;
+    if (unlikely(counter >= run.limit)) {
+        step_slowly(successor, note);
+    } else if (note->edge) {
+        uint64_t step = counter - run.last;
+        size_t i = step == note->steps[1];
+        if (likely(step == note->steps[i] && at < run.queue_last)) {
+            run.last = counter;
+            *at = note->symbols[i];
+            run.queue_at = at + 1;
+        } else {
+            step_slowly(successor, note);
+        }
+    }
 }
 
 static struct edge *edge_between(uint64_t from, uint64_t to, unsigned kind)
@@ -193,11 +244,11 @@ static void forget_successors(void)
     memset(pairs, 0, sizeof pairs);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         for (struct block *block = blocks[i]; block; block = block->chain) {
-            memset(block->successors, 0, sizeof block->successors);
-            memset(&block->inside, 0, sizeof block->inside);
+            memset(block->after, 0, sizeof block->after);
+            memset(block->notes, 0, sizeof block->notes);
         }
-    memset(run.current->successors, 0, sizeof run.current->successors);
-    memset(&run.current->inside, 0, sizeof run.current->inside);
+    memset(run.current->after, 0, sizeof run.current->after);
+    memset(run.current->notes, 0, sizeof run.current->notes);
 }
 
 static void forget_edges(void)

@@ -40,7 +40,7 @@ static void arm(void)
     run.next_icount = window.state != CLOSED && point->type == AT_ICOUNT ? point->count : UINT64_MAX;
     run.next_brctr = window.state != CLOSED && point->type == AT_BRCTR ? point->count : UINT64_MAX;
     find_queue_last();
-    run.watched = run.logging || run.next_icount != UINT64_MAX || run.next_brctr != UINT64_MAX;
+    go_on();
 }
 
 static void begin_logging(void)
@@ -114,12 +114,14 @@ static void on_watched(unsigned vcpu UNUSED, void *udata)
 {
     uint64_t number = (uintptr_t)udata >> 16, distance = (uintptr_t)udata & 0xffff;
     uint64_t repeats = run.current->ending == REPEATS && run.current->count == 1 ? run.repeats : 0;
+    catch_up();
     struct position now = { run.executed + number, run.brctr, run.current->pc + distance, repeats };
     bool waiting = window.state == WAITING, open = window.state == OPEN;
     if (has_address(&window.start) && window.start.address == now.pc)
         visit(&window.start, &window.start_visits, now, waiting);
     if (open && has_address(&window.end) && window.end.address == now.pc)
         visit(&window.end, &window.end_visits, now, true);
+    go_on();
 }
 
 static bool is_watched(uint64_t pc)

@@ -38,7 +38,8 @@ describe("the branch log of a tiny guest is exact", () => {
     const cacheDir = bench.places.cache;
     const plugin = await buildPlugin({ cacheDir, qemuVersion: tape.manifest.qemu.version });
     const output = bench.path(`${guest.name}.branches`);
-    await collectTrace(tape, { start, end }, { plugin, output });
+    const { VMTAPE_TEST_QEMU: qemu } = process.env;
+    await collectTrace(tape, { start, end }, { plugin, output, ...(qemu && { qemu: [qemu] }) });
     return output;
   }
 
