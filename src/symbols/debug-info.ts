@@ -98,6 +98,11 @@ export class DebugInfo {
     return this.nameAt(this.tables.scopeNames[scope]!);
   }
 
+  /** The name of a scope's function as it stands in the file. */
+  rawNameOf(scope: number): string {
+    return this.tables.names.at(this.tables.scopeNames[scope]!);
+  }
+
   /** Where a scope starts. */
   startOf(scope: number): AddressKey {
     return this.tables.scopeStarts[scope]!;
@@ -184,7 +189,7 @@ export class DebugInfo {
   private nameAt(id: number): string {
     const known = this.names[id];
     if (known !== undefined) return known;
-    const name = demangle(this.tables.names.at(id));
+    const name = demangle(this.tables.names.at(id), { hasResult: false });
     this.names[id] = name;
     return name;
   }

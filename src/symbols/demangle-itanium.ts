@@ -26,9 +26,10 @@ const stepsPerLetter = 400;
 /**
  * A C++ name of the Itanium ABI (itanium-cxx-abi.github.io, 5.1), spelled as libiberty does (`c++filt`, GDB).
  *
+ * @param hasResult whether the result type of a template function is written before it
  * @returns undefined when it is none
  */
-export function demangleItanium(name: string): string | undefined {
+export function demangleItanium(name: string, hasResult = true): string | undefined {
   const mangled = name.replace(/^_{0,2}(?=_Z)/, "");
   const [, own = "", clones = ""] = /^_Z([^.]*)((?:\..*)?)$/s.exec(mangled) ?? [];
   if (own === "") return undefined;
@@ -37,7 +38,7 @@ export function demangleItanium(name: string): string | undefined {
     const global = /^_GLOBAL_(?:[._$])([ID])_/.exec(own);
     if (global) return undefined;
     const parser = new Parser(own);
-    const text = parser.wholeEncoding();
+    const text = parser.wholeEncoding(hasResult);
     return text.length > longestText ? undefined : text + suffix;
   } catch (error) {
     // A stack that is too deep cannot be: the depth is limited.
@@ -107,8 +108,8 @@ class Parser {
     this.stepsLeft = 1000 + name.length * stepsPerLetter;
   }
 
-  wholeEncoding(): string {
-    const text = this.encoding(true);
+  wholeEncoding(hasResult: boolean): string {
+    const text = this.encoding(hasResult);
     if (this.at < this.name.length) throw notMangled;
     return text;
   }

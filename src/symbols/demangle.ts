@@ -5,6 +5,11 @@ import { demangleRustLegacy } from "./demangle-rust-legacy.js";
 /** Longer names are left as they are; the longest of real programs have some thousand letters. */
 const longestName = 1 << 16;
 
+export interface DemangleOptions {
+  /** Whether a template function's result type is written before it, as `c++filt` does and GDB does not. Default true. */
+  readonly hasResult?: boolean;
+}
+
 /**
  * The name as its programmer wrote it, of a C++ function or object (Itanium C++ ABI) or a Rust one (v0 and legacy), in
  * the spelling of `c++filt`; any other name as it is. What a compiler or linker put behind it stays:
@@ -12,14 +17,14 @@ const longestName = 1 << 16;
  *
  * Cost: some microseconds, whatever the name: the work is bounded, and what goes beyond stays mangled.
  */
-export function demangle(name: string): string {
+export function demangle(name: string, { hasResult = true }: DemangleOptions = {}): string {
   // The cheap question first: most names of most programs are not mangled.
   if (name.charCodeAt(0) !== 0x5f || name.length < 3 || name.length > longestName) return name;
   const second = name.charCodeAt(1);
   if (second === 0x52) return demangleWith(demangleRust, name);
   if (second !== 0x5a && !name.startsWith("__Z") && !name.startsWith("___Z")) return name;
   const rust = demangleWith(demangleRustLegacy, name);
-  return rust === name ? demangleWith(demangleItanium, name) : rust;
+  return rust === name ? demangleWith((own) => demangleItanium(own, hasResult), name) : rust;
 }
 
 /**

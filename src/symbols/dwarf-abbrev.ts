@@ -205,11 +205,11 @@ export function readAbbrevs(bytes: Uint8Array, offset: number, shape: UnitShape)
       else if (!sparse.has(code)) sparse.set(code, positions[i]! + 1);
     });
     return {
-      pool: Int32Array.from(kept),
+      pool: new Int32Array(kept),
       dense,
       sparse,
-      skips: Int32Array.from(skips),
-      constants: Float64Array.from(constants),
+      skips: new Int32Array(skips),
+      constants: new Float64Array(constants),
       length,
     };
   }

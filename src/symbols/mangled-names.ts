@@ -15,7 +15,7 @@ export class MangledNames {
     return Array.from(this.indexes()).filter((index) => {
       // Mangled names hold identifiers as they are: most names need not be demangled.
       if (letters && !this.holds(index, letters)) return false;
-      const text = this.at(index);
+      const text = this.nameAt(index);
       return text === name || (text.startsWith(name) && withoutParameters(text) === name);
     });
   }
@@ -23,7 +23,7 @@ export class MangledNames {
   /** Whether the demangled name of an index passes a test, with or without its parameters. */
   matches(index: number, test: (name: string) => boolean): boolean {
     if (!isMangledAt(this.names, index)) return false;
-    const text = this.at(index);
+    const text = this.nameAt(index);
     return test(text) || test(withoutParameters(text));
   }
 
@@ -32,7 +32,7 @@ export class MangledNames {
     return isMangledAt(this.names, index) ? this.names.at(index) : undefined;
   }
 
-  private at(index: number): string {
+  private nameAt(index: number): string {
     let text = this.texts.get(index);
     if (text === undefined) {
       text = demangle(this.names.at(index));

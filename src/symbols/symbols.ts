@@ -2,7 +2,7 @@ import { addressOfKey, isExactKey, keyOf, keyOfWords } from "./address.js";
 import { type AddressIndex, buildAddressIndex, indexedSymbolAt } from "./address-index.js";
 import type { DebugInfo, InlinedAt, SourcePlace } from "./debug-info.js";
 import type { DebugSource } from "./debug-source.js";
-import { demangle } from "./demangle.js";
+import { demangle, isMangled } from "./demangle.js";
 import { emptyIntervals, type IntervalMap, overlay, placed } from "./interval-map.js";
 import { parseLine } from "./line-search.js";
 import { MangledNames } from "./mangled-names.js";
@@ -40,7 +40,10 @@ export interface Located {
   readonly size: number | undefined;
   readonly source: string;
   readonly prefix: string;
-  /** The function as debug information names it, where GDB prints that: `f` of the symbol `f.constprop.0`. */
+  /**
+   * The function as debug information names it, which GDB prints: `f` of the symbol `f.constprop.0`. Bytes are from its
+   * entry; they may be negative in a part the compiler moved away (`f.cold`).
+   */
   readonly declared?: { readonly name: string; readonly offset: number };
   /** Copies of inlined functions that hold the address, innermost first. */
   readonly inlined?: readonly InlinedAt[];
@@ -287,9 +290,24 @@ export class Symbols {
     if (inlined) located.inlined = inlined;
     const outer = info.functionOf(scope);
     const entry = info.startOf(outer) + bias;
-    // As in GDB's build_address_symbolic (printcmd.c): the function, unless a symbol starts behind its entry.
-    if (entry <= key && start <= entry) located.declared = { name: info.nameOf(outer), offset: key - entry };
+    // A symbol of its own at the very address: GDB prints that.
+    if (key === start && start !== entry) return located;
+    const declared = linkageName === undefined ? undefined : this.wholeName(info.rawNameOf(outer), entry);
+    located.declared = { name: declared ?? info.nameOf(outer), offset: key - entry };
     return located;
+  }
+
+  /**
+   * The linker's name of a function that debug information names without the linker's: that of a lambda's parent, for
+   * one, which then lacks namespaces and parameters.
+   */
+  private wholeName(declared: string, entry: number): string | undefined {
+    if (isMangled(declared)) return undefined;
+    const id = indexedSymbolAt(this.merge().index, entry);
+    if (id < 0 || this.merge().starts[id] !== entry) return undefined;
+    const { source, index } = this.ownerOf(id);
+    const whole = this.mangledIn(source).linkageName(index);
+    return whole === undefined ? undefined : demangle(whole, { hasResult: false });
   }
 
   private inlinedCopies(
