@@ -1,4 +1,7 @@
 import { isVmtapeError } from "../base/errors.js";
+import type { FrameAt } from "../linux/frame-context.js";
+import type { LinuxGuest } from "../linux/linux-guest.js";
+import type { TapeDebug } from "../linux/program-debug.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
 import { linuxOf } from "./guest-view.js";
 import type { OpenTimeline } from "./open-timeline.js";
@@ -17,11 +20,13 @@ export interface PrintedValue {
  * @throws VmtapeError that names the column: `usage`, `not-found`, `not-mapped`; see `evaluate`
  */
 export async function printAt(open: OpenTimeline, texts: readonly string[]): Promise<PrintedValue[]> {
-  const [{ parseExpression }, { printExpression }] = await Promise.all([
+  const [{ parseExpression }, { printExpression }, { TapeDebug }] = await Promise.all([
     import("../symbols/expression-parser.js"),
     import("../symbols/expression-evaluator.js"),
+    import("../linux/program-debug.js"),
   ]);
-  const context = await contextAt(open);
+  using debug = new TapeDebug(open.tape, open.symbols);
+  const context = await contextAt(open, debug);
   const values: PrintedValue[] = [];
   for (const expression of texts) {
     const value = await printExpression(parseExpression(expression, context.types), context);
@@ -30,18 +35,44 @@ export async function printAt(open: OpenTimeline, texts: readonly string[]): Pro
   return values;
 }
 
-/** With what is known of the guest's Linux; of another system, and before it runs, registers and symbols only. */
-async function contextAt(open: OpenTimeline): Promise<ExpressionContext> {
-  const [{ expressionContext }, { plainContext }] = await Promise.all([
-    import("../linux/expression-context.js"),
-    import("../linux/plain-context.js"),
-  ]);
+const firstKernelAddress = 1n << 63n;
+
+/** What names mean there: with the guest's Linux, when it runs, and the debug information of the code, when there is. */
+async function contextAt(open: OpenTimeline, debug: TapeDebug): Promise<ExpressionContext> {
+  const [{ expressionContext }, { plainContext }, { frameContext, innermostFrame }, { taskPrograms }] =
+    await Promise.all([
+      import("../linux/expression-context.js"),
+      import("../linux/plain-context.js"),
+      import("../linux/frame-context.js"),
+      import("../linux/program-debug.js"),
+    ]);
+  const { timeline, symbols, tape } = open;
+  const { pc } = timeline.position;
+  const guest = await linuxOr(open);
+  const context = guest
+    ? expressionContext(guest, symbols.symbols)
+    : await plainContext(timeline, symbols.symbols);
+  const isKernel = guest !== undefined && pc >= firstKernelAddress;
+  const task = guest && !isKernel ? await taskPrograms(tape, guest, context.memory) : undefined;
+  const program = await debug.at(pc, task);
+  if (!program) return context;
+  let frame: Promise<FrameAt> | undefined;
+  const findFrame = async () => {
+    const registers = new Uint8Array(await timeline.registers());
+    const { stackAt } = await import("./at-stack.js");
+    return innermostFrame(registers, context.memory, guest ? await stackAt(open) : undefined, debug);
+  };
+  return frameContext(context, program, () => (frame ??= findFrame()), isKernel);
+}
+
+/** The guest's Linux; undefined, with a note, when none runs there. */
+async function linuxOr(open: OpenTimeline): Promise<LinuxGuest | undefined> {
   try {
-    return expressionContext(await linuxOf(open), open.symbols.symbols);
+    return await linuxOf(open);
   } catch (error) {
     if (!isVmtapeError(error, "not-found")) throw error;
-    note(`only registers, symbols and memory can be printed: ${error.message}`);
-    return plainContext(open.timeline, open.symbols.symbols);
+    note(`nothing is known of the guest's system: ${error.message}`);
+    return undefined;
   }
 }
 

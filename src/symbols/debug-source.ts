@@ -85,19 +85,34 @@ const kernelPlaces = (release: string) => [
  * kernel's build id. Undefined when there is none.
  */
 export function debugOfKernel(
-  kernel: { readonly buildId: string | undefined; readonly release: string | undefined },
+  kernel: KernelIdentity,
   options: SymbolFileOptions,
   root = "/",
 ): DebugSource | undefined {
-  const { buildId, release } = kernel;
+  const path = kernelDebugFile(kernel, options, root);
+  return path === undefined ? undefined : debugOfFile(path, options);
+}
+
+/** What tells a kernel's vmlinux from others. */
+export interface KernelIdentity {
+  readonly buildId: string | undefined;
+  /** As in `uname -r`. */
+  readonly release: string | undefined;
+}
+
+/** The file that `debugOfKernel` reads. */
+export function kernelDebugFile(
+  { buildId, release }: KernelIdentity,
+  options: SymbolFileOptions,
+  root = "/",
+): string | undefined {
   if (buildId === undefined) return undefined;
   const isRelease = release !== undefined && /^[\w.+~-]+$/.test(release);
   const candidates = [
     ...buildIdPaths(buildId, options.debugDirectories ?? []),
     ...(isRelease ? kernelPlaces(release).map((path) => join(root, path)) : []),
   ];
-  const path = candidates.find((candidate) => existsSync(candidate) && buildIdOf(candidate) === buildId);
-  return path === undefined ? undefined : debugOfFile(path, options);
+  return candidates.find((candidate) => existsSync(candidate) && buildIdOf(candidate) === buildId);
 }
 
 function buildIdOf(path: string): string | undefined {

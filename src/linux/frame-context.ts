@@ -1,0 +1,82 @@
+import { registerValue, x86Register } from "../qemu/x86-registers.js";
+import { keyOf } from "../symbols/address.js";
+import { dwarfRegisters } from "../symbols/cfi-registers.js";
+import type { VariableFrame } from "../symbols/dwarf-location.js";
+import type { ExpressionContext } from "../symbols/expression-evaluator.js";
+import type { GuestMemory } from "../symbols/guest-memory.js";
+import { Types } from "../symbols/type-set.js";
+import type { ProgramDebug } from "./program-debug.js";
+import { StackWalker } from "./stack.js";
+import type { FileAt } from "./stack-files.js";
+import type { Stack } from "./stack-frame.js";
+
+/** A frame as its variables are found in it. */
+export interface FrameAt extends Pick<VariableFrame, "register" | "cfa"> {
+  /** An address in the function: of a caller, within the call. */
+  readonly pc: bigint;
+}
+
+/**
+ * The same names, and before them those of a program's debug information: the frame's parameters and variables, then
+ * the program's own.
+ *
+ * @param frame found when the first variable is asked for that depends on it
+ * @param isKernel the program is the kernel: its BTF says of types what DWARF does, and is at hand
+ */
+export function frameContext(
+  context: ExpressionContext,
+  { types, variables, bias }: ProgramDebug,
+  frame: () => Promise<FrameAt>,
+  isKernel: boolean,
+): ExpressionContext {
+  const all = isKernel ? new Types(context.types, types) : new Types(types, context.types);
+  return {
+    ...context,
+    types: all,
+    special: async (name) => {
+      if (name.startsWith("$")) return context.special?.(name);
+      const { pc, register, cfa } = await frame();
+      const key = keyOf(pc - bias);
+      const variable = variables.at(key).find((candidate) => candidate.name === name);
+      if (!variable) return context.special?.(name);
+      return variables.value(variable, key, { memory: context.memory, register, cfa, loadBias: bias });
+    },
+    symbol: async (name) => {
+      const known = await context.symbol?.(name);
+      const variable = types.findVariable(name);
+      // A per-CPU variable is where the context finds it, not where it is linked.
+      if (isKernel) return known && { ...known, type: known.type ?? variable?.type };
+      if (variable?.address === undefined) return known;
+      return { type: variable.type, address: BigInt.asUintN(64, variable.address + bias) };
+    },
+  };
+}
+
+/** DWARF numbers xmm0 17 and so on. */
+const firstXmm = 17;
+
+/**
+ * The innermost frame of a machine that stands still.
+ *
+ * @param registers its `g` packet
+ * @param stack its stack, when it was walked; otherwise found with the frame information of `files`
+ */
+export async function innermostFrame(
+  registers: Uint8Array,
+  memory: GuestMemory,
+  stack: Stack | undefined,
+  files: FileAt,
+): Promise<FrameAt> {
+  const walked = stack ?? (await new StackWalker({ files, limit: 2 }).walk(registers, memory));
+  return {
+    pc: registerValue(registers, "rip"),
+    cfa: walked.frames[0]?.cfa,
+    register(number) {
+      const name = dwarfRegisters[number] ?? `xmm${number - firstXmm}`;
+      const place = x86Register(name);
+      if (!place) return undefined;
+      const bytes = registers.subarray(place.offset, place.offset + place.bytes);
+      return bytes.reduceRight((high, byte) => (high << 8n) | BigInt(byte), 0n);
+    },
+  };
+}
