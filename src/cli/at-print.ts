@@ -1,4 +1,4 @@
-import { isVmtapeError } from "../base/errors.js";
+import { isVmtapeError, type VmtapeError } from "../base/errors.js";
 import type { FrameAt } from "../linux/frame-context.js";
 import type { LinuxGuest } from "../linux/linux-guest.js";
 import type { TapeDebug } from "../linux/program-debug.js";
@@ -7,18 +7,15 @@ import { linuxOf } from "./guest-view.js";
 import type { OpenTimeline } from "./open-timeline.js";
 import { note, say } from "./output.js";
 
-/** An expression and its value at an instant. */
+/** An expression and its value at an instant, or why it has none. */
 export interface PrintedValue {
   readonly expression: string;
   /** As GDB's `print` shows it. */
-  readonly value: string;
+  readonly value: string | undefined;
+  readonly error: VmtapeError | undefined;
 }
 
-/**
- * The values of expressions where a timeline stands.
- *
- * @throws VmtapeError that names the column: `usage`, `not-found`, `not-mapped`; see `evaluate`
- */
+/** The values of expressions where a timeline stands. One that fails does not keep the others from being told. */
 export async function printAt(open: OpenTimeline, texts: readonly string[]): Promise<PrintedValue[]> {
   const [{ parseExpression }, { printExpression }, { TapeDebug }] = await Promise.all([
     import("../symbols/expression-parser.js"),
@@ -29,8 +26,13 @@ export async function printAt(open: OpenTimeline, texts: readonly string[]): Pro
   const context = await contextAt(open, debug);
   const values: PrintedValue[] = [];
   for (const expression of texts) {
-    const value = await printExpression(parseExpression(expression, context.types), context);
-    values.push({ expression, value });
+    try {
+      const value = await printExpression(parseExpression(expression, context.types), context);
+      values.push({ expression, value, error: undefined });
+    } catch (error) {
+      if (!isVmtapeError(error)) throw error;
+      values.push({ expression, value: undefined, error });
+    }
   }
   return values;
 }
@@ -76,7 +78,25 @@ async function linuxOr(open: OpenTimeline): Promise<LinuxGuest | undefined> {
   }
 }
 
-/** One line an expression: `current->comm = "sh", '\000' <repeats 13 times>`. */
+/** One line an expression: `current->comm = "sh", '\000' <repeats 13 times>`. `throwFailed` tells the first failure. */
 export function sayValues(values: readonly PrintedValue[]): void {
-  for (const { expression, value } of values) say(`${expression.replace(/^\s*\/[a-z]\s+/, "")} = ${value}`);
+  const first = values.find(({ error }) => error);
+  for (const printed of values) {
+    const { expression, value, error } = printed;
+    if (error && printed !== first) note(error.message);
+    else if (!error) say(`${expression.replace(/^\s*\/[a-z]\s+/, "")} = ${value}`);
+  }
+}
+
+/** Values as JSON has them. */
+export function valueFacts(values: readonly PrintedValue[]) {
+  return values.map(({ expression, value, error }) =>
+    error ? { expression, value: null, code: error.code, error: error.message } : { expression, value },
+  );
+}
+
+/** The first failure, which decides the exit code once all was told. */
+export function throwFailed(values: readonly PrintedValue[] | undefined): void {
+  const failed = values?.find(({ error }) => error);
+  if (failed?.error) throw failed.error;
 }

@@ -11,7 +11,7 @@ import {
   type WrittenRange,
   writtenRange,
 } from "./at-past.js";
-import { printAt, sayValues } from "./at-print.js";
+import { printAt, sayValues, throwFailed, valueFacts } from "./at-print.js";
 import { sayStack, stackAt, stackFacts } from "./at-stack.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
@@ -89,12 +89,13 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         symbol: open.symbols.describe(position.pc) ?? null,
         registers: registerFacts(registers),
         ...(flags.mem && { memory: memory.map(memoryFacts) }),
-        ...(values && { values }),
+        ...(values && { values: valueFacts(values) }),
         ...(past && { lastWrite: pastFacts(past, open) }),
         ...(listing && { disassembly: listing.map(lineFacts) }),
         ...(stack && { stack: stackFacts(stack) }),
       }),
     );
+    throwFailed(values);
     return;
   }
   say(open.describe(position));
@@ -121,6 +122,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
     say();
     sayPast(past, flags.lastWrite!, open);
   }
+  throwFailed(values);
 }
 
 /** The first instant of the past that is asked for; undefined when only the last write is. */
