@@ -1,0 +1,252 @@
+/** An index of a tape: made, used, killed half-way, damaged, removed under its users. */
+import { readFileSync } from "node:fs";
+import { open, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { icount } from "../../src/base/units.js";
+import { chooseQemu } from "../../src/qemu/choose.js";
+import { buildPlugin } from "../../src/qemu/plugin-build.js";
+import { PluginChannel, pluginArguments, pluginChannels } from "../../src/qemu/plugin-channel.js";
+import { type CountedCheckpoint, isLostCheckpoint } from "../../src/replay/checkpoint.js";
+import { indexTape } from "../../src/replay/index-tape.js";
+import { Session } from "../../src/replay/session.js";
+import { tapeCache } from "../../src/replay/tape-cache.js";
+import { TapeIndex } from "../../src/replay/tape-index.js";
+import { Tape } from "../../src/tape/tape.js";
+import { buildGuest } from "../guests/build.js";
+import { until, Workbench } from "../workbench.js";
+
+const qemu = [process.env.VMTAPE_TEST_QEMU ?? "qemu-system-x86_64"];
+
+let bench: Workbench;
+let tape: Tape;
+let plugin: string;
+let cache: string;
+beforeAll(async () => {
+  bench = await Workbench.make();
+  const child = bench.start(["record", "t", "--kernel", (await buildGuest("obey")).kernel, "-c"]);
+  await child.prints("ready");
+  for (let spun = 0; spun < 5; spun++) child.type("s");
+  child.type("fq");
+  expect((await child.ended).code).toBe(0);
+  tape = await Tape.open(bench.places, "t");
+  const cacheDir = bench.path("vmtape");
+  cache = tapeCache({ ...bench.places, cache: cacheDir }, tape);
+  plugin = await buildPlugin({ cacheDir, qemuVersion: tape.manifest.qemu.version });
+});
+afterAll(() => bench[Symbol.asyncDispose]());
+beforeEach(() => rm(cache, { recursive: true, force: true }));
+
+/** The cache is `vmtape` in it. */
+const env = () => ({ XDG_CACHE_HOME: bench.directory });
+const index = (checkpoints: number) => indexTape(tape, { cache, plugin, qemu, checkpoints });
+const built = () => chooseQemu(tape.manifest.qemu, qemu);
+
+/** States of the machine at some instants, by a straight run. */
+async function statesAt(instants: readonly bigint[]) {
+  await using session = await Session.create(tape, { qemu });
+  await session.start();
+  const states = [];
+  for (const at of instants) {
+    await session.runTo(icount(at));
+    states.push(await session.hashState());
+  }
+  return states;
+}
+
+async function stateFrom(from: CountedCheckpoint) {
+  await using session = await Session.create(tape, { qemu, trusted: true, from });
+  await session.start();
+  return await session.hashState();
+}
+
+/** An index that is whole by every check there is. */
+async function expectWhole(checkpoints: number): Promise<TapeIndex> {
+  const known = await TapeIndex.open(cache, await built());
+  expect(known.checkpoints).toHaveLength(checkpoints);
+  expect(known.countedTo).toBe(tape.end.at);
+  const { code, stdout } = await bench.run(["index", "t", "--check", "--json"], { env: env() });
+  expect([code, JSON.parse(stdout)]).toMatchObject([0, { ok: true, checkpoints, problems: [] }]);
+  const home = join(cache, "checkpoints", (await built()).sha256.slice(0, 16));
+  expect((await readdir(home)).filter((name) => !/^\d+$/.test(name))).toEqual([]);
+  return known;
+}
+
+test("leaves evenly spaced checkpoints and rows whose counts are those of a straight run", async () => {
+  const made = await index(5);
+  const known = await expectWhole(5);
+  expect(made.checkpoints).toEqual(known.checkpoints);
+  const end = Number(tape.end.at);
+  for (const [i, one] of known.checkpoints.entries())
+    expect(Math.abs(Number(one.icount) - ((i + 1) * end) / 6)).toBeLessThan(end / 100);
+  await using session = await Session.create(tape, {
+    qemu,
+    attach: { extra: pluginArguments(plugin) },
+    channels: pluginChannels,
+  });
+  await session.start();
+  const channel = new PluginChannel(session.channels);
+  await channel.start();
+  const rows = [...known.rows()];
+  expect(rows.length).toBeGreaterThan(50);
+  expect(rows.at(-1)?.icount).toBe(tape.end.at);
+  for (const row of rows.slice(1, -1).filter((_, i) => i % 8 === 0)) {
+    await session.runTo(row.icount);
+    const { brctr, delivered } = await channel.where();
+    expect([row.icount, row.brctr]).toEqual([row.icount, brctr - delivered]);
+  }
+});
+
+test("a session from each checkpoint is in the state of a straight run, and can leave others", async () => {
+  const { checkpoints } = await index(3);
+  const straight = await statesAt(checkpoints.map((one) => one.icount));
+  expect(await Promise.all(checkpoints.map(stateFrom))).toEqual(straight);
+  const [first, second] = checkpoints as [CountedCheckpoint, CountedCheckpoint];
+  const second2 = await (async () => {
+    await using session = await Session.create(tape, {
+      qemu,
+      from: first,
+      checkpointsTo: `${cache}-2`,
+      attach: { extra: pluginArguments(plugin) },
+      channels: pluginChannels,
+    });
+    await session.start();
+    const channel = new PluginChannel(session.channels);
+    await channel.start(first.brctr, first.rep);
+    await session.runTo(second.icount);
+    return await session.checkpoint(await channel.where());
+  })();
+  expect(second2.brctr).toBe(second.brctr);
+  expect(await stateFrom(second2 as CountedCheckpoint)).toEqual(straight[1]);
+});
+
+test("a second index has nothing to do; a trace begins at the checkpoint before its start, and is the same", async () => {
+  const window = ["@400000000", "@400100000", "-o"];
+  const trace = async (file: string) => {
+    await bench.run(["trace", "t", ...window, file], { env: env() });
+    return readFileSync(bench.path(file));
+  };
+  const slow = await trace("slow.branches");
+  await index(7);
+  const begin = performance.now();
+  const { checkpoints, rows } = await bench.json<{ checkpoints: object[]; rows: number }>(
+    ["index", "t", "--checkpoints", "7"],
+    {
+      env: env(),
+    },
+  );
+  expect(performance.now() - begin).toBeLessThan(60_000);
+  expect(checkpoints).toHaveLength(7);
+  expect(rows).toBeGreaterThan(50);
+  expect((await trace("fast.branches")).equals(slow)).toBe(true);
+});
+
+test("killed at random moments, it leaves nothing half-made, and the next one is whole", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 250, max: 2500 }), async (ms) => {
+      const child = bench.start(["index", "t", "--checkpoints", "9"], { env: env() });
+      await Promise.race([delay(ms), child.ended]);
+      child.kill("SIGKILL");
+      await child.ended;
+      await until(async () => (await bench.processes("rr=replay")).length === 0, "QEMU's end");
+    }),
+    { numRuns: 6 },
+  );
+  expect((await bench.run(["index", "t", "--checkpoints", "9"], { env: env() })).code).toBe(0);
+  const { checkpoints } = await expectWhole(9);
+  expect(await Promise.all(checkpoints.slice(2, 4).map(stateFrom))).toEqual(
+    await statesAt(checkpoints.slice(2, 4).map((one) => one.icount)),
+  );
+});
+
+test("two at once make one index; sessions start from it meanwhile", async () => {
+  const both = [0, 1].map(() => bench.run(["index", "t", "--checkpoints", "6", "--json"], { env: env() }));
+  const known = await TapeIndex.open(cache, await built());
+  await until(async () => (await known.refresh()) && known.checkpoints.length > 0, "the first checkpoint");
+  await Promise.all([1, 2, 3].map(() => stateFrom(known.checkpoints[0]!)));
+  const [first, second] = (await Promise.all(both)).map(
+    ({ code, stdout }) => [code, JSON.parse(stdout)] as const,
+  );
+  expect([first![0], second![0]]).toEqual([0, 0]);
+  expect(first![1].checkpoints).toEqual(second![1].checkpoints);
+  await expectWhole(6);
+});
+
+describe("the cache removed", () => {
+  test("while an index is made: it ends well, and the next one makes what is missing", async () => {
+    const child = bench.start(["index", "t", "--checkpoints", "9"], { env: env() });
+    await until(
+      async () => (await TapeIndex.open(cache, await built())).checkpoints.length > 2,
+      "checkpoints",
+    );
+    await rm(cache, { recursive: true, force: true });
+    expect((await child.ended).code).toBe(0);
+    await index(9);
+    await expectWhole(9);
+  });
+
+  test("while sessions start: each starts, or says that its checkpoint is gone", async () => {
+    const { checkpoints } = await index(4);
+    const [wanted] = await statesAt([checkpoints[1]!.icount]);
+    const starts = Array.from({ length: 6 }, async (_, i) => {
+      await delay(i * 7);
+      return stateFrom(checkpoints[1]!).catch((error: unknown) => error);
+    });
+    await delay(12);
+    await rm(cache, { recursive: true, force: true });
+    for (const result of await Promise.all(starts)) {
+      if (!isLostCheckpoint(result)) expect(result).toEqual(wanted);
+    }
+    expect(isLostCheckpoint(await stateFrom(checkpoints[1]!).catch((error: unknown) => error))).toBe(true);
+    const trace = await bench.run(["trace", "t", "@300000000", "@300000100", "--count-only"], { env: env() });
+    expect(trace.code).toBe(0);
+  });
+});
+
+test("files that were damaged are named by a check, are not used, and are made again", async () => {
+  const { checkpoints } = await index(4);
+  const files = ["guest-ram", "state.qcow2", "checkpoint.json"];
+  for (const [i, name] of files.entries()) {
+    const file = await open(join(checkpoints[i]!.directory, name), "r+");
+    await file.write(Buffer.from([0xa5, 0x5a]), 0, 2, 200);
+    await file.close();
+  }
+  const { code, stdout } = await bench.run(["index", "t", "--check", "--json"], { env: env() });
+  expect([code, JSON.parse(stdout).problems.length]).toEqual([1, 2]); // one without facts is none at all
+  await index(4);
+  const known = await expectWhole(4);
+  expect(await stateFrom(known.checkpoints[1]!)).toEqual((await statesAt([known.checkpoints[1]!.icount]))[0]);
+});
+
+test("a budget is kept, and thinning to a smaller one leaves the others spread", async () => {
+  const { bytes } = await index(10);
+  const each = bytes / 10;
+  await bench.json(["index", "t", "--budget", String(Math.floor(each * 4.5))], { env: env() });
+  const known = await TapeIndex.open(cache, await built());
+  expect(known.checkpoints).toHaveLength(4);
+  let blocks = 0;
+  for (const { directory } of known.checkpoints)
+    for (const name of await readdir(directory)) blocks += (await stat(join(directory, name))).blocks;
+  expect(blocks * 512).toBeLessThan(each * 4.6);
+  const gaps = [...known.checkpoints.map((one) => one.icount), tape.end.at].map((at, i, all) =>
+    Number(at - (all[i - 1] ?? 0n)),
+  );
+  expect(Math.max(...gaps)).toBeLessThan(Number(tape.end.at) / 2);
+});
+
+test("--drop removes it; a wrong word is refused", async () => {
+  await index(2);
+  expect((await bench.run(["index", "t", "--drop"], { env: env() })).stderr).toBe("removed the index of t\n");
+  expect((await readdir(cache)).filter((name) => name.startsWith("index") || name === "checkpoints")).toEqual(
+    [],
+  );
+  for (const wrong of [
+    ["--check", "rows"],
+    ["--check", "--drop"],
+    ["--budget", "many"],
+    ["--checkpoints", "0"],
+  ])
+    expect((await bench.run(["index", "t", ...wrong], { env: env() })).code).toBe(2);
+});
