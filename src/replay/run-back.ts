@@ -73,15 +73,21 @@ interface Stretch {
 /** A checkpoint in the midst of deliveries does not show the first instants of its icount. */
 const isQuiet = ({ delivered = 0n }: CountedCheckpoint) => delivered === 0n;
 
-/** From checkpoint to checkpoint. */
+/**
+ * Stretches from checkpoints, the latest first. The nearest ones are short, since what one looks for is often there; then
+ * each pair spans twice as many checkpoints as the one before, since every start costs time.
+ */
 function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
-  const before = all.filter((one) => one.icount < end && isQuiet(one));
+  const before = all.filter((one) => one.icount < end && isQuiet(one)).reverse();
   const stretches: Stretch[] = [];
   let to = end;
-  for (const from of before.reverse()) {
+  for (let span = 1, at = 0; at < before.length; ) {
+    at = Math.min(at + Math.floor(span), before.length);
+    const from = before[at - 1]!;
     stretches.push({ from, to });
     to = from.icount;
     if (to <= earliest) return stretches;
+    span *= Math.SQRT2;
   }
   stretches.push({ from: undefined, to });
   return stretches;
