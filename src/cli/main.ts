@@ -23,6 +23,7 @@ import { repairCommand } from "./repair.js";
 import { replayCommand } from "./replay.js";
 import { runProgram } from "./run.js";
 import { stopCommand } from "./stop.js";
+import { straceCommand } from "./strace.js";
 import { tasksCommand } from "./tasks.js";
 import { traceCommand } from "./trace.js";
 import { verifyCommand } from "./verify.js";
@@ -64,6 +65,7 @@ for (const command of [
   gdbCommand(),
   psCommand(),
   tasksCommand(),
+  straceCommand(),
   mapsCommand(),
   filesCommand(),
   modulesCommand(),
