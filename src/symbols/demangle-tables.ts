@@ -121,3 +121,11 @@ export const literalSuffixes: Readonly<Record<string, string>> = {
   "long long": "ll",
   "unsigned long long": "ull",
 };
+
+/** What some of them stand for. */
+export const fullStandardNames: Readonly<Record<string, string>> = {
+  s: "std::basic_string<char, std::char_traits<char>, std::allocator<char> >",
+  i: "std::basic_istream<char, std::char_traits<char> >",
+  o: "std::basic_ostream<char, std::char_traits<char> >",
+  d: "std::basic_iostream<char, std::char_traits<char> >",
+};
