@@ -2,18 +2,20 @@ import { registerValue, x86Register } from "../qemu/x86-registers.js";
 import { keyOf } from "../symbols/address.js";
 import { dwarfRegisters } from "../symbols/cfi-registers.js";
 import type { VariableFrame } from "../symbols/dwarf-location.js";
+import type { CalledFrame } from "../symbols/dwarf-variables.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { Types } from "../symbols/type-set.js";
 import type { ProgramDebug } from "./program-debug.js";
 import { StackWalker } from "./stack.js";
 import type { FileAt } from "./stack-files.js";
-import type { Stack } from "./stack-frame.js";
+import type { Frame, Stack } from "./stack-frame.js";
 
 /** A frame as its variables are found in it. */
 export interface FrameAt extends Pick<VariableFrame, "register" | "cfa"> {
-  /** An address in the function: of a caller, within the call. */
   readonly pc: bigint;
+  /** The frame that called it, and goes on at its `pc`. */
+  readonly caller: FrameAt | undefined;
 }
 
 /**
@@ -35,11 +37,12 @@ export function frameContext(
     types: all,
     special: async (name) => {
       if (name.startsWith("$")) return context.special?.(name);
-      const { pc, register, cfa } = await frame();
-      const key = keyOf(pc - bias);
+      const at = await frame();
+      const { memory } = context;
+      const key = keyOf(at.pc - bias);
       const variable = variables.at(key).find((candidate) => candidate.name === name);
       if (!variable) return context.special?.(name);
-      return variables.value(variable, key, { memory: context.memory, register, cfa, loadBias: bias });
+      return variables.value(variable, key, { ...calledFrame(at, bias), memory, loadBias: bias });
     },
     symbol: async (name) => {
       const known = await context.symbol?.(name);
@@ -52,8 +55,14 @@ export function frameContext(
   };
 }
 
+function calledFrame({ register, cfa, caller }: FrameAt, bias: bigint): CalledFrame {
+  return { register, cfa, caller: caller && { key: keyOf(caller.pc - bias), ...calledFrame(caller, bias) } };
+}
+
 /** DWARF numbers xmm0 17 and so on. */
 const firstXmm = 17;
+/** Callers that may tell what they passed on. */
+const mostCallers = 8;
 
 /**
  * The innermost frame of a machine that stands still.
@@ -67,10 +76,11 @@ export async function innermostFrame(
   stack: Stack | undefined,
   files: FileAt,
 ): Promise<FrameAt> {
-  const walked = stack ?? (await new StackWalker({ files, limit: 2 }).walk(registers, memory));
+  const walked = stack ?? (await new StackWalker({ files, limit: 1 + mostCallers }).walk(registers, memory));
   return {
     pc: registerValue(registers, "rip"),
     cfa: walked.frames[0]?.cfa,
+    caller: callerFrame(walked.frames.slice(1, 1 + mostCallers)),
     register(number) {
       const name = dwarfRegisters[number] ?? `xmm${number - firstXmm}`;
       const place = x86Register(name);
@@ -78,5 +88,18 @@ export async function innermostFrame(
       const bytes = registers.subarray(place.offset, place.offset + place.bytes);
       return bytes.reduceRight((high, byte) => (high << 8n) | BigInt(byte), 0n);
     },
+  };
+}
+
+/** Functions that called one another; what an interrupt stopped has passed nothing on. */
+function callerFrame([first, ...others]: readonly Frame[]): FrameAt | undefined {
+  if (!first?.reliable || first.kind !== "function" || first.callSite === undefined) return undefined;
+  const { pc, cfa, registers } = first;
+  return {
+    pc,
+    cfa,
+    register: (number) =>
+      number < dwarfRegisters.length && registers.isKnown(number) ? registers.value(number) : undefined,
+    caller: callerFrame(others),
   };
 }

@@ -18,6 +18,8 @@ export interface VariableFrame {
   readonly cfa?: bigint | undefined;
   /** What was added to the addresses of the file. */
   readonly loadBias?: bigint | undefined;
+  /** What a register held when the function was entered; undefined when nobody knows any more. */
+  readonly entry?: ((number: number) => Promise<bigint | undefined>) | undefined;
 }
 
 /** An xmm register has 16 bytes. */
@@ -93,9 +95,6 @@ async function simpleValue(
   }
   switch (code[0]) {
     case undefined:
-    // What the register held at the function's start is not known any more.
-    case locationOp.entryValue:
-    case locationOp.gnuEntryValue:
       return { type, missing: optimizedOut };
     case locationOp.implicitPointer:
     case locationOp.gnuImplicitPointer:
@@ -110,7 +109,10 @@ async function simpleValue(
     default:
   }
   if (holds(code, threadOps)) return { type, missing: "a variable of a thread" };
-  if (holds(code, entryOps)) return { type, missing: optimizedOut };
+  if (holds(code, entryOps)) {
+    const plain = await withEntryValues(code, frame);
+    return plain ? simpleValue(plain, type, frame, frameBase) : { type, missing: optimizedOut };
+  }
   const isValue = code.at(-1) === locationOp.stackValue;
   let result: bigint | undefined;
   try {
@@ -167,6 +169,24 @@ function registerOf(code: Uint8Array): number | undefined {
 
 const threadOps: readonly number[] = [locationOp.formTlsAddress, locationOp.gnuPushTlsAddress];
 const entryOps: readonly number[] = [locationOp.entryValue, locationOp.gnuEntryValue];
+
+/** The same expression with the numbers that registers held at the entry; undefined when one is not known. */
+async function withEntryValues(code: Uint8Array, frame: VariableFrame): Promise<Uint8Array | undefined> {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < code.length; ) {
+    const next = at + lengthOf(code, at);
+    if (entryOps.includes(code[at]!)) {
+      const inner = new LebReader(code, at + 1);
+      const length = inner.unsigned();
+      const register = registerOf(code.subarray(inner.at, inner.at + length));
+      const value = register === undefined ? undefined : await frame.entry?.(register);
+      if (value === undefined) return undefined;
+      parts.push(Uint8Array.of(locationOp.const8u), bytesOf(value, 8));
+    } else parts.push(code.subarray(at, next));
+    at = next;
+  }
+  return Buffer.concat(parts);
+}
 
 function holds(code: Uint8Array, operations: readonly number[]): boolean {
   for (let at = 0; at < code.length; ) {
@@ -259,8 +279,10 @@ function lengthOf(code: Uint8Array, at: number): number {
   const reader = new LebReader(code, at + 1);
   for (const kind of kinds) {
     if (kind === "u") reader.unsigned();
-    else if (kind === "b") reader.at += reader.unsigned();
-    else reader.at += Number(kind);
+    else if (kind === "b") {
+      const length = reader.unsigned();
+      reader.at += length;
+    } else reader.at += Number(kind);
   }
   return Math.min(reader.at, code.length) - at;
 }

@@ -35,6 +35,10 @@ export const typeTag = {
   unspecified: 0x3b,
   rvalueReference: 0x42,
   atomic: 0x47,
+  callSite: 0x48,
+  callSiteParameter: 0x49,
+  gnuCallSite: 0x4109,
+  gnuCallSiteParameter: 0x410a,
 } as const;
 
 export const typeAttribute = {
@@ -62,7 +66,11 @@ export const typeAttribute = {
   signature: 0x69,
   dataBitOffset: 0x6b,
   enumClass: 0x6d,
+  callReturnPc: 0x7d,
+  callValue: 0x7e,
+  callOrigin: 0x7f,
   locListsBase: 0x8c,
+  gnuCallValue: 0x2111,
 } as const;
 
 /** DW_ATE_*. */
@@ -80,6 +88,7 @@ export const baseEncoding = {
 /** Operations that say where a value is, rather than compute. */
 export const locationOp = {
   addr: 0x03,
+  const8u: 0x0e,
   plusUconst: 0x23,
   reg0: 0x50,
   regx: 0x90,

@@ -2,10 +2,11 @@ import type { AddressKey } from "./address.js";
 import type { DwarfEntries, DwarfEntry } from "./dwarf-entries.js";
 import { computedBase, locatedValue, optimizedOut, type VariableFrame } from "./dwarf-location.js";
 import { locationAt } from "./dwarf-location-list.js";
-import { typeAttribute, typeTag } from "./dwarf-type-layout.js";
+import { locationOp, typeAttribute, typeTag } from "./dwarf-type-layout.js";
 import type { DwarfTypes } from "./dwarf-types.js";
 import { sizeOf, type Type } from "./type.js";
-import { bytesOf, type Value } from "./value.js";
+import { builtin } from "./type-builtin.js";
+import { bytesOf, toInteger, type Value } from "./value.js";
 
 /** A parameter or local variable that is in scope at an address. */
 export interface ScopeVariable {
@@ -19,9 +20,22 @@ export interface ScopeVariable {
   readonly owner: DwarfEntry;
 }
 
+/** A frame with the one that called it, as far as the stack could be walked. */
+export interface CalledFrame extends Omit<VariableFrame, "entry" | "memory" | "loadBias"> {
+  readonly caller?: CallerFrame | undefined;
+}
+
+export interface CallerFrame extends CalledFrame {
+  /** Link address that the call returns to. */
+  readonly key: AddressKey;
+}
+
 /** Scopes within scopes: more is damage. */
 const deepestScopes = 256;
 const keptAddresses = 1024;
+/** Callers of callers that are asked what they passed on. */
+const deepestCalls = 8;
+const word = builtin.unsignedLong;
 
 /**
  * The variables of a program's functions, by address: what `print` means by a local name.
@@ -65,22 +79,96 @@ export class DwarfVariables {
    *
    * @throws VmtapeError `bad-file` for a damaged location, `not-mapped` where finding it needs memory that is missing
    */
-  async value(variable: ScopeVariable, key: AddressKey, frame: VariableFrame): Promise<Value> {
+  async value(
+    variable: ScopeVariable,
+    key: AddressKey,
+    called: CalledFrame & Pick<VariableFrame, "memory" | "loadBias">,
+  ): Promise<Value> {
     const { entry, type, owner } = variable;
     const constant = this.constant(entry, type);
     if (constant) return constant;
     const block = locationAt(this.entries, entry, typeAttribute.location, key);
     if (!block) return { type, missing: optimizedOut };
+    return this.evaluate(block, type, owner, key, called, 0);
+  }
+
+  private async evaluate(
+    block: Uint8Array,
+    type: Type,
+    owner: DwarfEntry,
+    key: AddressKey,
+    called: CalledFrame & Pick<VariableFrame, "memory" | "loadBias">,
+    depth: number,
+  ): Promise<Value> {
+    const { memory, loadBias, caller } = called;
+    const frame: VariableFrame = {
+      ...called,
+      entry: async (register) =>
+        caller && depth < deepestCalls
+          ? this.entryValue(register, owner, { ...caller, memory, loadBias }, depth + 1)
+          : undefined,
+    };
     const base = locationAt(this.entries, owner, typeAttribute.frameBase, key);
     return locatedValue(block, type, frame, base && (await computedBase(base, frame)));
   }
 
-  /** For `ExpressionContext.special`: the values of the names in scope at a link address. */
-  lookup(key: AddressKey, frame: VariableFrame): (name: string) => Promise<Value | undefined> {
-    return async (name) => {
-      const variable = this.at(key).find((candidate) => candidate.name === name);
-      return variable && this.value(variable, key, frame);
-    };
+  /** What a register held when a function was called, as the caller's code at the call says. */
+  private async entryValue(
+    register: number,
+    callee: DwarfEntry,
+    caller: CallerFrame & Pick<VariableFrame, "memory" | "loadBias">,
+    depth: number,
+  ): Promise<bigint | undefined> {
+    const { entries } = this;
+    const owner = this.scopesAt(caller.key - 1)[0];
+    const site = owner && this.callSite(owner, caller.key, 0);
+    if (!site || !this.mayCall(site, callee)) return undefined;
+    let block: Uint8Array | undefined;
+    entries.children(site, (child) => {
+      const place = entries.block(child, typeAttribute.location);
+      if (place?.length !== 1 || place[0] !== locationOp.reg0 + register) return false;
+      block =
+        entries.block(child, typeAttribute.callValue) ?? entries.block(child, typeAttribute.gnuCallValue);
+      return true;
+    });
+    if (!block) return undefined;
+    // The block computes the value itself, not where it is.
+    const code = Buffer.concat([block, Uint8Array.of(locationOp.stackValue)]);
+    const value = await this.evaluate(code, word, owner, caller.key - 1, caller, depth);
+    return value.bytes && toInteger(word, value.bytes);
+  }
+
+  /** The call that returns to an address. */
+  private callSite(scope: DwarfEntry, key: AddressKey, depth: number): DwarfEntry | undefined {
+    const { entries } = this;
+    let found: DwarfEntry | undefined;
+    if (depth > deepestScopes) return undefined;
+    entries.children(scope, (child) => {
+      if (child.tag === typeTag.callSite || child.tag === typeTag.gnuCallSite) {
+        const returnsTo =
+          entries.address(child, typeAttribute.callReturnPc) ?? entries.address(child, typeAttribute.lowPc);
+        if (returnsTo === key) found = child;
+      } else if (child.tag === typeTag.lexicalBlock || child.tag === typeTag.inlinedSubroutine) {
+        found = this.callSite(child, key, depth + 1);
+      }
+      return found !== undefined;
+    });
+    return found;
+  }
+
+  /** Not when the call names another function, which went on into this one by a jump. */
+  private mayCall(site: DwarfEntry, callee: DwarfEntry): boolean {
+    const { entries } = this;
+    const target =
+      entries.reference(site, typeAttribute.callOrigin) ??
+      entries.reference(site, typeAttribute.abstractOrigin);
+    if (target === undefined) return true;
+    const called = entries.at(target);
+    const names = [called, callee].map((entry) => {
+      const named = entry && entries.withAttribute(entry, typeAttribute.name);
+      return named && entries.name(named);
+    });
+    return names[0] === names[1];
   }
 
   /** DW_AT_const_value: the variable is nowhere, but always the same. */
