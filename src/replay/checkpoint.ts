@@ -136,3 +136,20 @@ export function lostCheckpoint(checkpoint: Checkpoint, why: string): VmtapeError
 export function isLostCheckpoint(error: unknown): error is VmtapeError {
   return isVmtapeError(error) && error.facts.checkpoint !== undefined;
 }
+
+/** So often another checkpoint is tried: more than one at a time is lost only with the whole cache. */
+const mostLost = 50;
+
+/**
+ * Does something that starts from checkpoints, and again when one of them is gone or damaged: it is not listed any
+ * more by then, so another is taken.
+ */
+export async function withoutLost<T>(work: () => Promise<T>): Promise<T> {
+  for (let lost = 0; ; lost++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (lost === mostLost || !isLostCheckpoint(error)) throw error;
+    }
+  }
+}

@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import type { QemuBuild } from "../qemu/build.js";
+import type { Tape } from "../tape/tape.js";
 import { listCheckpoints, removeCheckpoint } from "./checkpoint.js";
 import { isGone, waitForLock } from "./index-lock.js";
-import { thin } from "./index-spacing.js";
+import { defaultBudget, thin } from "./index-spacing.js";
+import { readIndexTable } from "./index-table-file.js";
 
 /**
  * Removes checkpoints until the others keep the budget, spread over the tape. Several may do so at once.
@@ -27,4 +29,14 @@ export async function keepBudget(
     if (isGone(error)) return 0; // the cache was removed: nothing takes room
     throw error;
   }
+}
+
+/** The same with the budget that was chosen for the tape, or the default. */
+export async function keepTapeBudget(
+  tape: Tape,
+  cache: string,
+  build: Pick<QemuBuild, "sha256">,
+): Promise<number> {
+  const budget = (await readIndexTable(cache))?.budget ?? defaultBudget(tape.machine.memoryMB);
+  return keepBudget(cache, build, { budget, end: Number(tape.end.at) });
 }

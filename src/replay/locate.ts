@@ -1,7 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, guestAddress, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
-import type { CountedCheckpoint } from "./checkpoint.js";
+import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import type { WrittenPosition } from "./position.js";
 import { type SoughtPoint, seekVisit } from "./seek-visit.js";
 import type { PoolOptions } from "./session-pool.js";
@@ -52,7 +52,11 @@ export function locateBranch(
   return seek(tape, { at: "brctr", brctr }, options, signal);
 }
 
-async function seek(
+function seek(tape: Tape, point: SoughtPoint, options: PoolOptions, signal?: AbortSignal): Promise<Instant> {
+  return withoutLost(() => seekOnce(tape, point, options, signal));
+}
+
+async function seekOnce(
   tape: Tape,
   point: SoughtPoint,
   options: PoolOptions,

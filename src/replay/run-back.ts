@@ -2,7 +2,7 @@ import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, type Icount, icount } from "../base/units.js";
 import type { ProbeHit } from "../qemu/probe-hits.js";
 import type { Tape } from "../tape/tape.js";
-import type { CountedCheckpoint } from "./checkpoint.js";
+import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import { hitsOf, isSame, type Meeting, placePoints, stopBack } from "./point-hits.js";
 import { type ScanOptions, scan } from "./scan.js";
 import type { Instant, StopPoint } from "./timeline-types.js";
@@ -30,12 +30,23 @@ export interface RunBackOptions extends Omit<ScanOptions, "from" | "to" | "prepa
  * @returns undefined when there is none
  * @throws `cancelled`; everything `Session.runTo` throws
  */
-export async function lastMeeting(
+export function lastMeeting(
   tape: Tape,
   here: Here,
   points: readonly StopPoint[],
   options: RunBackOptions,
   earliest: Icount = icount(0),
+  signal?: AbortSignal,
+): Promise<Meeting | undefined> {
+  return withoutLost(() => searchBack(tape, here, points, options, earliest, signal));
+}
+
+async function searchBack(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  earliest: Icount,
   signal?: AbortSignal,
 ): Promise<Meeting | undefined> {
   const { checkpoints, ...scanning } = options;
@@ -115,7 +126,18 @@ async function lastIn(
  *
  * @throws `cancelled`; everything `Session.runTo` throws
  */
-export async function allMeetings(
+export function allMeetings(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  range: { readonly earliest: Icount; readonly most: number },
+  signal?: AbortSignal,
+): Promise<Meeting[]> {
+  return withoutLost(() => collectMeetings(tape, here, points, options, range, signal));
+}
+
+async function collectMeetings(
   tape: Tape,
   here: Here,
   points: readonly StopPoint[],

@@ -1,7 +1,7 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Icount, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
-import type { CountedCheckpoint } from "./checkpoint.js";
+import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import { CountedSession, type CountedSessionOptions } from "./counted-session.js";
 import type { Instant } from "./timeline-types.js";
 
@@ -50,7 +50,7 @@ export class SessionPool implements AsyncDisposable {
    */
   async at(instant: Instant, signal?: AbortSignal): Promise<CountedSession> {
     for (let attempt = 1; ; attempt++) {
-      const session = await this.nearest(instant, signal, attempt > 1);
+      const session = await withoutLost(() => this.nearest(instant, signal, attempt > 1));
       try {
         await withPatience(session, instant, (limit) => session.runTo(instant, limit), signal);
         return session;
@@ -89,7 +89,10 @@ export class SessionPool implements AsyncDisposable {
 
   private async approach(at: Icount, count: number): Promise<void> {
     let from = lastBefore(await this.options.checkpoints(), at);
-    if (at - (from?.icount ?? 0n) > near.most && (await this.leaveCheckpoint(at - near.left, from))) {
+    if (
+      at - (from?.icount ?? 0n) > near.most &&
+      (await withoutLost(() => this.leaveCheckpoint(at - near.left)))
+    ) {
       from = lastBefore(await this.options.checkpoints(), at);
     }
     if (!from || this.stopping.signal.aborted) return;
@@ -98,9 +101,10 @@ export class SessionPool implements AsyncDisposable {
   }
 
   /** False when there is nowhere to leave it. */
-  private async leaveCheckpoint(at: bigint, from: CountedCheckpoint | undefined): Promise<boolean> {
+  private async leaveCheckpoint(at: bigint): Promise<boolean> {
     const { cache } = this.options;
     if (cache === undefined) return false;
+    const from = lastBefore(await this.options.checkpoints(), at);
     const { signal } = this.stopping;
     await using session = await this.start(from, signal, cache);
     await session.runTo({ icount: icount(at) }, signal);

@@ -18,6 +18,7 @@ import type { Tape } from "../tape/tape.js";
 import { checkTape } from "./check-tape.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { CheckpointDraft, type CheckpointInstant } from "./checkpoint-store.js";
+import { keepTapeBudget } from "./index-thinning.js";
 import { SessionFiles } from "./session-files.js";
 
 /**
@@ -249,10 +250,14 @@ export class Session implements AsyncDisposable {
 
   /**
    * Leaves a checkpoint of the paused machine, from which other sessions can start (`SessionOptions.from`).
-   * The session must have been made with `checkpointsTo`. Cost: see {@link beginCheckpoint}, and the hashing.
+   * The session must have been made with `checkpointsTo`. The tape's budget is kept: others may go for it. Cost: see
+   * {@link beginCheckpoint}, and the hashing.
    */
   async checkpoint(at: CheckpointInstant): Promise<Checkpoint> {
-    return (await this.beginCheckpoint(at)).stored;
+    const { stored } = await this.beginCheckpoint(at);
+    const checkpoint = await stored;
+    await keepTapeBudget(this.tape, this.options.checkpointsTo!, this.build);
+    return checkpoint;
   }
 
   /**

@@ -27,7 +27,7 @@ export interface TapeRow {
  * may know nothing at all, and nothing depends on it but time.
  *
  * It is what the cache held at the last {@link refresh}: others may add and remove. A session that cannot start
- * from a checkpoint says so (`isLostCheckpoint`); refresh, and take the one before.
+ * from a checkpoint says so (`isLostCheckpoint`); refresh, and take the one before (`withoutLost`).
  */
 export class TapeIndex {
   private readonly cache: string;
@@ -176,8 +176,14 @@ function lastOf<One>(ordered: readonly One[], passes: (one: One) => boolean): On
   return undefined;
 }
 
+/** The kernel's stamps move in ticks of some ms: after a change, another one may follow within the same. */
+const tickMs = 50;
+let unsettled = 0;
+
 /** Changes when something comes into a directory or goes. */
 async function stampOf(directory: string): Promise<string> {
   const facts = await stat(directory, { bigint: true }).catch(() => undefined);
-  return facts ? `${facts.ino} ${facts.mtimeNs}` : "";
+  if (!facts) return "";
+  const isSettled = Math.abs(Date.now() - Number(facts.mtimeMs)) > tickMs;
+  return isSettled ? `${facts.ino} ${facts.mtimeNs}` : `unsettled ${unsettled++}`;
 }
