@@ -148,7 +148,7 @@ export class ScopeWalk {
     let linkageHome = 0;
     let origin = 0;
     let originForm = 0;
-    let callFile = 0;
+    let callFile = -1;
     let callLine = 0;
     let callColumn = 0;
     reader.move(unit, place, table, offset);
@@ -227,7 +227,7 @@ export class ScopeWalk {
       (linkageHome !== textHome.none ? this.texts.at(this.file, linkage, linkageHome) : 0) ||
       (originForm !== 0 ? this.names.byReference(unit, originForm, origin) : 0) ||
       (nameHome !== textHome.none ? this.texts.at(this.file, name, nameHome) : 0);
-    scopes.callFiles[scope] = isInlined && callFile > 0 && files ? files.idOf(callFile) : 0;
+    scopes.callFiles[scope] = isInlined && callFile >= 0 && files ? files.idOf(callFile) : 0;
     scopes.callLines[scope] = isInlined ? callLine : 0;
     scopes.callColumns[scope] = isInlined ? Math.min(callColumn, largestColumn) : 0;
     return scope;

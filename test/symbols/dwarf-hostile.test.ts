@@ -37,7 +37,7 @@ function survive(bytes: Uint8Array): DebugTables | undefined {
       info.placeAt(key);
     }
     info.addressesOf("a.c", 5);
-    info.copiesOf(() => true);
+    for (const name of ["in", "A::in", "outer", ""]) info.copiesNamed(name);
     return tables;
   } catch (error) {
     if (!isVmtapeError(error)) throw error;

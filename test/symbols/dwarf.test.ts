@@ -281,6 +281,33 @@ describe("forms", () => {
   });
 });
 
+it("counts files from 0 in DWARF 5, and from 1 before", () => {
+  for (const version of [4, 5]) {
+    const root = unit(
+      [
+        {
+          tag: tag.subprogram,
+          attributes: range(0, 16),
+          children: [
+            {
+              tag: tag.inlined,
+              attributes: [...range(0, 8), [at.callFile, form.data1, 0], [at.callLine, form.data1, 3]],
+            },
+          ],
+        },
+      ],
+      [[at.stmtList, form.secOffset, 0]],
+    );
+    const lines = makeLines(
+      version,
+      ["a.c"],
+      [{ rows: [{ address: textStart, line: 1 }], end: textStart + 1 }],
+    );
+    const { chain } = read({ ...makeDwarf([{ version, root }]), ".debug_line": lines });
+    expect(chain(0)[0]).toBe(version === 5 ? "+0@/src/a.c:3:0" : "+0");
+  }
+});
+
 describe("references", () => {
   it("follows origins and specifications into other units", () => {
     const first = unit([
