@@ -23,6 +23,15 @@ export interface SyscallParameter {
 const functionPrefix = "__x64_sys_";
 /** `SYSCALL_DEFINE` leaves a `struct syscall_metadata` of this name. Source: include/linux/syscalls.h. */
 const metadataPrefix = "__syscall_meta__";
+/** Calls that programs know by another name than their function's. Source: arch/x86/entry/syscalls/syscall_64.tbl. */
+const programNames: Readonly<Record<string, string>> = {
+  newstat: "stat",
+  newfstat: "fstat",
+  newlstat: "lstat",
+  newuname: "uname",
+  sendfile64: "sendfile",
+  umount: "umount2",
+};
 /** The place of numbers that no call has. */
 const noCall = "ni_syscall";
 const mostCalls = 1024;
@@ -65,7 +74,8 @@ class SyscallReader {
       const name = target === undefined ? undefined : names.get(target);
       // Behind the table lies something else.
       if (name === undefined) break;
-      if (name !== noCall) calls.set(number, { number, name, parameters: this.parameters(name) });
+      if (name === noCall) continue;
+      calls.set(number, { number, name: programNames[name] ?? name, parameters: this.parameters(name) });
     }
     if (calls.size === 0) throw missing();
     return calls;

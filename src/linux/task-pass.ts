@@ -94,17 +94,16 @@ async function makeHistory(
     await channel.openWindow({ at: "address", address: linux }, { at: "never" }, "user");
   }
   const recorder = new HistoryRecorder(probes);
-  const following = Promise.all([
-    recorder.takeHits(hits),
-    linux === undefined ? undefined : recorder.takeCrossings(channel),
-  ]);
-  following.catch(() => {}); // it is awaited below, or the machine's failure tells why
+  const taken = recorder.takeHits(hits);
+  const crossed = linux === undefined ? undefined : recorder.takeCrossings(channel);
+  for (const stream of [taken, crossed]) stream?.catch(() => {}); // awaited below, or the machine's failure tells why
   await session.runToEnd(signal);
   const closed = linux === undefined ? await channel.where() : await channel.closeWindow();
+  await crossed;
   await channel.command("hits"); // all have been sent
   const end = { icount: Number(tape.end.at), brctr: Number(closed.brctr) };
-  await session.quit();
-  await following;
+  await session.quit(); // which ends their stream
+  await taken;
   return recorder.finish(end, channel.reachedAt("start"));
 }
 

@@ -1,0 +1,109 @@
+/** What is told of a Linux guest from its memory, against what its own kernel tells: the same, at the same instant. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { makeGuest } from "../../src/guest/guest.js";
+import { currentTask } from "../../src/linux/current-task.js";
+import { LinuxGuest } from "../../src/linux/linux-guest.js";
+import { type LinuxKernel, loadLinuxKernel } from "../../src/linux/linux-kernel.js";
+import { StoppedSession } from "../../src/linux/stopped-session.js";
+import type { TaskHistory } from "../../src/linux/task-history.js";
+import { readTasks } from "../../src/linux/task-list.js";
+import { taskHistory } from "../../src/linux/task-pass.js";
+import { buildPlugin } from "../../src/qemu/plugin-build.js";
+import { Session } from "../../src/replay/session.js";
+import { tapeCache } from "../../src/replay/tape-cache.js";
+import { placesFrom } from "../../src/tape/home.js";
+import { defaultRecordOptions } from "../../src/tape/record-options.js";
+import { record } from "../../src/tape/recording.js";
+import type { Tape } from "../../src/tape/tape.js";
+import { accountOf, compareWithAccount } from "../linux/proof.js";
+import { proofInit } from "../linux/proof-guest.js";
+import { Workbench } from "../workbench.js";
+
+/** It boots in an eighth of the instructions of the stock kernel. */
+const packageName = "linux-image-cloud-amd64";
+
+let bench: Workbench;
+let tape: Tape;
+let kernel: LinuxKernel;
+let history: TaskHistory;
+beforeAll(async () => {
+  bench = await Workbench.make();
+  const init = bench.path("init");
+  writeFileSync(init, proofInit);
+  const { cache } = placesFrom(process.env);
+  const guest = await makeGuest({
+    cacheDir: cache,
+    directory: bench.path("guest"),
+    package: packageName,
+    init,
+  });
+  const { kernel: file, initrd, append } = guest;
+  const options = await defaultRecordOptions("proof");
+  tape = await (await record(bench.places, { ...options, kernel: file, initrd, append })).done;
+  kernel = loadLinuxKernel(tape.layout.kernel)!;
+  history = await taskHistory(tape, kernel, {
+    plugin: await buildPlugin({ cacheDir: cache, qemuVersion: tape.manifest.qemu.version }),
+    cache: tapeCache({ ...bench.places, cache: join(bench.path("xdg"), "vmtape") }, tape),
+  });
+}, 180_000);
+afterAll(() => bench?.[Symbol.asyncDispose]());
+
+test("a Linux guest is told as its own kernel tells it, and runs the task that its history says", async () => {
+  const { account, at } = await accountOf(tape);
+  await using session = await Session.create(tape, { trusted: true });
+  await session.start();
+  await expect(lookAt(session)).rejects.toMatchObject({ code: "not-found" });
+  const ready = history.indexAt(Number(at));
+  const step = Math.floor(ready / 10);
+  for (let i = step; i < ready; i += step) {
+    const { from, to, task } = history.slice(i);
+    await session.runTo(BigInt(Math.floor((from.icount + to.icount) / 2)) as never);
+    const { current, tasks } = await lookAt(session);
+    expect(current, `slice ${i}`).toBe(task.address);
+    const listed = tasks.find(({ address }) => address === task.address);
+    // One that has ended is in no list any more, while it still runs to its end.
+    if (listed) expect(listed).toMatchObject({ pid: task.pid, tgid: task.tgid });
+  }
+  await session.runTo(at);
+  await using stopped = await StoppedSession.of(session);
+  const guest = await LinuxGuest.at(stopped, { symbols: kernel.symbols, types: undefined });
+  const { compared, differences } = await compareWithAccount(guest, account);
+  expect(differences).toEqual([]);
+  expect(compared).toBeGreaterThan(150);
+});
+
+async function lookAt(session: Session) {
+  await using stopped = await StoppedSession.of(session);
+  const guest = await LinuxGuest.at(stopped, kernel);
+  return { current: await currentTask(guest), tasks: await readTasks(guest) };
+}
+
+describe("the history of tasks", () => {
+  test("leaves no instruction and no branch out", () => {
+    const slices = [...history.slices()];
+    const sum = (what: (slice: (typeof slices)[number]) => number) =>
+      slices.reduce((total, slice) => total + what(slice), 0);
+    expect(sum(({ instructions }) => instructions)).toBe(Number(tape.end.at));
+    expect(sum(({ branches }) => branches ?? Number.NaN)).toBe(history.columns.end.brctr);
+    for (const { instructions, userInstructions } of slices)
+      expect(userInstructions).toBeLessThanOrEqual(instructions);
+    expect(new Set(history.tasks.map(({ name }) => name))).toContain("poweroff");
+    const kernelThreads = slices.filter(({ task }) => task.name === "kthreadd");
+    expect(kernelThreads.every(({ userInstructions }) => userInstructions === 0)).toBe(true);
+  });
+
+  test("is told by the command line, as are the tasks' system calls", async () => {
+    const home = ["--home", bench.places.home];
+    const env = { XDG_CACHE_HOME: bench.path("xdg") }; // where the history lies
+    const { tasks } = await bench.json<{ tasks: { name: string; userInstructions: number }[] }>(
+      ["tasks", "proof", "--total", ...home],
+      { env },
+    );
+    expect(tasks.find(({ name }) => name === "sh")?.userInstructions).toBeGreaterThan(0);
+    const strace = await bench.run(["strace", "proof", "--task", "poweroff", ...home], { env });
+    expect(strace.stdout).toMatch(/^@\d+ \d+ poweroff {2}reboot\(.*\) = \?$/m);
+    expect(strace.stdout).toMatch(/ uname\(0x[0-9a-f]+\) = 0 .*\n(.*\n)*.* sync\(\) = 0 /);
+  });
+});
