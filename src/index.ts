@@ -90,13 +90,49 @@ export {
 export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session.js";
 export { tapeCache } from "./replay/tape-cache.js";
 export { type VerifiedState, type VerifyOptions, type VerifyReport, verifyTape } from "./replay/verify.js";
+// Types, values, expressions.
+export { readElfBtf, readKernelBtf, readMemoryBtf } from "./symbols/btf-find.js";
+export { type BtfTypes, decodeBtf } from "./symbols/btf-types.js";
 export type { InlinedAt, SourcePlace } from "./symbols/debug-info.js";
 export type { DebugSource, SymbolFileOptions } from "./symbols/debug-source.js";
 export { demangle } from "./symbols/demangle.js";
+export { DwarfFile } from "./symbols/dwarf-file.js";
+export { DwarfTypes } from "./symbols/dwarf-types.js";
+export { type CalledFrame, DwarfVariables, type ScopeVariable } from "./symbols/dwarf-variables.js";
+export { type CompileContext, compileExpression } from "./symbols/expression-compiler.js";
+export {
+  type ExpressionContext,
+  type ExpressionSymbol,
+  evaluate,
+  evaluateTruth,
+  printExpression,
+} from "./symbols/expression-evaluator.js";
+export { parseExpression } from "./symbols/expression-parser.js";
+export type { Expression } from "./symbols/expression-syntax.js";
+export type { GuestMemory } from "./symbols/guest-memory.js";
 export { type LoadedSource, loadSymbolSource } from "./symbols/load-source.js";
 export { formatAddress, formatName, formatPlace } from "./symbols/symbol-format.js";
 export { parseSymbolSource } from "./symbols/symbol-source-spec.js";
 export { type Found, type FoundLine, type Located, type SymbolSource, Symbols } from "./symbols/symbols.js";
+export {
+  ArrayType,
+  type Enumerator,
+  EnumType,
+  FunctionType,
+  type Member,
+  type Place,
+  PointerType,
+  QualifiedType,
+  resolve as resolveType,
+  StructType,
+  sizeOf,
+  type Type,
+  TypedefType,
+} from "./symbols/type.js";
+export { formatType } from "./symbols/type-name.js";
+export { type TypeSource, Types } from "./symbols/type-set.js";
+export { integerValue, loadValue, type Value, valueAt } from "./symbols/value.js";
+export { type PrintContext, printValue } from "./symbols/value-print.js";
 // Recordings and tapes.
 export { ControlClient } from "./tape/control.js";
 export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from "./tape/home.js";
