@@ -53,7 +53,9 @@ const end = Number(tape.end.at);
 const samples = Number(values.samples);
 const random = randomNumbers(7);
 const far = 100_000_000;
-console.log(`${end} instructions, ${index.checkpoints.length} checkpoints, QEMU ${tape.manifest.qemu.version}`);
+console.log(
+  `${end} instructions, ${index.checkpoints.length} checkpoints, QEMU ${tape.manifest.qemu.version}`,
+);
 
 await using timeline = await Timeline.open(tape, {
   plugin,
@@ -75,7 +77,8 @@ if (values.peer) await peer();
 
 async function seeks(): Promise<void> {
   const took: number[] = [];
-  for (let i = 0; i < samples; i++) took.push(await timed(() => timeline.goTo({ icount: icount(random(end)) })));
+  for (let i = 0; i < samples; i++)
+    took.push(await timed(() => timeline.goTo({ icount: icount(random(end)) })));
   report("goTo a random instant", took, "0.5 s, 95th percentile 1 s");
 }
 
@@ -115,7 +118,9 @@ async function runs(): Promise<void> {
   const id = timeline.addPoint({ kind: "execute", address: guestAddress(0x1234567n) });
   const seconds = await timed(() => timeline.run("back"));
   timeline.removePoint(id);
-  console.log(`reverse-continue over the whole tape, no hit: ${ratio(seconds, whole)} plain replay (target 1.2)`);
+  console.log(
+    `reverse-continue over the whole tape, no hit: ${ratio(seconds, whole)} plain replay (target 1.2)`,
+  );
 }
 
 async function conditions(): Promise<void> {
@@ -134,7 +139,9 @@ async function conditions(): Promise<void> {
     const seconds = await timed(() => timeline.runTo(icount(to)));
     timeline.removePoint(id);
     const all = await hitCount(pc, from, to);
-    console.log(`a breakpoint met ${all} times in 1e8, condition ${name}: ${ratio(seconds, plain)} plain replay (target 3)`);
+    console.log(
+      `a breakpoint met ${all} times in 1e8, condition ${name}: ${ratio(seconds, plain)} plain replay (target 3)`,
+    );
   }
 }
 
@@ -150,7 +157,9 @@ async function lastWrites(): Promise<void> {
   const plain = await plainSeconds(at - far, at);
   const nowhere = { space: "physical", address: physicalAddress(0x500), length: 8 } as const;
   const seconds = await timed(() => pastOf(timeline, nowhere, { since: icount(at - far) }));
-  console.log(`all writes to 8 bytes over 1e8 instructions: ${ratio(seconds, plain)} plain replay (target 10)`);
+  console.log(
+    `all writes to 8 bytes over 1e8 instructions: ${ratio(seconds, plain)} plain replay (target 10)`,
+  );
 }
 
 /** A condition on the instruction count. */
@@ -192,7 +201,9 @@ async function peer(): Promise<void> {
         new Promise<boolean>((resolve) => setTimeout(resolve, 120_000, false)),
       ]);
     });
-    console.log(`QEMU's own reverse-stepi at 90 %: ${answered ? `${seconds.toFixed(1)} s` : "no answer in 120 s"}`);
+    console.log(
+      `QEMU's own reverse-stepi at 90 %: ${answered ? `${seconds.toFixed(1)} s` : "no answer in 120 s"}`,
+    );
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -206,8 +217,11 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 
 function report(what: string, seconds: readonly number[], target: string): void {
   const sorted = [...seconds].sort((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!.toFixed(3);
-  console.log(`${what}: median ${at(0.5)} s, 95th percentile ${at(0.95)} s, of ${sorted.length} (target ${target})`);
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!.toFixed(3);
+  console.log(
+    `${what}: median ${at(0.5)} s, 95th percentile ${at(0.95)} s, of ${sorted.length} (target ${target})`,
+  );
 }
 
 function ratio(seconds: number, plain: number): string {

@@ -41,13 +41,18 @@ export class GuestRam implements AsyncDisposable {
     throw new VmtapeError("qemu-failed", "QEMU's guest memory cannot be read", { pid });
   }
 
-  /** Fills `into` from physical `offset`, as far as there is RAM; answers how many bytes. */
+  /**
+   * Fills `into` from physical `offset`, as far as there is RAM; answers how many bytes.
+   *
+   * @throws `qemu-failed` when the process has ended
+   */
   async read(into: Uint8Array, offset: number): Promise<number> {
     const wanted = Math.max(0, Math.min(into.length, this.bytes - offset));
     let filled = 0;
     while (filled < wanted) {
       const { bytesRead } = await this.file.read(into, filled, wanted - filled, this.base + offset + filled);
-      if (bytesRead === 0) break;
+      // All of it is RAM: nothing to read means that there is no process any more.
+      if (bytesRead === 0) throw new VmtapeError("qemu-failed", "QEMU went away with the guest's memory");
       filled += bytesRead;
     }
     return filled;

@@ -357,15 +357,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   /** Looks at the machine here; if its QEMU has died meanwhile, at another one's. */
   private async look<T>(ask: (session: CountedSession) => Promise<T>): Promise<T> {
-    try {
-      return await ask(this.session);
-    } catch (error) {
-      if (this.session.alive || !isVmtapeError(error)) throw error;
-      const here = instantOf(this.position);
-      await this.session[Symbol.asyncDispose]();
-      this.session = await this.pool.at(here);
-      return ask(this.session);
-    }
+    return this.again(instantOf(this.position), () => ask(this.session));
   }
 
   private arrival(why: Arrival["why"], points: readonly PointId[] = []): Arrival {
