@@ -50,7 +50,9 @@ export class GuestRam implements AsyncDisposable {
     const wanted = Math.max(0, Math.min(into.length, this.bytes - offset));
     let filled = 0;
     while (filled < wanted) {
-      const { bytesRead } = await this.file.read(into, filled, wanted - filled, this.base + offset + filled);
+      const { bytesRead } = await this.file
+        .read(into, filled, wanted - filled, this.base + offset + filled)
+        .catch(() => ({ bytesRead: 0 }));
       // All of it is RAM: nothing to read means that there is no process any more.
       if (bytesRead === 0) throw new VmtapeError("qemu-failed", "QEMU went away with the guest's memory");
       filled += bytesRead;
