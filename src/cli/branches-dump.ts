@@ -1,12 +1,12 @@
 import { type BranchBatch, branchKindName } from "../formats/branch.js";
-import { formatAddress } from "../symbols/symbol-format.js";
+import { formatAddress, formatPlace } from "../symbols/symbol-format.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { BranchText } from "../trace/branch-text.js";
 import { openBranches } from "../trace/open-branches.js";
 import type { DumpFlags } from "./branches.js";
 import { loadNames } from "./branches-names.js";
 import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
-import { toJson } from "./output.js";
+import { note, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
 /** Prints the records of files, one a line. */
@@ -34,6 +34,7 @@ export async function dumpBranches(
       await print(render(batch), signal);
       if (signal.aborted) return;
     }
+    for (const text of symbols?.notes ?? []) note(text);
     if (printed === 0) throw nothingThere(reader);
   }
 }
@@ -56,10 +57,18 @@ function jsonLines(batch: BranchBatch, symbols: Symbols | undefined): string {
       icount: Number.isNaN(executed) ? undefined : executed,
       fromName: symbols && nameOf(symbols, from),
       toName: symbols && nameOf(symbols, to),
+      fromLine: symbols && lineOf(symbols, from),
+      toLine: symbols && lineOf(symbols, to),
     };
     text += `${toJson(record)}\n`;
   }
   return text;
+}
+
+/** `FILE:LINE:COLUMN`, for JSON, where debug information is there. */
+function lineOf(symbols: Symbols, address: bigint): string | undefined {
+  const place = symbols.lookup(address)?.place;
+  return place && formatPlace(place);
 }
 
 /** `name+offset`, for JSON. */
