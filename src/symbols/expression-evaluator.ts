@@ -246,7 +246,14 @@ class Evaluator {
   }
 
   private async addressOf(node: Extract<Node, { kind: "unary" }>): Promise<Value> {
-    const { type, address, bits } = await this.value(node.operand);
+    const value = await this.value(node.operand);
+    const reference = referred(value.type);
+    if (reference) {
+      // The address of what it refers to; it has none of its own.
+      const bytes = await this.located(node.operand, () => loadValue(value, this.context.memory));
+      return integerValue(pointerTo(reference.target), toAddress(bytes));
+    }
+    const { type, address, bits } = value;
     if (bits) throw this.error(node, "a bit field has no address");
     if (address === undefined) throw this.error(node, "the value is not in memory and has no address");
     return integerValue(pointerTo(type), address);

@@ -4,6 +4,7 @@ import { type GuestMemory, MemoryReader } from "./guest-memory.js";
 import {
   type ArrayType,
   type EnumType,
+  type IntType,
   isStruct,
   type PointerType,
   resolve,
@@ -101,7 +102,7 @@ class Printer {
     if (format && format !== "s") return formatScalar(type, bytes, format, (at) => this.address(at, true));
     switch (plain.kind) {
       case "int":
-        return formatInteger(plain.style, plain.size, toInteger(plain, bytes));
+        return formatInteger(plain, toInteger(plain, bytes));
       case "float":
         return formatFloat(toFloat(bytes), bytes);
       case "enum":
@@ -254,7 +255,17 @@ function isText(type: Type, format: PrintFormat | undefined): boolean {
   return plain.kind === "int" && plain.size === 1 && plain.style !== "bool";
 }
 
-function formatInteger(style: "number" | "char" | "bool", size: number, value: bigint): string {
+/** Types whose values are characters of more than a byte, and the letter before their quotes. */
+const widePrefixes: ReadonlyMap<string, string> = new Map([
+  ["wchar_t", "L"],
+  ["char16_t", "u"],
+  ["char32_t", "U"],
+  ["char", ""],
+]);
+
+function formatInteger({ name, style, size }: IntType, value: bigint): string {
+  const prefix = size > 1 ? widePrefixes.get(name) : undefined;
+  if (prefix !== undefined && value >= 0n && value < 256n) return `${value} ${prefix}${formatChar(value)}`;
   if (style === "bool" && (value === 0n || value === 1n)) return value === 0n ? "false" : "true";
   if (style !== "bool" && size === 1) return `${value} ${formatChar(value)}`;
   return String(value);
