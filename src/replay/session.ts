@@ -357,11 +357,11 @@ export class Session implements AsyncDisposable {
   private async run(target: Icount, signal?: AbortSignal): Promise<Stop> {
     throwIfAborted(signal);
     const watched = this.watch({ target, untilEnd: false }, signal);
+    watched.catch(() => {}); // it may fail before the machine has answered
     try {
       await this.resume();
       return await watched;
     } catch (error) {
-      watched.catch(() => {});
       if (isVmtapeError(error, "cancelled")) await this.pause();
       throw error;
     }
