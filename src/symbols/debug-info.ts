@@ -19,7 +19,7 @@ export interface SourcePlace {
 /** A function inlined at an address. */
 export interface InlinedAt {
   readonly name: string;
-  /** Bytes from the start of the inlined copy, its lowest address. */
+  /** Bytes from the start of the inlined copy: its lowest address in this part of the function around it. */
   readonly offset: number;
   /** Where the function around it calls it. */
   readonly call?: SourcePlace;
@@ -46,6 +46,8 @@ export interface FoundScope {
 export class DebugInfo {
   private readonly scopes: AddressIndex;
   private readonly lines: AddressIndex;
+  /** The first of its parts in the tables, for a scope that has some. */
+  private readonly parts = new Map<number, number>();
   private readonly names: (string | undefined)[] = [];
   private readonly files: (string | undefined)[] = [];
   private mangled: MangledNames | undefined;
@@ -53,6 +55,9 @@ export class DebugInfo {
 
   constructor(private readonly tables: DebugTables) {
     this.scopes = buildAddressIndex(tables.intervals);
+    tables.partScopes.forEach((scope, i) => {
+      if (!this.parts.has(scope)) this.parts.set(scope, i);
+    });
     this.lines = buildAddressIndex({ starts: tables.lineStarts, symbols: noSymbols });
   }
 
@@ -74,7 +79,7 @@ export class DebugInfo {
       const parent = scopeParents[at]!;
       if (parent < 0) return inlined;
       const name = this.nameAt(scopeNames[at]!);
-      const offset = key - scopeStarts[at]!;
+      const offset = key - (this.parts.has(at) ? this.partStart(at, key) : scopeStarts[at]!);
       const file = callFiles[at]!;
       inlined ??= [];
       if (file > 0) {
@@ -179,6 +184,16 @@ export class DebugInfo {
       found.push({ key, place });
     }
     return found;
+  }
+
+  /** Where a scope starts in the part of its function that holds a key. */
+  private partStart(scope: number, key: AddressKey): AddressKey {
+    const { scopeStarts, partScopes, partStarts } = this.tables;
+    let start = scopeStarts[scope]!;
+    for (let i = this.parts.get(scope)!; partScopes[i] === scope; i++) {
+      if (partStarts[i]! <= key) start = Math.max(start, partStarts[i]!);
+    }
+    return start;
   }
 
   private nameAt(id: number): string {

@@ -25,6 +25,22 @@ export class ScopeColumns {
   callLines = new Uint32Array(1024);
   callColumns = new Uint16Array(1024);
 
+  /**
+   * Where a copy starts in each further part of its function, if the compiler moved a part of the function away: the
+   * scope, ascending, and the address.
+   */
+  partCount = 0;
+  partScopes = new Int32Array(64);
+  partStarts = new Float64Array(64);
+
+  pushPart(scope: number, start: number): void {
+    const at = this.partCount++;
+    this.partScopes = roomFor(this.partScopes, at);
+    this.partStarts = roomFor(this.partStarts, at);
+    this.partScopes[at] = scope;
+    this.partStarts[at] = start;
+  }
+
   push(parent: number, entry: number): number {
     const at = this.count++;
     if (at >= this.parents.length) {

@@ -13,6 +13,8 @@ import type { LineFiles } from "./line-files.js";
 /** Entries nested deeper are damage: compilers stop at some hundreds. */
 const deepest = 8192;
 const largestColumn = 0x7fff;
+/** Compilers cut a function in two. */
+const mostParts = 16;
 
 /**
  * Walks over the entries of units and collects functions and inlined copies, with their ranges, their names and where
@@ -21,6 +23,8 @@ const largestColumn = 0x7fff;
 export class ScopeWalk {
   private readonly reader: EntryReader;
   private readonly listed: RangeReader;
+  /** The ranges of the function around, when it has several. */
+  private parts: { readonly first: number; readonly end: number } | undefined;
   /** The scope around the children at each depth. */
   private readonly around = new Int32Array(deepest + 1);
 
@@ -203,7 +207,8 @@ export class ScopeWalk {
     const scope = scopes.count;
     let entry = low;
     let lowest = Number.POSITIVE_INFINITY;
-    if (ranges >= 0) {
+    const isListed = ranges >= 0;
+    if (isListed) {
       listed.read(unit, rangesForm, ranges);
       for (let i = 0; i < listed.count; i++) {
         const start = listed.starts[i]!;
@@ -223,6 +228,9 @@ export class ScopeWalk {
     if (this.ranges.count === first) return outside;
 
     scopes.push(outside, isInlined ? lowest : entry);
+    if (!isInlined)
+      this.parts = this.ranges.count > first + 1 ? { first, end: this.ranges.count } : undefined;
+    else if (isListed && this.parts) this.findParts(scope, first, lowest);
     scopes.names[scope] =
       (linkageHome !== textHome.none ? this.texts.at(this.file, linkage, linkageHome) : 0) ||
       (originForm !== 0 ? this.names.byReference(unit, originForm, origin) : 0) ||
@@ -231,6 +239,19 @@ export class ScopeWalk {
     scopes.callLines[scope] = isInlined ? callLine : 0;
     scopes.callColumns[scope] = isInlined ? Math.min(callColumn, largestColumn) : 0;
     return scope;
+  }
+
+  /** Notes where a copy starts in each part of its function that the compiler moved away from the others. */
+  private findParts(scope: number, first: number, lowest: number): void {
+    const { starts, ends, count } = this.ranges;
+    const { first: firstPart, end } = this.parts!;
+    for (let part = firstPart; part < end; part++) {
+      let start = Number.POSITIVE_INFINITY;
+      for (let i = first; i < count; i++) {
+        if (starts[i]! >= starts[part]! && starts[i]! < ends[part]!) start = Math.min(start, starts[i]!);
+      }
+      if (start > lowest && start < Number.POSITIVE_INFINITY) this.scopes.pushPart(scope, start);
+    }
   }
 
   private damaged(offset: number): undefined {

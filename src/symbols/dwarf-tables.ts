@@ -23,6 +23,9 @@ export interface DebugTables {
   readonly scopeNames: Uint32Array;
   /** Address key of a function's entry, or the lowest one of an inlined copy. */
   readonly scopeStarts: Float64Array;
+  /** Copies with code in further parts of their function, ascending, and where they start there. */
+  readonly partScopes: Int32Array;
+  readonly partStarts: Float64Array;
   /** Where the scope around an inlined copy calls it. */
   readonly callFiles: Uint32Array;
   readonly callLines: Uint32Array;
@@ -96,6 +99,8 @@ export function readDebugTables(file: DwarfFile, code: CodeMap): DebugTables {
     scopeParents: scopes.parents.slice(0, scopes.count),
     scopeNames: scopes.names.slice(0, scopes.count),
     scopeStarts: scopes.entries.slice(0, scopes.count),
+    partScopes: scopes.partScopes.slice(0, scopes.partCount),
+    partStarts: scopes.partStarts.slice(0, scopes.partCount),
     callFiles: scopes.callFiles.slice(0, scopes.count),
     callLines: scopes.callLines.slice(0, scopes.count),
     callColumns: scopes.callColumns.slice(0, scopes.count),

@@ -113,6 +113,8 @@ function debugTablesOf(kept: Columns): DebugTables {
     scopeParents: integers("scopeParents"),
     scopeNames: words("scopeNames"),
     scopeStarts: floats("scopeStarts"),
+    partScopes: integers("partScopes"),
+    partStarts: floats("partStarts"),
     callFiles: words("callFiles"),
     callLines: words("callLines"),
     callColumns: shorts("callColumns"),

@@ -247,6 +247,33 @@ describe("forms", () => {
     ]);
   });
 
+  it("counts from the start of a copy in each part of its function", () => {
+    const root = unit(
+      [
+        {
+          tag: tag.subprogram,
+          attributes: [named("f"), [at.ranges, form.secOffset, 0]],
+          children: [{ tag: tag.inlined, attributes: [origin("g"), [at.ranges, form.secOffset, 48]] }],
+        },
+        abstract("g"),
+      ],
+      [[at.lowPc, form.addr, textStart]],
+    );
+    const { chain } = read({
+      ...makeDwarf([{ version: 4, root }]),
+      ".debug_ranges": pack(
+        ...[0x100, 0x200, 0x10, 0x40, 0, 0, 0x120, 0x130, 0x140, 0x150, 0x20, 0x28, 0, 0].map(
+          (value) => [value, 8] as const,
+        ),
+      ),
+    });
+    expect(chain(0x100)).toEqual(["f+0"]);
+    expect(chain(0x121)).toEqual(["g+1", "f+33"]);
+    expect(chain(0x135)).toEqual(["f+53"]);
+    expect(chain(0x140)).toEqual(["g+32", "f+64"]);
+    expect(chain(0x22)).toEqual(["g+2", "f+-222"]);
+  });
+
   it("reads forms that stand beside the value, constants in the abbreviation, and 32-bit files", () => {
     const root = unit([
       {
