@@ -40,7 +40,7 @@ function bench(name, ...args) {
     fail(`name a benchmark: ${names.map((file) => file.slice(0, -3)).join(", ")}`, 2);
   }
   const target = join(root, "dist", "bench", `${name}.js`);
-  const bundle = ["--platform", "node", "--logLevel", "silent", "-o", target];
+  const bundle = ["--platform", "node", "--transform.target", "node20", "--logLevel", "silent", "-o", target];
   run("bundling", ["node_modules/.bin/rolldown", source, ...bundle], `npx rolldown bench/${name}.ts`);
   const { status, signal } = spawn([process.execPath, target, ...args]);
   process.exit(signal ? 130 : (status ?? 3));
