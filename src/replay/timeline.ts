@@ -10,10 +10,13 @@ import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-
 import { runForward, stepForward } from "./run-forward.js";
 import { isMachineTrouble, mostAttempts, type PoolOptions, SessionPool } from "./session-pool.js";
 import type { Arrival, DebugTarget, Direction, Instant, PointId, StopPoint } from "./timeline-types.js";
+import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
 
 export interface TimelineOptions extends PoolOptions {
   /** The tape's files were checked a moment ago. */
   readonly trusted?: boolean;
+  /** A log of the tape's branches: running back to breakpoints then looks there first. */
+  readonly visits?: VisitLog | undefined;
 }
 
 /** Sessions that are kept ready for the next steps back. */
@@ -226,7 +229,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     if (here.icount <= earliest && here.delivered === 0n) return this.arrival(whyAt(earliest));
     const options = this.scanning(points);
     const found = await this.attempt(() =>
-      points.length === 0 ? nothing : lastMeeting(this.tape, here, points, options, earliest, signal),
+      points.length === 0 ? nothing : this.searchBack(here, points, options, earliest, signal),
     );
     if (found === "cancelled") return this.arrival("cancelled");
     if (found) {
@@ -236,6 +239,19 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     }
     const arrived = await this.attempt(() => this.fetch({ icount: earliest }, signal));
     return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
+  }
+
+  private searchBack(
+    here: Here,
+    points: readonly StopPoint[],
+    options: RunBackOptions,
+    earliest: Icount,
+    signal?: AbortSignal,
+  ): Promise<Meeting | undefined> {
+    const search = (to: Here, since: Icount) => lastMeeting(this.tape, to, points, options, since, signal);
+    const { visits } = this.options;
+    if (!visits || !isLogged(points)) return search(here, earliest);
+    return lastLogged(visits, points, { ...here, brctr: this.position.brctr }, earliest, search, signal);
   }
 
   /** Stands where points were met. */

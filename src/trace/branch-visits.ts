@@ -1,0 +1,170 @@
+import { isVmtapeError, throwIfAborted } from "../base/errors.js";
+import { type Brctr, brctr, type GuestAddress, type Icount, icount } from "../base/units.js";
+import { BranchBatch } from "../formats/branch.js";
+import { isDense } from "../formats/branch-log-layout.js";
+import type { Visit, VisitLog } from "../replay/visit-log.js";
+import { BranchLog } from "./branch-log.js";
+
+/** Records that are looked at together. */
+const batchRecords = 1 << 15;
+
+/**
+ * A branch log as a memory of where a tape has been. A stretch of instructions begins where a branch leads to and ends
+ * where the next one, or an interrupt or fault, comes from; an address that lies between may have been executed.
+ */
+export class BranchVisits implements VisitLog, AsyncDisposable {
+  readonly start: { readonly brctr: Brctr; readonly icount: Icount };
+  readonly end: { readonly brctr: Brctr; readonly icount: Icount };
+  private readonly log: BranchLog;
+  private readonly batch = new BranchBatch(batchRecords);
+
+  private constructor(log: BranchLog, first: { readonly brctr: Brctr; readonly icount: Icount }) {
+    const { end } = log.info;
+    this.log = log;
+    this.start = first;
+    this.end = { brctr: end.brctr, icount: end.icount! };
+  }
+
+  /**
+   * Opens a branch log to look back in.
+   *
+   * @param tape the UUID of the tape it must belong to
+   * @returns undefined when it cannot tell: it has no records, leaves some out, or is damaged
+   * @throws `bad-file` when it is no branch log of this tape; `unsupported`
+   */
+  static async open(path: string, tape: string): Promise<BranchVisits | undefined> {
+    const log = await BranchLog.open(path, { tape });
+    try {
+      const { records, whole } = log.info;
+      // What lies before the first record has no beginning that is known.
+      const batch = new BranchBatch(1);
+      if (
+        whole &&
+        records > 1 &&
+        isDense(log.header) &&
+        (await log.readAt(log.info.start.brctr, batch)) === 1
+      ) {
+        const first = { brctr: brctr(batch.first + 1), icount: icount(batch.icount[0]!) };
+        return new BranchVisits(log, first);
+      }
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+    await log.close();
+    return undefined;
+  }
+
+  async lastVisit(
+    addresses: readonly GuestAddress[],
+    before: Brctr,
+    signal?: AbortSignal,
+  ): Promise<Visit | undefined> {
+    const { log } = this;
+    const wanted = wordsOf(addresses);
+    let limit = Math.min(Number(before), Number(this.end.brctr));
+    if (limit < Number(this.start.brctr)) return undefined;
+    // The stretch from record limit - 1 on ends with record `limit`, wherever that is.
+    let following = await this.recordAt(limit);
+    for (let number = await log.chunkAt(limit - 1); number >= 0; number--) {
+      throwIfAborted(signal);
+      const { firstBrctr } = await log.chunkEntry(number);
+      const found = await this.lastIn(firstBrctr, limit, wanted, following);
+      if (found.visit) return found.visit;
+      following = found.first;
+      limit = firstBrctr;
+    }
+    return undefined;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.log.close();
+  }
+
+  /** The last stretch that begins with one of the records `[first, limit)` and ends with one of them, or `following`. */
+  private async lastIn(
+    first: number,
+    limit: number,
+    wanted: Uint32Array,
+    following: Ending,
+  ): Promise<{ readonly visit: Visit | undefined; readonly first: Ending }> {
+    const { batch, log } = this;
+    let visit: Visit | undefined;
+    let begin: Ending | undefined;
+    let toLow = 0;
+    let toHigh = 0;
+    let since = -1;
+    let at = first;
+    for (await log.seek(first); at < limit && (await log.read(batch)) > 0; ) {
+      const { fromWords, toWords, icount: counts } = batch;
+      const length = Math.min(batch.length, limit - at);
+      begin ??= { low: fromWords[0]!, high: fromWords[1]!, icount: counts[0]! };
+      for (let i = 0; i < length; i++) {
+        const low = fromWords[i * 2]!;
+        const high = fromWords[i * 2 + 1]!;
+        if (holds(wanted, toLow, toHigh, low, high) && since >= 0) {
+          visit = { from: icount(since), to: icount(counts[i]!), brctr: brctr(at + i) };
+        }
+        toLow = toWords[i * 2]!;
+        toHigh = toWords[i * 2 + 1]!;
+        since = counts[i]!;
+      }
+      at += length;
+    }
+    if (since >= 0 && holds(wanted, toLow, toHigh, following.low, following.high)) {
+      visit = { from: icount(since), to: icount(Math.max(following.icount, since)), brctr: brctr(limit) };
+    }
+    return { visit, first: begin ?? following };
+  }
+
+  /** Where the stretch before a record ends; behind the last record anywhere. */
+  private async recordAt(place: number): Promise<Ending> {
+    const one = new BranchBatch(1);
+    if (place < Number(this.end.brctr) && (await this.log.readAt(place, one)) === 1) {
+      return { low: one.fromWords[0]!, high: one.fromWords[1]!, icount: one.icount[0]! };
+    }
+    return { low: 0xffff_ffff, high: 0xffff_ffff, icount: Number(this.end.icount) };
+  }
+}
+
+/** Where a stretch ends: the address of its last instruction, and the instant behind it. */
+interface Ending {
+  readonly low: number;
+  readonly high: number;
+  readonly icount: number;
+}
+
+/** Does any of the addresses lie in [to, from]? */
+function holds(wanted: Uint32Array, toLow: number, toHigh: number, low: number, high: number): boolean {
+  for (let i = 0; i < wanted.length; i += 2) {
+    const wantedLow = wanted[i]!;
+    const wantedHigh = wanted[i + 1]!;
+    const begun = toHigh < wantedHigh || (toHigh === wantedHigh && toLow <= wantedLow);
+    if (begun && (high > wantedHigh || (high === wantedHigh && low >= wantedLow))) return true;
+  }
+  return false;
+}
+
+function wordsOf(addresses: readonly GuestAddress[]): Uint32Array {
+  return new Uint32Array(BigUint64Array.from(addresses).buffer);
+}
+
+/**
+ * The branch log to look back in for a tape: the one that is named, else `NAME.branches` here, where it fits.
+ *
+ * @throws what opening a named one throws
+ */
+export async function openVisits(
+  named: string | undefined,
+  name: string,
+  tape: string,
+): Promise<BranchVisits | undefined> {
+  try {
+    return await BranchVisits.open(named ?? `${name}.branches`, tape);
+  } catch (error) {
+    if (named === undefined && (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported"))) {
+      return undefined;
+    }
+    throw error;
+  }
+}
