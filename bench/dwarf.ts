@@ -40,13 +40,10 @@ function answerOne(file: string, address: string, cache: string): void {
   const located = symbols.lookup(BigInt(address));
   const place = located?.place ? ` ${located.place.file}:${located.place.line}` : "";
   const text = formatAddress(BigInt(address), located, "full") + place;
-  print(
-    JSON.stringify({
-      took: performance.now(),
-      memory: process.resourceUsage().maxRSS / 1024,
-      text,
-    } satisfies Answer),
-  );
+  const { user, system } = process.cpuUsage();
+  const took = performance.now();
+  const memory = process.resourceUsage().maxRSS / 1024;
+  print(JSON.stringify({ took, cpu: (user + system) / 1000, memory, text } satisfies Answer));
 }
 
 async function ask(file: string, address: bigint, cache: string): Promise<Answer> {

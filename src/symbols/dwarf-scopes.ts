@@ -228,8 +228,9 @@ export class ScopeWalk {
     if (this.ranges.count === first) return outside;
 
     scopes.push(outside, isInlined ? lowest : entry);
+    const parts = this.ranges.count - first;
     if (!isInlined)
-      this.parts = this.ranges.count > first + 1 ? { first, end: this.ranges.count } : undefined;
+      this.parts = parts > 1 && parts <= mostParts ? { first, end: this.ranges.count } : undefined;
     else if (isListed && this.parts) this.findParts(scope, first, lowest);
     scopes.names[scope] =
       (linkageHome !== textHome.none ? this.texts.at(this.file, linkage, linkageHome) : 0) ||

@@ -423,22 +423,29 @@ describe("what is not read", () => {
   });
 });
 
+/** A scope: bytes before it, its size, and what is inlined into it. */
+interface Plan {
+  readonly gap: number;
+  readonly size: number;
+  readonly children: readonly Plan[];
+}
+
 it("answers for each address as a slow look at all ranges does", () => {
-  const tree: fc.Memo<readonly [gap: number, size: number, children: readonly never[]]> = fc.memo((depth) =>
-    fc.tuple(
-      fc.nat(5),
-      fc.nat(20),
-      depth > 1 ? (fc.array(tree(depth - 1), { maxLength: 3 }) as never) : fc.constant([]),
-    ),
+  const plans: fc.Memo<Plan> = fc.memo((depth) =>
+    fc.record({
+      gap: fc.nat(5),
+      size: fc.nat(20),
+      children: depth > 1 ? fc.array(plans(depth - 1), { maxLength: 3 }) : fc.constant([]),
+    }),
   );
   fc.assert(
-    fc.property(fc.array(tree(4), { maxLength: 5 }), (functions) => {
+    fc.property(fc.array(plans(4), { maxLength: 5 }), (functions) => {
       const scopes = new ScopeColumns();
       const ranges = new RangeColumns();
       const slow = new Map<number, number>();
-      const place = (list: typeof functions, parent: number, from: number, limit: number): number => {
+      const place = (list: readonly Plan[], parent: number, from: number, limit: number): number => {
         let start = from;
-        for (const [gap, size, children] of list) {
+        for (const { gap, size, children } of list) {
           start += gap;
           const end = Math.min(start + size, limit);
           if (end <= start) continue;
