@@ -11,6 +11,7 @@ interface GdbFlags extends TapeOptions {
   readonly listen?: string;
   readonly run?: boolean;
   readonly gdb: string;
+  readonly branches?: string;
 }
 
 /** QEMU's own choice; taken when it is free. */
@@ -24,6 +25,10 @@ export function gdbCommand(): Command {
     .option("--listen <address>", `unix:PATH or HOST:PORT, of this machine alone (default: ${usualPort})`)
     .option("--run", "start gdb, with the tape's symbols")
     .option("--gdb <program>", "the gdb to start", "gdb")
+    .option(
+      "--branches <file>",
+      "the tape's branch log, to run back by (default: NAME.branches, where it is)",
+    )
     .option(...qemuOption)
     .option("-d, --debug", "print what is done")
     .action(action(run));
@@ -46,7 +51,7 @@ async function run(
   const { at } = flags;
   parsePosition(at); // a mistake is told before anything takes time
   using progress = new Progress();
-  await using open = await openTimeline(name, flags, progress, signal);
+  await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
   const desk = new TapeDesk(open, starts);
   if (at !== "start") await desk.goTo(at, signal);
   progress.silence();

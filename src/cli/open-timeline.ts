@@ -23,12 +23,17 @@ export interface OpenTimeline extends AsyncDisposable {
   describe(position: Position): string;
 }
 
-/** Opens a tape at its start, with everything its commands need. */
+/**
+ * Opens a tape at its start, with everything its commands need.
+ *
+ * @param back for commands that run back: the branch log to look into, by default NAME.branches where it is
+ */
 export async function openTimeline(
   name: string,
   flags: TapeOptions,
   progress: Progress,
   signal: AbortSignal,
+  back?: { readonly branches: string | undefined },
 ): Promise<OpenTimeline> {
   const [{ tapeCache }, { buildPlugin }, { chooseQemu }, { Timeline }, { TapeSymbols }, { TapeIndex }] =
     await Promise.all([
@@ -56,8 +61,14 @@ export async function openTimeline(
     onProgress: progress.sink,
     ...debugSink(flags),
   };
-  const timeline = await Timeline.open(tape, options, signal);
+  const visits = back && (await visitsOf(tape, back.branches));
+  const close = async () => {
+    await timeline?.[Symbol.asyncDispose]();
+    await visits?.[Symbol.asyncDispose]();
+  };
+  let timeline: Timeline | undefined;
   try {
+    timeline = await Timeline.open(tape, { ...options, visits }, signal);
     const symbols = await TapeSymbols.load(tape, { ...options, cache, signal });
     return {
       tape,
@@ -73,12 +84,17 @@ export async function openTimeline(
           ends ?? signal,
         ),
       describe: (position) => describe(position, symbols),
-      [Symbol.asyncDispose]: () => timeline[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: close,
     };
   } catch (error) {
-    await timeline[Symbol.asyncDispose]();
+    await close();
     throw error;
   }
+}
+
+async function visitsOf(tape: Tape, named: string | undefined) {
+  const { openVisits } = await import("../trace/branch-visits.js");
+  return openVisits(named, tape.name, tape.manifest.id);
 }
 
 function describe(position: Position, symbols: TapeSymbols): string {

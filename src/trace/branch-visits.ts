@@ -1,4 +1,4 @@
-import { isVmtapeError, throwIfAborted } from "../base/errors.js";
+import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
 import { type Brctr, brctr, type GuestAddress, type Icount, icount } from "../base/units.js";
 import { BranchBatch } from "../formats/branch.js";
 import { isDense } from "../formats/branch-log-layout.js";
@@ -152,19 +152,21 @@ function wordsOf(addresses: readonly GuestAddress[]): Uint32Array {
 /**
  * The branch log to look back in for a tape: the one that is named, else `NAME.branches` here, where it fits.
  *
- * @throws what opening a named one throws
+ * @throws for a named one what opening it throws, and `bad-file` when it leaves branches out
  */
 export async function openVisits(
   named: string | undefined,
   name: string,
   tape: string,
 ): Promise<BranchVisits | undefined> {
+  const file = named ?? `${name}.branches`;
   try {
-    return await BranchVisits.open(named ?? `${name}.branches`, tape);
+    const visits = await BranchVisits.open(file, tape);
+    if (visits || named === undefined) return visits;
   } catch (error) {
-    if (named === undefined && (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported"))) {
-      return undefined;
-    }
+    const isUnfit = isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported");
+    if (named === undefined && isUnfit) return undefined;
     throw error;
   }
+  throw new VmtapeError("bad-file", `${file} does not hold every branch between its ends`, { file });
 }
