@@ -1,12 +1,12 @@
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { walkedMemory } from "../symbols/page-tables.js";
-import { formatName } from "../symbols/symbol-format.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { pointerTo } from "../symbols/type-builtin.js";
 import { integerValue } from "../symbols/value.js";
 import { currentTask, perCpu } from "./current-task.js";
 import type { LinuxGuest } from "./linux-guest.js";
+import { valueName } from "./plain-context.js";
 
 const firstKernelAddress = 1n << 63n;
 /** Variables whose type BTF does not tell, as it knows per-CPU ones only. */
@@ -42,10 +42,7 @@ export function expressionContext(guest: LinuxGuest, symbols: Symbols): Expressi
       name === "current"
         ? integerValue(pointerTo(types.struct("task_struct")), await currentTask(guest))
         : undefined,
-    nameOf: (address) => {
-      const located = symbols.lookup(address);
-      return located && formatName(located);
-    },
+    nameOf: (address) => valueName(symbols, address),
   };
 }
 

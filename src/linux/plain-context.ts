@@ -25,9 +25,15 @@ export async function plainContext(timeline: Timeline, symbols: Symbols): Promis
       const found = symbols.find(name)[0];
       return found && { address: found.address };
     },
-    nameOf: (address) => {
-      const located = symbols.lookup(address);
-      return located && formatName(located);
-    },
+    nameOf: (address) => valueName(symbols, address),
   };
+}
+
+/** kallsyms states no sizes: what is so far behind a symbol is hardly its own (string literals are behind one). */
+const farthest = 4096;
+
+/** The name of what a pointer leads to; undefined behind the end of the nearest symbol. */
+export function valueName(symbols: Symbols, address: bigint): string | undefined {
+  const located = symbols.lookup(address);
+  return located && located.offset < (located.size ?? farthest) ? formatName(located) : undefined;
 }
