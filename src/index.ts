@@ -77,6 +77,8 @@ export {
   type IndexOptions,
   indexTape,
 } from "./replay/index-tape.js";
+export { type AskedBytes, type Past, pastOf, type Write } from "./replay/last-write.js";
+export { type LocateOptions, locate, locateBranch } from "./replay/locate.js";
 export { plainReplayCommand } from "./replay/plain-command.js";
 export {
   comparePositions,
@@ -89,6 +91,21 @@ export {
 } from "./replay/position.js";
 export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session.js";
 export { tapeCache } from "./replay/tape-cache.js";
+export { TapeIndex, type TapeRow } from "./replay/tape-index.js";
+// Anywhere in time.
+export { Timeline, type TimelineOptions } from "./replay/timeline.js";
+export { timelineOptions } from "./replay/timeline-options.js";
+export type {
+  Access,
+  Arrival,
+  Breakpoint,
+  Condition,
+  Direction,
+  Instant,
+  PointId,
+  StopPoint,
+  Watchpoint,
+} from "./replay/timeline-types.js";
 export { type VerifiedState, type VerifyOptions, type VerifyReport, verifyTape } from "./replay/verify.js";
 // Types, values, expressions.
 export { readElfBtf, readKernelBtf, readMemoryBtf } from "./symbols/btf-find.js";

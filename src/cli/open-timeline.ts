@@ -35,32 +35,19 @@ export async function openTimeline(
   signal: AbortSignal,
   back?: { readonly branches: string | undefined },
 ): Promise<OpenTimeline> {
-  const [{ tapeCache }, { buildPlugin }, { chooseQemu }, { Timeline }, { TapeSymbols }, { TapeIndex }] =
-    await Promise.all([
-      import("../replay/tape-cache.js"),
-      import("../qemu/plugin-build.js"),
-      import("../qemu/choose.js"),
-      import("../replay/timeline.js"),
-      import("../linux/tape-symbols.js"),
-      import("../replay/tape-index.js"),
-    ]);
+  const [{ timelineOptions }, { Timeline }, { TapeSymbols }] = await Promise.all([
+    import("../replay/timeline-options.js"),
+    import("../replay/timeline.js"),
+    import("../linux/tape-symbols.js"),
+  ]);
   const places = placesOf(flags);
   const tape = await openForReplay(places, name, flags, signal);
-  const qemu = qemuCandidates(flags);
-  const build = await chooseQemu(tape.manifest.qemu, qemu);
-  const cache = tapeCache(places, tape);
-  const index = await TapeIndex.open(cache, build);
-  const options: LocateOptions = {
-    plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
-    qemu,
-    cache,
-    checkpoints: async () => {
-      await index.refresh();
-      return index.checkpoints;
-    },
+  const options = await timelineOptions(places, tape, {
+    qemu: qemuCandidates(flags),
     onProgress: progress.sink,
     ...debugSink(flags),
-  };
+  });
+  const { cache } = options;
   const visits = back && (await visitsOf(tape, back.branches));
   const close = async () => {
     await timeline?.[Symbol.asyncDispose]();
@@ -69,7 +56,7 @@ export async function openTimeline(
   let timeline: Timeline | undefined;
   try {
     timeline = await Timeline.open(tape, { ...options, visits }, signal);
-    const symbols = await TapeSymbols.load(tape, { ...options, cache, signal });
+    const symbols = await TapeSymbols.load(tape, { ...options, signal });
     return {
       tape,
       timeline,
