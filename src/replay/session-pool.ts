@@ -20,8 +20,8 @@ const startInstructions = 60_000_000n;
 const near = { most: 4_000_000n, left: 1_000_000n } as const;
 /** A session that has not arrived after this many seconds, and another one for each 2^26 instructions, hangs. */
 const patienceSeconds = 15;
-/** How often a session that dies or hangs is replaced by another. */
-export const mostAttempts = 4;
+/** How often a session that parts from its tape is replaced by another, and one that was killed or hung. */
+const mostAttempts = { parted: 3, died: 10 } as const;
 
 /**
  * The sessions of a timeline: gives one that stands at a wanted instant, from whichever place is nearest, and keeps
@@ -60,7 +60,7 @@ export class SessionPool implements AsyncDisposable {
           throw error;
         }
         await session[Symbol.asyncDispose]();
-        if (attempt === mostAttempts || !isMachineTrouble(error)) throw error;
+        if (!isWorthAnother(error, attempt)) throw error;
       }
     }
   }
@@ -198,12 +198,12 @@ function lastBefore(all: readonly CountedCheckpoint[], at: bigint): CountedCheck
   return last;
 }
 
-/** Trouble of one QEMU, which another may not have. */
-export function isMachineTrouble(error: unknown): boolean {
-  return (
-    isVmtapeError(error) &&
-    ["diverged", "qemu-failed", "qemu-hung", "protocol-error", "inexact"].includes(error.code)
-  );
+/** Is it trouble of one QEMU, which another may not have? `attempt`: how many had some. */
+export function isWorthAnother(error: unknown, attempt: number): boolean {
+  if (!isVmtapeError(error)) return false;
+  if (error.code === "diverged" || error.code === "inexact") return attempt < mostAttempts.parted;
+  const died = error.code === "qemu-failed" || error.code === "qemu-hung" || error.code === "protocol-error";
+  return died && attempt < mostAttempts.died;
 }
 
 /** Lets a session go somewhere, and ends its QEMU when it does not come back. */

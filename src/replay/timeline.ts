@@ -8,7 +8,7 @@ import { accessOf, type Meeting, mayAskForBranches } from "./point-hits.js";
 import type { Position } from "./position.js";
 import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
 import { runForward, stepForward } from "./run-forward.js";
-import { isMachineTrouble, mostAttempts, type PoolOptions, SessionPool } from "./session-pool.js";
+import { isWorthAnother, type PoolOptions, SessionPool } from "./session-pool.js";
 import type { Arrival, DebugTarget, Direction, Instant, PointId, StopPoint } from "./timeline-types.js";
 import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
 
@@ -309,7 +309,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       try {
         return await work();
       } catch (error) {
-        if (attempt === mostAttempts || !isMachineTrouble(error)) throw error;
+        if (!isWorthAnother(error, attempt)) throw error;
         await this.session[Symbol.asyncDispose]();
         this.session = await this.pool.at(from);
       }
