@@ -1,10 +1,10 @@
 import { VmtapeError } from "../base/errors.js";
 import { guestAddress, type Icount } from "../base/units.js";
-import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
-import { ProbeChannel, type ProbeItem } from "../qemu/probe-channel.js";
+import type { ProbeChannel, ProbeItem } from "../qemu/probe-channel.js";
 import type { HitBatch, HitPiece } from "../qemu/probe-hits.js";
-import type { Checkpoint } from "../replay/checkpoint.js";
-import { Session, type SessionOptions } from "../replay/session.js";
+import type { CountedCheckpoint } from "../replay/checkpoint.js";
+import { hitBatches } from "../replay/hit-batches.js";
+import type { SessionOptions } from "../replay/session.js";
 import { addressOfKey } from "../symbols/address.js";
 import type { KernelPlacement } from "../symbols/kaslr.js";
 import type { Tape } from "../tape/tape.js";
@@ -41,7 +41,7 @@ export interface SyscallPassOptions extends Pick<SessionOptions, "qemu" | "debug
   /** The replay ends here. */
   readonly toIcount?: Icount;
   /** Begin the replay here, not behind `fromIcount`. */
-  readonly from?: Checkpoint;
+  readonly from?: CountedCheckpoint;
   readonly signal?: AbortSignal;
 }
 
@@ -66,54 +66,28 @@ export async function* syscallEvents(
   kernel: LinuxKernel,
   options: SyscallPassOptions,
 ): AsyncGenerator<SyscallEvent> {
-  const { plugin, from, qemu, debug, onProgress, signal, toIcount } = options;
-  await using session = await Session.create(
+  const { plugin, from, qemu, debug, onProgress, signal, toIcount, place } = options;
+  const batches = hitBatches(
     tape,
     {
+      plugin,
       ...(qemu && { qemu }),
       ...(debug && { debug }),
       ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "tracing system calls" }) }),
       ...(from && { from }),
-      trusted: true,
-      attach: { extra: probeArguments(plugin, { follow: false }) },
-      channels: probeChannels,
+      ...(toIcount !== undefined && { to: toIcount }),
+      prepare: (channel) => setProbes(channel, kernel, place),
     },
     signal,
   );
-  await session.start(undefined, signal);
-  const channel = new PluginChannel(session.channels);
-  await channel.start(from?.brctr, from?.rep);
-  const hits = new ProbeChannel(channel, session.channels[2]);
-  await setProbes(hits, kernel, options.place);
   const matcher = new SyscallMatcher(options);
-  const ran = run(session, channel, toIcount, signal);
-  ran.catch(() => {}); // it is awaited when the hits have ended
-  for await (const batch of hits.hits()) {
+  for await (const batch of batches) {
     for (let i = 0; i < batch.length; i++) {
       const event = matcher.take(batch, i);
       if (event) yield event;
     }
   }
-  await ran;
   yield* matcher.rest();
-}
-
-/** Runs to the end, has all hits sent, and lets QEMU go, which ends their stream. */
-async function run(
-  session: Session,
-  channel: PluginChannel,
-  to: Icount | undefined,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  try {
-    if (to === undefined) await session.runToEnd(signal);
-    else await session.runTo(to, signal);
-    await channel.command("hits");
-    await session.quit();
-  } catch (error) {
-    await session.stop(); // or nobody would end the stream
-    throw error;
-  }
 }
 
 async function setProbes(hits: ProbeChannel, kernel: LinuxKernel, place: KernelPlacement): Promise<void> {
