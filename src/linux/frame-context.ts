@@ -1,6 +1,6 @@
 import { registerValue, x86Register } from "../qemu/x86-registers.js";
 import { keyOf } from "../symbols/address.js";
-import { dwarfRegisters } from "../symbols/cfi-registers.js";
+import { dwarfRegisters, RegisterSet } from "../symbols/cfi-registers.js";
 import type { VariableFrame } from "../symbols/dwarf-location.js";
 import type { CalledFrame } from "../symbols/dwarf-variables.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
@@ -10,6 +10,7 @@ import type { ProgramDebug } from "./program-debug.js";
 import { StackWalker } from "./stack.js";
 import type { FileAt } from "./stack-files.js";
 import type { Frame, Stack } from "./stack-frame.js";
+import { codeSegment } from "./unwind-step.js";
 
 /** A frame as its variables are found in it. */
 export interface FrameAt extends Pick<VariableFrame, "register" | "cfa"> {
@@ -76,7 +77,7 @@ export async function innermostFrame(
   stack: Stack | undefined,
   files: FileAt,
 ): Promise<FrameAt> {
-  const walked = stack ?? (await new StackWalker({ files, limit: 1 + mostCallers }).walk(registers, memory));
+  const walked = stack ?? (await walkProgram(registers, memory, files));
   return {
     pc: registerValue(registers, "rip"),
     cfa: walked.frames[0]?.cfa,
@@ -89,6 +90,13 @@ export async function innermostFrame(
       return bytes.reduceRight((high, byte) => (high << 8n) | BigInt(byte), 0n);
     },
   };
+}
+
+/** The stack of a program that no system is known around: told by frame information, whatever its privilege. */
+async function walkProgram(registers: Uint8Array, memory: GuestMemory, files: FileAt): Promise<Stack> {
+  const set = RegisterSet.fromGdb(registers);
+  set.cs = codeSegment.user;
+  return new StackWalker({ files, limit: 1 + mostCallers }).walk(set, memory);
 }
 
 /** Functions that called one another; what an interrupt stopped has passed nothing on. */
