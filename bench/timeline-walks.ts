@@ -87,6 +87,10 @@ function seconds(): string {
 function kill(timeline: Timeline): void {
   const { pid } = timeline;
   if (pid === undefined) return;
-  process.kill(pid, "SIGKILL");
-  killed++;
+  try {
+    process.kill(pid, "SIGKILL");
+    killed++;
+  } catch {
+    // it was about to be replaced
+  }
 }
