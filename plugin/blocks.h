@@ -121,7 +121,10 @@ static uint64_t mix(uint64_t hash)
     return hash ^ hash >> 29;
 }
 
-/* Where the machine is known to be without having run a block there. */
+/*
+ * Where the machine is known to be without having run a block there: at rest, no instructions. Or what is left of the
+ * block that ran when QEMU threw its blocks away.
+ */
 static union { struct block block; char room[sizeof(struct block) + MOST_INSNS]; } parked;
 
 static size_t block_slot(uint64_t hash, uint64_t pc)

@@ -27,7 +27,7 @@ static struct position settle(void)
     catch_up();
     uint64_t executed = run.executed, brctr = run.brctr, repeats = 0;
     entered = NULL;
-    if (run.current != &parked.block || parked.block.pc != pc)
+    if (run.current->count || run.current->pc != pc) /* not at rest here already */
         explain_step(run.current, pc, &how);
     if (run.brctr == brctr)
         repeats = repeats_after(run.current, pc, run.executed - executed);

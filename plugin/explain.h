@@ -208,8 +208,8 @@ static struct explanation explain(const struct block *block, uint64_t pc, enum m
  */
 static uint64_t repeats_after(const struct block *block, uint64_t pc, uint64_t count)
 {
-    if (block == &parked.block && parked.block.ending != REPEATS)
-        return pc == parked.block.pc ? run.repeats : 0;
+    if (block->count == 0) /* at rest */
+        return pc == block->pc ? run.repeats : 0;
     if (block->ending != REPEATS || pc != block->last)
         return 0;
     return block->count == 1 ? run.repeats + count : count / block->count;
