@@ -2,8 +2,8 @@
 
 /*
  * Marks: while the machine runs, the counts at an instant are told now and then, which costs the run nothing. The
- * control thread sees that it is time by `run.executed`, which it reads without a lock; the vCPU thread makes the mark
- * at its next slow step, of which there are thousands a second.
+ * control thread sees that it is time by counters that it reads without a lock; the vCPU thread makes the mark at its
+ * next slow step. Such steps are never far, but in a tight loop.
  */
 #ifndef MARKS_H
 #define MARKS_H
@@ -26,7 +26,7 @@ static NOINLINE void mark(const struct block *block)
 /* Is it time? */
 static void look_for_marks(void)
 {
-    uint64_t executed = *(volatile uint64_t *)&run.executed;
+    uint64_t executed = executed_now(); /* roughly: nothing is exact here, the mark will be */
     if (executed < marks.next)
         return;
     marks.next = (executed / marks.every + 1) * marks.every;
