@@ -14,6 +14,7 @@ export const tag = {
   inlinedSubroutine: 0x1d,
   subprogram: 0x2e,
   interfaceType: 0x38,
+  namespace: 0x39,
   partialUnit: 0x3c,
   callSite: 0x48,
   skeletonUnit: 0x4a,

@@ -1,9 +1,9 @@
 import { abbrevAt, field } from "./dwarf-abbrev.js";
 import { EntryReader, textHome } from "./dwarf-entry.js";
 import type { DwarfFile } from "./dwarf-file.js";
-import { attribute, form } from "./dwarf-layout.js";
+import { attribute, form, tag } from "./dwarf-layout.js";
 import type { TextCollector } from "./dwarf-texts.js";
-import { type Unit, unitAt } from "./dwarf-unit.js";
+import { textAt, type Unit, unitAt } from "./dwarf-unit.js";
 
 /** No entry stands for another over more steps: a concrete copy, its abstract one, the declaration, one to spare. */
 const mostSteps = 8;
@@ -16,6 +16,10 @@ export class EntryNames {
   /** Name of each entry asked for so far. */
   private readonly known = new Map<number, number>();
   private readonly reader: EntryReader;
+  /** Names, with their namespaces, of entries that have no linkage name. */
+  private readonly qualified = new Map<number, number>();
+  /** Names of namespaces and types asked for so far. */
+  private readonly spaces = new Map<number, string>();
   /** Names of entries in the shared file. */
   private shared: EntryNames | undefined;
 
@@ -57,6 +61,36 @@ export class EntryNames {
       default:
         return 0;
     }
+  }
+
+  /** Says what the entry at an offset is called in full: it has no linkage name. */
+  qualify(offset: number, name: number): void {
+    this.qualified.set(offset, name);
+  }
+
+  /** The name of the namespace or type at an offset; empty for a type without one. */
+  spaceAt(unit: Unit, offset: number): string {
+    const known = this.spaces.get(offset);
+    if (known !== undefined) return known;
+    const { reader, file } = this;
+    const table = file.abbrevs(unit.abbrevs, unit);
+    let name = "";
+    if (table) {
+      reader.move(unit, file.readAside(offset), table, offset);
+      const position = abbrevAt(table, reader.unsigned());
+      if (position >= 0) {
+        const { pool } = table;
+        if (pool[position + field.tag] === tag.namespace) name = "(anonymous namespace)";
+        const end = position + field.size + pool[position + field.attributes]! * 3;
+        for (let i = position + field.size; i < end; i += 3) {
+          const code = pool[i + 1]!;
+          if (pool[i] !== attribute.name) reader.skip(code);
+          else name = textAt(file, reader.text(code, pool[i + 2]!), reader.home);
+        }
+      }
+    }
+    this.spaces.set(offset, name);
+    return name;
   }
 
   private at(unit: Unit | undefined, offset: number, steps: number): number {
@@ -101,9 +135,11 @@ export class EntryNames {
           reader.skip(code);
       }
     }
-    if (linkage > 0 || originForm === 0) return linkage || name;
+    if (linkage > 0) return linkage;
+    const full = this.qualified.get(offset) ?? name;
+    if (originForm === 0) return full;
     // The reader may be moved from here on.
-    return this.byReference(unit, originForm, origin, steps + 1) || name;
+    return this.byReference(unit, originForm, origin, steps + 1) || full;
   }
 
   private text(code: number, constant: number): number {

@@ -3,11 +3,11 @@ import type { CodeMap } from "./dwarf-code.js";
 import type { RangeColumns, ScopeColumns } from "./dwarf-columns.js";
 import { EntryReader, textHome } from "./dwarf-entry.js";
 import type { DwarfFile, UnitBytes } from "./dwarf-file.js";
-import { attribute, cLanguages, form } from "./dwarf-layout.js";
+import { attribute, cLanguages, form, tag } from "./dwarf-layout.js";
 import type { EntryNames } from "./dwarf-names.js";
 import { RangeReader } from "./dwarf-ranges.js";
 import type { TextCollector } from "./dwarf-texts.js";
-import type { Unit } from "./dwarf-unit.js";
+import { textAt, type Unit } from "./dwarf-unit.js";
 import type { LineFiles } from "./line-files.js";
 
 /** Entries nested deeper are damage: compilers stop at some hundreds. */
@@ -27,6 +27,21 @@ export class ScopeWalk {
   private parts: { readonly first: number; readonly end: number } | undefined;
   /** The scope around the children at each depth. */
   private readonly around = new Int32Array(deepest + 1);
+  /** The namespace or type whose children are at each depth: its offset; 0 for none. */
+  private readonly spaces = new Float64Array(deepest + 1);
+  /** The entry that is read, and how deep it is. */
+  private entry = 0;
+  private depth = 0;
+  /** Copies whose names are found once the unit is read: a later entry may say more of the one they name. */
+  private readonly unnamed: {
+    readonly scopes: number[];
+    readonly forms: number[];
+    readonly values: number[];
+  } = {
+    scopes: [],
+    forms: [],
+    values: [],
+  };
 
   constructor(
     private readonly file: DwarfFile,
@@ -44,11 +59,21 @@ export class ScopeWalk {
   }
 
   /** Collects one unit; what is damaged ends it early, which is noted. */
-  walk(unit: Unit, table: AbbrevTable, files: LineFiles | undefined): undefined {
+  walk(unit: Unit, table: AbbrevTable, files: LineFiles | undefined): void {
+    this.walkEntries(unit, table, files);
+    const { scopes, forms, values } = this.unnamed;
+    for (let i = 0; i < scopes.length; i++) {
+      const name = this.names.byReference(unit, forms[i]!, values[i]!);
+      if (name > 0) this.scopes.names[scopes[i]!] = name;
+    }
+    for (const list of [scopes, forms, values]) list.length = 0;
+  }
+
+  private walkEntries(unit: Unit, table: AbbrevTable, files: LineFiles | undefined): undefined {
     const place = this.file.read(unit.start, unit.end);
     const { bytes, view, base } = place;
     const { pool, dense, skips } = table;
-    const { around } = this;
+    const { around, spaces } = this;
     const end = unit.end - base;
     const unitStart = unit.start - base;
     const isC = cLanguages.has(unit.language);
@@ -56,6 +81,7 @@ export class ScopeWalk {
     let depth = 0;
     around[0] = -1;
     while (at < end) {
+      const entry = at;
       let code = bytes[at++]!;
       if (code >= 128) {
         code &= 127;
@@ -75,6 +101,8 @@ export class ScopeWalk {
       const hasChildren = pool[position + field.hasChildren]! === 1;
       let scope = around[depth]!;
       if (kind === role.function || kind === role.inlined) {
+        this.entry = base + entry;
+        this.depth = isC ? 0 : depth;
         scope = this.readScope(unit, place, table, position, base + at, scope, files);
         at = this.reader.at;
       } else {
@@ -107,6 +135,8 @@ export class ScopeWalk {
       if (hasChildren) {
         if (depth >= deepest) return this.damaged(base + at);
         around[++depth] = scope;
+        const isSpace = kind === role.structure || pool[position + field.tag] === tag.namespace;
+        spaces[depth] = isSpace ? base + entry : 0;
       } else if (depth === 0) {
         return;
       }
@@ -199,6 +229,9 @@ export class ScopeWalk {
           reader.skip(code);
       }
     }
+    const isPlain = nameHome !== textHome.none && linkageHome === textHome.none;
+    const whole = isPlain && this.depth > 1 ? this.wholeName(unit, name, nameHome) : 0;
+    if (whole > 0) this.names.qualify(this.entry, whole);
     const outside = isInlined ? parent : -1;
     if (ranges < 0 && Number.isNaN(low)) return outside;
     if (isInlined && parent < 0) return -1;
@@ -232,14 +265,29 @@ export class ScopeWalk {
     if (!isInlined)
       this.parts = parts > 1 && parts <= mostParts ? { first, end: this.ranges.count } : undefined;
     else if (isListed && this.parts) this.findParts(scope, first, lowest);
-    scopes.names[scope] =
-      (linkageHome !== textHome.none ? this.texts.at(this.file, linkage, linkageHome) : 0) ||
-      (originForm !== 0 ? this.names.byReference(unit, originForm, origin) : 0) ||
-      (nameHome !== textHome.none ? this.texts.at(this.file, name, nameHome) : 0);
+    const linked = linkageHome === textHome.none ? 0 : this.texts.at(this.file, linkage, linkageHome);
+    if (linked === 0 && originForm !== 0) {
+      this.unnamed.scopes.push(scope);
+      this.unnamed.forms.push(originForm);
+      this.unnamed.values.push(origin);
+    }
+    scopes.names[scope] = linked || whole || (isPlain ? this.texts.at(this.file, name, nameHome) : 0);
     scopes.callFiles[scope] = isInlined && callFile >= 0 && files ? files.idOf(callFile) : 0;
     scopes.callLines[scope] = isInlined ? callLine : 0;
     scopes.callColumns[scope] = isInlined ? Math.min(callColumn, largestColumn) : 0;
     return scope;
+  }
+
+  /** A name with the namespaces and types around the entry that is read; 0 when there are none. */
+  private wholeName(unit: Unit, name: number, home: number): number {
+    const parts: string[] = [];
+    for (let depth = this.depth; depth > 1; depth--) {
+      const space = this.spaces[depth]!;
+      if (space === 0) break;
+      const text = this.names.spaceAt(unit, space);
+      if (text !== "") parts.unshift(text);
+    }
+    return parts.length === 0 ? 0 : this.texts.of([...parts, textAt(this.file, name, home)].join("::"));
   }
 
   /** Notes where a copy starts in each part of its function that the compiler moved away from the others. */

@@ -369,6 +369,41 @@ describe("references", () => {
     expect(chain(0x40)).toEqual(["S::m()+0"]);
   });
 
+  it("puts namespaces and types before names that have no linkage name", () => {
+    const root: Entry = {
+      tag: tag.compileUnit,
+      attributes: [[at.language, form.data1, 0x21]],
+      children: [
+        {
+          tag: tag.subprogram,
+          attributes: [named("main"), ...range(0, 32)],
+          children: [inlined("sort", 0, 8, 1), inlined("member", 8, 8, 1)],
+        },
+        {
+          tag: tag.namespace,
+          attributes: [named("std")],
+          children: [
+            {
+              tag: tag.namespace,
+              children: [{ tag: tag.subprogram, label: "sort", attributes: [named("sort<int>")] }],
+            },
+            {
+              tag: tag.structure,
+              attributes: [named("S")],
+              children: [{ tag: tag.subprogram, label: "declared", attributes: [named("m")] }],
+            },
+            { tag: tag.subprogram, attributes: [named("own"), ...range(0x40, 8)] },
+          ],
+        },
+        { tag: tag.subprogram, label: "member", attributes: [[at.specification, form.ref4, "declared"]] },
+      ],
+    };
+    const { chain } = read(makeDwarf([{ root }]));
+    expect(chain(0)).toEqual(["std::(anonymous namespace)::sort<int>+0", "main+0"]);
+    expect(chain(9)).toEqual(["std::S::m+1", "main+9"]);
+    expect(chain(0x40)).toEqual(["std::own+0"]);
+  });
+
   it("gives no name where references go round in circles or out of the file", () => {
     const entry = (label: string, target: string | number, start: number): Entry => ({
       tag: tag.subprogram,
