@@ -15,6 +15,8 @@ const deepest = 8192;
 const largestColumn = 0x7fff;
 /** Compilers cut a function in two. */
 const mostParts = 16;
+/** Namespaces and types around a function that are put before its name. */
+const mostSpaces = 16;
 
 /**
  * Walks over the entries of units and collects functions and inlined copies, with their ranges, their names and where
@@ -281,7 +283,7 @@ export class ScopeWalk {
   /** A name with the namespaces and types around the entry that is read; 0 when there are none. */
   private wholeName(unit: Unit, name: number, home: number): number {
     const parts: string[] = [];
-    for (let depth = this.depth; depth > 1; depth--) {
+    for (let depth = this.depth; depth > 1 && parts.length < mostSpaces; depth--) {
       const space = this.spaces[depth]!;
       if (space === 0) break;
       const text = this.names.spaceAt(unit, space);

@@ -21,7 +21,7 @@ export class TextCollector {
   private readonly byText = new Map<string, number>();
   private bytesLeft = Number.POSITIVE_INFINITY;
 
-  /** @param mostBytes what all texts from sections may have together */
+  /** @param mostBytes the sections the texts are from: all together are at most some times as long */
   constructor(mostBytes?: number) {
     if (mostBytes !== undefined) this.bytesLeft = (1 << 20) + mostBytes * mostSharing;
   }
@@ -52,6 +52,8 @@ export class TextCollector {
     const known = this.byText.get(text);
     if (known !== undefined) return known;
     const letters = Buffer.from(text);
+    this.bytesLeft -= letters.length;
+    if (this.bytesLeft < 0) return 0;
     const id = this.push(letters, 0, letters.length);
     this.byText.set(text, id);
     return id;

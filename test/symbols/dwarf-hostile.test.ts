@@ -252,6 +252,35 @@ describe("made to hurt", () => {
     expect(tables.names.bytes.length).toBeLessThan(20 << 20);
   });
 
+  it("functions in namespaces in namespaces", () => {
+    const name = [...new Array(500).fill(0x61), 0];
+    const entries = [
+      1,
+      ...Array.from({ length: 1000 }, () => [2, ...name]).flat(),
+      ...Array.from({ length: 20_000 }, (_, i) => [3, ...Buffer.from(i.toString(36)), 0]).flat(),
+    ];
+    const abbrevs = [
+      ...unitAbbrev,
+      2,
+      tag.namespace,
+      1,
+      at.name,
+      form.string,
+      0,
+      0,
+      3,
+      tag.subprogram,
+      0,
+      at.name,
+      form.string,
+      0,
+      0,
+      0,
+    ];
+    const tables = survive(dwarfElf(handmade(abbrevs, entries)))!;
+    expect(tables.names.bytes.length).toBeLessThan(8 << 20);
+  });
+
   it("abbreviations read anew for every unit", () => {
     const abbrevs = Array.from({ length: 60_000 }, (_, i) => [...uleb(i + 1), 0x34, 0, 0, 0]).flat();
     const units = Array.from({ length: 20_000 }, (_, i) =>
