@@ -3,6 +3,7 @@ import type { FrameAt } from "../linux/frame-context.js";
 import type { LinuxGuest } from "../linux/linux-guest.js";
 import type { TapeDebug } from "../linux/program-debug.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
+import { exitCodes } from "./failure.js";
 import { linuxOf } from "./guest-view.js";
 import type { OpenTimeline } from "./open-timeline.js";
 import { note, say } from "./output.js";
@@ -78,13 +79,11 @@ async function linuxOr(open: OpenTimeline): Promise<LinuxGuest | undefined> {
   }
 }
 
-/** One line an expression: `current->comm = "sh", '\000' <repeats 13 times>`. `throwFailed` tells the first failure. */
+/** One line an expression: `current->comm = "sh", '\000' <repeats 13 times>`; why there is none on stderr. */
 export function sayValues(values: readonly PrintedValue[]): void {
-  const first = values.find(({ error }) => error);
-  for (const printed of values) {
-    const { expression, value, error } = printed;
-    if (error && printed !== first) note(error.message);
-    else if (!error) say(`${expression.replace(/^\s*\/[a-z]\s+/, "")} = ${value}`);
+  for (const { expression, value, error } of values) {
+    if (error) note(`vmtape: ${error.message}`);
+    else say(`${expression.replace(/^\s*\/[a-z]\s+/, "")} = ${value}`);
   }
 }
 
@@ -95,8 +94,8 @@ export function valueFacts(values: readonly PrintedValue[]) {
   );
 }
 
-/** The first failure, which decides the exit code once all was told. */
-export function throwFailed(values: readonly PrintedValue[] | undefined): void {
+/** The first failure decides the exit code, once all was told. */
+export function failFor(values: readonly PrintedValue[] | undefined): void {
   const failed = values?.find(({ error }) => error);
-  if (failed?.error) throw failed.error;
+  if (failed?.error) process.exitCode = exitCodes[failed.error.class];
 }

@@ -11,7 +11,7 @@ import {
   type WrittenRange,
   writtenRange,
 } from "./at-past.js";
-import { printAt, sayValues, throwFailed, valueFacts } from "./at-print.js";
+import { failFor, printAt, sayValues, valueFacts } from "./at-print.js";
 import { sayStack, stackAt, stackFacts } from "./at-stack.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
@@ -95,7 +95,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         ...(stack && { stack: stackFacts(stack) }),
       }),
     );
-    throwFailed(values);
+    failFor(values);
     return;
   }
   say(open.describe(position));
@@ -122,7 +122,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
     say();
     sayPast(past, flags.lastWrite!, open);
   }
-  throwFailed(values);
+  failFor(values);
 }
 
 /** The first instant of the past that is asked for; undefined when only the last write is. */
