@@ -63,12 +63,19 @@ const endNotes: Record<StackEnd, string | undefined> = {
  * frame that is not certain.
  */
 export function sayStack(stack: NamedStack): void {
-  let number = 0;
-  for (const line of stack.frames.flatMap((frame) => linesOf(stack, frame))) {
-    say(`#${String(number++).padEnd(3)}${line}`);
-  }
+  for (const line of stackLines(stack)) say(line);
+}
+
+/** The same as lines. */
+export function stackLines(stack: NamedStack): string[] {
+  const lines = stack.frames.flatMap((frame) => linesOf(stack, frame));
+  const numbered = lines.map((line, number) => `#${String(number).padEnd(3)}${line}`);
   const note = endNotes[stack.end];
-  if (note) say(stack.endAddress === undefined ? note : `${note.slice(0, -1)}: ${hex(stack.endAddress)})`);
+  if (!note) return numbered;
+  return [
+    ...numbered,
+    stack.endAddress === undefined ? note : `${note.slice(0, -1)}: ${hex(stack.endAddress)})`,
+  ];
 }
 
 function linesOf(stack: NamedStack, frame: Frame): string[] {

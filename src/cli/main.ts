@@ -17,6 +17,7 @@ import { listCommand } from "./list.js";
 import { logCommand } from "./log.js";
 import { mapsCommand } from "./maps.js";
 import { modulesCommand } from "./modules.js";
+import { probeCommand } from "./probe.js";
 import { psCommand } from "./ps.js";
 import { recordCommand } from "./record.js";
 import { repairCommand } from "./repair.js";
@@ -65,6 +66,7 @@ for (const command of [
   gdbCommand(),
   psCommand(),
   tasksCommand(),
+  probeCommand(),
   straceCommand(),
   mapsCommand(),
   filesCommand(),

@@ -7,6 +7,7 @@ import { loadHistory, taskOption, wantedTask } from "./load-history.js";
 import { icountOf } from "./locate-icount.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
 import { grouped, note, printable, toJson } from "./output.js";
+import type { ProbeFlags } from "./probe.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
 
@@ -32,15 +33,71 @@ export function straceCommand(): Command {
 }
 
 async function run(context: CommandContext, name: string, flags: StraceFlags): Promise<void> {
-  const { signal } = context;
-  const [{ parsePosition }, { Tape }, { loadLinuxKernel }, { readSyscalls }, { syscallEvents }] =
-    await Promise.all([
-      import("../replay/position.js"),
-      import("../tape/tape.js"),
-      import("../linux/linux-kernel.js"),
-      import("../linux/syscalls.js"),
-      import("../linux/syscall-pass.js"),
-    ]);
+  const { formatCall } = await lineMaker();
+  await follow(context, name, flags, {}, (event, call) =>
+    flags.json ? `${toJson(facts(event, call))}\n` : formatCall(event, call),
+  );
+}
+
+/** `sys_enter:NAME` and `sys_exit:NAME`: entries or results of the calls whose names fit a pattern, one a line. */
+export async function probeSyscalls(
+  context: CommandContext,
+  name: string,
+  isEntry: boolean,
+  pattern: string,
+  flags: ProbeFlags,
+): Promise<void> {
+  for (const option of ["when", "print", "stack", "return"] as const) {
+    if (flags[option] === undefined) continue;
+    throw new VmtapeError(
+      "usage",
+      `--${option} needs a place in the kernel: probe __x64_sys_${pattern} in place of sys_enter:${pattern}`,
+    );
+  }
+  const { globTest } = await import("../symbols/name-search.js");
+  const { formatCall } = await lineMaker();
+  const fits = globTest(pattern);
+  const isCalled = (call: Syscall | undefined) => call !== undefined && fits(call.name);
+  await follow(context, name, flags, { atEntry: isEntry, isCalled, pattern }, (event, call) =>
+    flags.json ? `${toJson(facts(event, call))}\n` : formatCall(event, call),
+  );
+}
+
+interface Selection {
+  /** Tell a call when it begins, without its result. */
+  readonly atEntry?: boolean;
+  readonly isCalled?: (call: Syscall | undefined) => boolean;
+  readonly pattern?: string;
+}
+
+async function follow(
+  { signal }: CommandContext,
+  name: string,
+  flags: StraceFlags,
+  { atEntry = false, isCalled, pattern }: Selection,
+  write: (event: SyscallEvent, call: Syscall | undefined) => string,
+): Promise<void> {
+  const [
+    { parsePosition },
+    { Tape },
+    { loadLinuxKernel },
+    { readSyscalls },
+    { syscallEvents },
+    { kernelPlace },
+    { tapeCache },
+    { buildPlugin },
+    { TapeIndex },
+  ] = await Promise.all([
+    import("../replay/position.js"),
+    import("../tape/tape.js"),
+    import("../linux/linux-kernel.js"),
+    import("../linux/syscalls.js"),
+    import("../linux/syscall-pass.js"),
+    import("../linux/kernel-place.js"),
+    import("../replay/tape-cache.js"),
+    import("../qemu/plugin-build.js"),
+    import("../replay/tape-index.js"),
+  ]);
   const [start, end] = [flags.from, flags.to].map((text) =>
     text === undefined ? undefined : parsePosition(text),
   );
@@ -54,19 +111,15 @@ async function run(context: CommandContext, name: string, flags: StraceFlags): P
   const isWanted = flags.task === undefined ? undefined : await wantedTask(history, flags.task);
   const kernel = loadLinuxKernel(tape.layout.kernel)!;
   const calls = readSyscalls(tape.layout.kernel, kernel);
+  if (isCalled && ![...calls.values()].some(isCalled)) {
+    throw new VmtapeError("not-found", `no system call is named '${pattern}'`, { got: pattern });
+  }
   const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
-  const { kernelPlace } = await import("../linux/kernel-place.js");
-  const { tapeCache } = await import("../replay/tape-cache.js");
-  const place = await kernelPlace(tape, kernel.symbols, {
-    cache: tapeCache(places, tape),
-    signal,
-    ...shared,
-  });
+  const cache = tapeCache(places, tape);
+  const place = await kernelPlace(tape, kernel.symbols, { cache, signal, ...shared });
   if (!place) throw new VmtapeError("not-found", "the tape's Linux kernel never gets to run");
-  const { buildPlugin } = await import("../qemu/plugin-build.js");
   const plugin = await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version });
-  const { TapeIndex } = await import("../replay/tape-index.js");
-  const index = await TapeIndex.open(tapeCache(places, tape), tape.manifest.qemu);
+  const index = await TapeIndex.open(cache, tape.manifest.qemu);
   const from = fromIcount === undefined ? undefined : index.nearest(fromIcount);
   const events = syscallEvents(tape, kernel, {
     ...shared,
@@ -74,20 +127,22 @@ async function run(context: CommandContext, name: string, flags: StraceFlags): P
     history,
     place,
     signal,
+    atEntry,
     ...(isWanted && { isWanted }),
     ...(fromIcount !== undefined && { fromIcount }),
     ...(toIcount !== undefined && { toIcount }),
     ...(from && { from }),
   });
-  const { formatCall } = await lineMaker();
   let printed = 0;
   for await (const event of events) {
     const call = calls.get(event.number);
-    await print(flags.json ? `${toJson(facts(event, call))}\n` : formatCall(event, call), signal);
+    if (isCalled && !isCalled(call)) continue;
+    await print(write(event, call), signal);
     if (signal.aborted || ++printed === flags.limit) break;
   }
   progress[Symbol.dispose]();
-  if (printed === 0) note("no system call was made there");
+  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  if (printed === 0) note("no such system call was made there");
 }
 
 async function lineMaker() {

@@ -193,7 +193,11 @@ export class Probes {
     calls.delete(key);
     const event = this.event(batch, i, "return", call.watch, block!.bytes);
     const instructions = event.icount - call.icount;
-    const values = await valuesOf(call.watch.returnPlans, event, rest);
+    const before = this.watches
+      .slice(0, this.watches.indexOf(call.watch))
+      .flatMap(({ returnPlans }) => returnPlans);
+    const offset = before.reduce((sum, [, { items }]) => sum + items.length, 0);
+    const values = await valuesOf(call.watch.returnPlans, event, rest.slice(offset));
     await call.watch.handler?.({ ...event, instructions, values });
     return { ...event, instructions, values };
   }

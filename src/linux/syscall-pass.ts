@@ -34,6 +34,8 @@ export interface SyscallPassOptions extends Pick<SessionOptions, "qemu" | "debug
   /** The tape's. */
   readonly history: TaskHistory;
   readonly place: KernelPlacement;
+  /** Give each call when it begins, without its result. */
+  readonly atEntry?: boolean;
   /** Only of tasks that pass. */
   readonly isWanted?: (task: HistoryTask) => boolean;
   /** Calls begun before this instant are left out. */
@@ -145,13 +147,15 @@ class SyscallMatcher {
 
   /** The call that hit `i` ends, if it does and was asked for. */
   take(batch: HitBatch, i: number): SyscallEvent | undefined {
-    const { history, isWanted, fromIcount } = this.options;
+    const { history, isWanted, fromIcount, atEntry } = this.options;
     const icount = Number(batch.icount(i));
     const task = history.taskAt(icount);
     if (batch.id(i) === entry.id) {
       if (fromIcount !== undefined && icount < Number(fromIcount)) return undefined;
       if (isWanted && !isWanted(task)) return undefined;
-      this.open.set(task.address, readEntry(batch.pieces(i), task, icount));
+      const begun = readEntry(batch.pieces(i), task, icount);
+      if (atEntry) return begun;
+      this.open.set(task.address, begun);
       return undefined;
     }
     const begun = this.open.get(task.address);

@@ -1,0 +1,261 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { type GuestAddress, hex, type Icount, icount as toIcount } from "../base/units.js";
+import type { ProbeHitEvent, ProbeValue } from "../linux/probes.js";
+import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
+import { formatPosition, type Position } from "../replay/position.js";
+import { print } from "./branches-range.js";
+import { loadHistory, taskOption, wantedTask } from "./load-history.js";
+import { type OpenTimeline, openTimeline } from "./open-timeline.js";
+import { qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
+import { grouped, note, printable, toJson } from "./output.js";
+import { Progress } from "./progress.js";
+import { action, type CommandContext } from "./run.js";
+
+export interface ProbeFlags extends TapeOptions {
+  readonly when?: string;
+  readonly print?: readonly string[];
+  readonly return?: boolean;
+  readonly stack?: boolean;
+  readonly from?: string;
+  readonly to?: string;
+  readonly task?: string;
+  readonly limit?: number;
+}
+
+export function probeCommand(): Command {
+  return tapeCommand("probe", "print a line each time a place of the guest is reached, with values")
+    .argument(
+      "<where>",
+      "a symbol, a pattern, FILE:LINE, 0xADDR, sys_enter:NAME, sys_exit:NAME, task:switch|fork|exec|exit, irq or page-fault",
+    )
+    .option("--when <expr>", "only where this expression is not zero: 'count > 100 && current->pid == 1'")
+    .option(
+      "--print <format|expr>",
+      "an expression, or a text with {EXPR} in it; repeatable (default: the function's parameters)",
+      several,
+    )
+    .option("--return", "tell the function's returns, too, with $retval")
+    .option("--stack", "who called it")
+    .option("--from <position>", "begin here")
+    .option("--to <position>", "end here")
+    .option(...taskOption)
+    .option("--limit <n>", "end after so many hits", count)
+    .option(...qemuOption)
+    .option("-d, --debug", "print what is done")
+    .action(action(run));
+}
+
+async function run(context: CommandContext, name: string, where: string, flags: ProbeFlags): Promise<void> {
+  const syscall = /^sys_(enter|exit):(.+)$/.exec(where);
+  if (syscall) {
+    const { probeSyscalls } = await import("./strace.js");
+    return probeSyscalls(context, name, syscall[1] === "enter", syscall[2]!, flags);
+  }
+  const { signal } = context;
+  const [{ Probes }, { loadLinuxKernel }, { Types }, { parsePosition }, { addressOfKey }, { TapeIndex }] =
+    await Promise.all([
+      import("../linux/probes.js"),
+      import("../linux/linux-kernel.js"),
+      import("../symbols/type-set.js"),
+      import("../replay/position.js"),
+      import("../symbols/address.js"),
+      import("../replay/tape-index.js"),
+    ]);
+  for (const text of [flags.from, flags.to]) if (text !== undefined) parsePosition(text);
+  const texts = flags.print && (await expressionsIn(flags.print));
+  using progress = new Progress();
+  await using open = await openTimeline(name, flags, progress, signal);
+  const { tape, symbols, options, cache } = open;
+  const begin = flags.from === undefined ? undefined : (await open.locate(flags.from, signal)).icount;
+  const end = flags.to === undefined ? undefined : (await open.locate(flags.to, signal)).icount;
+  const kernel = loadLinuxKernel(tape.layout.kernel);
+  const history = await historyOf(open, flags, progress, signal);
+  const isWanted = flags.task === undefined ? undefined : await wantedTask(history!, flags.task);
+  const { place } = symbols;
+  const names = {
+    types: kernel?.types ?? new Types(),
+    symbols: symbols.symbols,
+    address: (symbol: string) => {
+      const table = symbols.kernel?.table;
+      const index = table?.names.find(symbol)[0];
+      if (!table || index === undefined) return undefined;
+      const address = addressOfKey(table.starts[index]!);
+      return address < perCpuEnd ? address : address + (place?.slide ?? 0n);
+    },
+  };
+  const probes = new Probes(tape, names, history);
+  await probes.add({ where, when: flags.when, print: texts, returns: flags.return });
+  const index = await TapeIndex.open(cache, tape.manifest.qemu);
+  const from = begin === undefined ? undefined : index.nearest(begin);
+  const { plugin, qemu, onProgress, debug } = options;
+  const hits = probes.run({
+    plugin,
+    ...(qemu && { qemu }),
+    ...(debug && { debug }),
+    ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "probing" }) }),
+    ...(from && { from }),
+    ...(end !== undefined && { to: end }),
+    follow: true,
+    signal,
+  });
+  const printer = new HitPrinter(open, flags);
+  let told = 0;
+  for await (const hit of hits) {
+    if (begin !== undefined && hit.icount < begin) continue;
+    if (isWanted && !(hit.task && isWanted(hit.task))) continue;
+    await print(await printer.line(hit), signal);
+    if (signal.aborted || ++told === flags.limit) break;
+  }
+  progress[Symbol.dispose]();
+  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  if (told === 0) note(`${where} is never reached there`);
+}
+
+/** Per-CPU variables are linked from 0 on, and KASLR does not move them. */
+const perCpuEnd = 1n << 32n;
+
+/** Who ran when; without BTF nobody knows, which only `--task` minds. */
+async function historyOf(
+  { tape }: OpenTimeline,
+  flags: ProbeFlags,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<TaskHistory | undefined> {
+  try {
+    return await loadHistory(tape, flags, progress, signal);
+  } catch (error) {
+    if (flags.task !== undefined || !isVmtapeError(error, "not-found")) throw error;
+    note(`hits have no task: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** `{EXPR}` in a text. */
+const placeholder = /\{([^{}]+)\}/g;
+
+/** The expressions of all `--print`s, in order. */
+async function expressionsIn(prints: readonly string[]): Promise<string[]> {
+  return prints.flatMap((text) => {
+    const inside = [...text.matchAll(placeholder)].map(([, expression]) => expression!);
+    return inside.length > 0 ? inside : [text];
+  });
+}
+
+/** Writes hits as lines. What a hit did not bring along is looked up at the machine, by a visit there. */
+class HitPrinter {
+  private readonly open: OpenTimeline;
+  private readonly flags: ProbeFlags;
+
+  constructor(open: OpenTimeline, flags: ProbeFlags) {
+    this.open = open;
+    this.flags = flags;
+  }
+
+  async line(hit: ProbeHitEvent): Promise<string> {
+    const { json, stack } = this.flags;
+    const values: { expression: string; value: string }[] = [];
+    for (const value of hit.values) {
+      values.push({ expression: value.expression, value: value.text ?? (await this.lookUp(hit, value)) });
+    }
+    const frames = stack ? await this.stackOf(hit) : undefined;
+    if (json) return `${toJson(this.facts(hit, values, frames))}\n`;
+    const where = formatPosition(positionOf(hit), this.open.symbols.describe(hit.pc));
+    const who = hit.task ? `${taskText(hit.task)}  ` : "";
+    const verb = hit.kind === "return" ? `${hit.label} returned ` : "";
+    const lasted = hit.instructions === undefined ? "" : `  (${grouped(hit.instructions)} instructions)`;
+    const told = [hit.what ?? "", this.valueText(hit, values)].filter((text) => text !== "").join("  ");
+    const line = printable(`${where}  ${who}${verb}${told}${lasted}`.trimEnd());
+    return `${[line, ...(frames ?? []).map((frame) => `    ${printable(frame)}`)].join("\n")}\n`;
+  }
+
+  private valueText(hit: ProbeHitEvent, values: readonly { expression: string; value: string }[]): string {
+    const { print: prints } = this.flags;
+    if (!prints) {
+      const isResult = hit.kind === "return";
+      return values
+        .map(({ expression, value }) => (isResult ? value : `${expression} = ${value}`))
+        .join(", ");
+    }
+    let next = 0;
+    return prints
+      .map((text) => {
+        if (text.search(placeholder) >= 0)
+          return text.replace(placeholder, () => values[next++]?.value ?? "?");
+        const { expression, value } = values[next++]!;
+        return `${expression} = ${value}`;
+      })
+      .join(", ");
+  }
+
+  private facts(hit: ProbeHitEvent, values: readonly object[], frames: readonly string[] | undefined) {
+    const { kind, label, icount, brctr, pc, task, what, instructions, number } = hit;
+    return {
+      kind,
+      where: label,
+      icount,
+      brctr: brctr ?? null,
+      pc: hex(pc),
+      symbol: this.open.symbols.describe(pc) ?? null,
+      hit: number,
+      pid: task && task.pid >= 0 ? task.pid : null,
+      tgid: task && task.tgid >= 0 ? task.tgid : null,
+      task: task?.name ?? null,
+      ...(what !== undefined && { what }),
+      ...(instructions !== undefined && { instructions }),
+      values,
+      ...(frames && { stack: frames }),
+    };
+  }
+
+  /** A value that needs the machine: at the instant of the hit. */
+  private async lookUp(hit: ProbeHitEvent, { expression, plan, error }: ProbeValue): Promise<string> {
+    if (error && error.code !== "not-found") return `<${error.message}>`;
+    await this.goTo(hit);
+    try {
+      if (error) return await this.withDebugInformation(expression);
+      const [{ linuxOf }, { expressionContext }, { printExpression }] = await Promise.all([
+        import("./guest-view.js"),
+        import("../linux/expression-context.js"),
+        import("../symbols/expression-evaluator.js"),
+      ]);
+      const context = expressionContext(await linuxOf(this.open), this.open.symbols.symbols);
+      return await printExpression(plan.expression, context);
+    } catch (failure) {
+      if (!isVmtapeError(failure) || failure.class === "cancelled") throw failure;
+      return `<${failure.message}>`;
+    }
+  }
+
+  /** Names of a program's own variables. */
+  private async withDebugInformation(expression: string): Promise<string> {
+    const { printAt } = await import("./at-print.js");
+    const [printed] = await printAt(this.open, [expression]);
+    if (printed?.error) throw printed.error;
+    return printed?.value ?? "";
+  }
+
+  private async stackOf(hit: ProbeHitEvent): Promise<string[]> {
+    await this.goTo(hit);
+    const { stackAt, stackLines } = await import("./at-stack.js");
+    return stackLines(await stackAt(this.open));
+  }
+
+  private async goTo({ icount, pc }: { icount: bigint; pc: GuestAddress }): Promise<void> {
+    const { why } = await this.open.timeline.goTo({ icount: toIcount(icount) as Icount, pc });
+    if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  }
+}
+
+function positionOf({ icount, brctr, pc }: ProbeHitEvent): Position {
+  return { icount: toIcount(icount), brctr: (brctr ?? 0n) as Position["brctr"], pc, rep: 0n };
+}
+
+function taskText({ pid, name }: HistoryTask): string {
+  return pid < 0 ? name : `${pid} ${name}`;
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,9}$/.test(text)) throw new InvalidArgumentError("it must be a positive number.");
+  return Number(text);
+}
