@@ -8,7 +8,7 @@
 #ifndef MARKS_H
 #define MARKS_H
 
-static struct { uint64_t every, next; } marks; /* of the control thread; instructions */
+static struct { uint64_t every; volatile uint64_t next; } marks; /* instructions */
 static volatile bool mark_wanted;
 
 static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -17,8 +17,9 @@ static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static NOINLINE void mark(const struct block *block)
 {
     /* An instant comes before the deliveries at its icount: this one is past. */
-    if (block->ending == UNKNOWN || (delivered.count && delivered.icount == run.executed))
+    if (!marks.every || block->ending == UNKNOWN || (delivered.count && delivered.icount == run.executed))
         return;
+    marks.next = (run.executed / marks.every + 1) * marks.every;
     mark_wanted = false;
     tell("{\"event\":\"mark\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 "}", run.executed, run.brctr);
 }
@@ -26,11 +27,8 @@ static NOINLINE void mark(const struct block *block)
 /* Is it time? */
 static void look_for_marks(void)
 {
-    uint64_t executed = executed_now(); /* roughly: nothing is exact here, the mark will be */
-    if (executed < marks.next)
-        return;
-    marks.next = (executed / marks.every + 1) * marks.every;
-    mark_wanted = true;
+    if (executed_now() >= marks.next) /* roughly: a mark that comes too soon is exact, too */
+        mark_wanted = true;
 }
 
 #endif
