@@ -53,16 +53,19 @@ try {
     },
   });
   const random = randomNumbers(Number(values.seed) + 1);
-  const killer = values.kill ? setInterval(() => random(4) === 0 && kill(timeline), 300) : undefined;
+  // At most one a move: a move that is never left alone never ends.
+  const between = () => {
+    if (values.kill && random(2) === 0) setTimeout(() => kill(timeline), random(600));
+  };
   for await (const stop of walk(timeline, {
     seed: Number(values.seed),
     moves: Number(values.moves),
     reach: Number(values.reach),
+    between,
   })) {
     stops.push(stop);
     if (stops.length % 25 === 0) process.stderr.write(`${stops.length} moves, ${seconds()} s\n`);
   }
-  clearInterval(killer);
 } finally {
   for (const loop of loops) loop.kill("SIGKILL");
 }

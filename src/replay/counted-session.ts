@@ -221,6 +221,11 @@ export class CountedSession implements AsyncDisposable {
     return this.memory.translate(await this.registers(), address);
   }
 
+  /** Was it made to leave checkpoints? */
+  get leavesCheckpoints(): boolean {
+    return this.session.leavesCheckpoints;
+  }
+
   /** Leaves a checkpoint of this instant; the session must have been made with `checkpointsTo`. */
   async checkpoint(): Promise<void> {
     const { delivered } = this;

@@ -4,6 +4,7 @@ import type { Tape } from "../tape/tape.js";
 import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import { CountedSession, type CountedSessionOptions } from "./counted-session.js";
 import type { Instant } from "./timeline-types.js";
+import { farInstructions, travel } from "./travel.js";
 
 export interface PoolOptions extends Omit<CountedSessionOptions, "from" | "checkpointsTo"> {
   /** The checkpoints there are now, in order. */
@@ -52,7 +53,8 @@ export class SessionPool implements AsyncDisposable {
     for (let attempt = 1; ; attempt++) {
       const session = await withoutLost(() => this.nearest(instant, signal, attempt > 1));
       try {
-        await withPatience(session, instant, (limit) => session.runTo(instant, limit), signal);
+        const go = session.leavesCheckpoints ? travel : runTo;
+        await withPatience(session, instant, () => go(session, instant, signal));
         return session;
       } catch (error) {
         if (isVmtapeError(error, "cancelled") && session.alive) {
@@ -106,7 +108,7 @@ export class SessionPool implements AsyncDisposable {
     if (cache === undefined) return false;
     const from = lastBefore(await this.options.checkpoints(), at);
     const { signal } = this.stopping;
-    await using session = await this.start(from, signal, cache);
+    await using session = await this.start(from, { signal, leaves: true });
     await session.runTo({ icount: icount(at) }, signal);
     await session.checkpoint();
     return true;
@@ -128,7 +130,12 @@ export class SessionPool implements AsyncDisposable {
     const checkpoint = lastBefore(await this.options.checkpoints(), instant.icount);
     const parked = fresh ? undefined : this.bestParked(instant);
     const start = (checkpoint?.icount ?? 0n) - startInstructions;
-    if (parked && parked.position.icount >= start) {
+    const isFar = instant.icount - (checkpoint?.icount ?? 0n) > farInstructions;
+    if (
+      parked &&
+      parked.position.icount >= start &&
+      (!isFar || instant.icount - parked.position.icount < farInstructions)
+    ) {
       this.parked.splice(this.parked.indexOf(parked), 1);
       return parked;
     }
@@ -141,7 +148,7 @@ export class SessionPool implements AsyncDisposable {
         // another one
       }
     }
-    return this.start(checkpoint, signal);
+    return this.start(checkpoint, { signal, leaves: isFar, shows: true });
   }
 
   private bestParked(instant: Instant): CountedSession | undefined {
@@ -153,28 +160,28 @@ export class SessionPool implements AsyncDisposable {
     return best;
   }
 
+  /** @param how `leaves`: it is to leave checkpoints. `shows`: somebody waits for it, and wants to see how far it is. */
   private start(
     from: CountedCheckpoint | undefined,
-    signal?: AbortSignal,
-    checkpointsTo?: string,
+    how: { readonly signal: AbortSignal | undefined; readonly leaves?: boolean; readonly shows?: boolean },
   ): Promise<CountedSession> {
-    const { plugin, qemu, debug, onProgress } = this.options;
+    const { plugin, qemu, debug, onProgress, cache } = this.options;
     return CountedSession.start(
       this.tape,
       {
         plugin,
         ...(qemu && { qemu }),
         ...(debug && { debug }),
-        ...(onProgress && checkpointsTo === undefined && { onProgress }),
-        ...(checkpointsTo !== undefined && { checkpointsTo }),
+        ...(how.shows && onProgress && { onProgress }),
+        ...(how.leaves && cache !== undefined && { checkpointsTo: cache }),
         ...(from && { from }),
       },
-      signal,
+      how.signal,
     );
   }
 
   private startSpare(from: CountedCheckpoint) {
-    const spare = { from, session: this.start(from, this.stopping.signal) };
+    const spare = { from, session: this.start(from, { signal: this.stopping.signal }) };
     spare.session.catch(() => {
       const index = this.spares.indexOf(spare);
       if (index >= 0) this.spares.splice(index, 1);
@@ -190,6 +197,7 @@ export class SessionPool implements AsyncDisposable {
 
 const dispose = (session: CountedSession) => session[Symbol.asyncDispose]();
 const ignore = () => {};
+const runTo = (session: CountedSession, to: Instant, signal?: AbortSignal) => session.runTo(to, signal);
 
 /** The last checkpoint from which a step leads to `at`, so that the instant before it is known, too. */
 function lastBefore(all: readonly CountedCheckpoint[], at: bigint): CountedCheckpoint | undefined {
@@ -207,21 +215,20 @@ export function isWorthAnother(error: unknown, attempt: number): boolean {
 }
 
 /** Lets a session go somewhere, and ends its QEMU when it does not come back. */
-async function withPatience<T>(
+async function withPatience(
   session: CountedSession,
   instant: Instant,
-  go: (signal: AbortSignal | undefined) => Promise<T>,
-  signal: AbortSignal | undefined,
-): Promise<T> {
+  go: () => Promise<unknown>,
+): Promise<void> {
   const distance = instant.icount > session.position.icount ? instant.icount - session.position.icount : 0n;
   const seconds = patienceSeconds + Number(distance >> 26n);
   let hung = false;
   const timer = setTimeout(() => {
     hung = true;
-    void session[Symbol.asyncDispose]();
+    void dispose(session);
   }, seconds * 1000);
   try {
-    return await go(signal);
+    await go();
   } catch (error) {
     if (!hung) throw error;
     throw new VmtapeError(

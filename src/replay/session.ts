@@ -290,6 +290,11 @@ export class Session implements AsyncDisposable {
     return { bytes, stored };
   }
 
+  /** Was it made to leave checkpoints? */
+  get leavesCheckpoints(): boolean {
+    return this.options.checkpointsTo !== undefined;
+  }
+
   /** Our ends of the pairs asked for with `channels`. */
   get channels(): readonly Socket[] {
     return this.running().qemu.channels;
