@@ -1,7 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type AbbrevTable, readAbbrevs, type UnitShape } from "./dwarf-abbrev.js";
 import { type ElfFile, viewOf } from "./elf.js";
-import { openSection, sectionBytes } from "./elf-contents.js";
+import { hasContents, openSection, sectionBytes } from "./elf-contents.js";
 import type { SyncSource } from "./sync-source.js";
 
 /** A part of the units' section that is in memory. */
@@ -28,41 +28,41 @@ const mostRereading = 4;
  * when they are first needed.
  */
 export class DwarfFile {
+  readonly name: string;
+  /** The file that several debug files share, where there is one (.gnu_debugaltlink). */
+  alt: DwarfFile | undefined;
+  /** Whether this is such a shared file. */
+  isShared = false;
   private readonly texts: string[] = [];
   /** First damaged place of each section, and how many there are. */
   private readonly damages = new Map<string, { readonly offset: number; count: number }>();
-  readonly name: string;
-  readonly info: SyncSource;
-  readonly abbrev: Uint8Array;
-  private readonly sections = new Map<string, Uint8Array>();
+  private units: SyncSource | undefined;
   private window: UnitBytes = emptyBytes;
   private readonly asides = new Map<number, UnitBytes>();
-  /** The file that several debug files share, where there is one (.gnu_debugaltlink). */
-  alt: DwarfFile | undefined;
+  private readonly sections = new Map<string, Uint8Array>();
   private readonly tables = new Map<number, AbbrevTable>();
-  /** Whether this is such a shared file. */
-  isShared = false;
-  private tableBytesLeft: number;
   private keptBytes = 0;
+  private tableBytesLeft = Number.POSITIVE_INFINITY;
 
-  private constructor(
-    private readonly elf: ElfFile,
-    info: SyncSource,
-  ) {
+  private constructor(private readonly elf: ElfFile) {
     this.name = elf.source.name;
-    this.info = info;
-    this.abbrev = sectionBytes(elf, ".debug_abbrev");
-    this.tableBytesLeft = (this.abbrev.length + (1 << 20)) * mostRereading;
   }
 
   /**
-   * Opens the debug sections; undefined when the file has none.
-   *
-   * @throws VmtapeError `bad-file` (a section outside the file or damaged), `unsupported`, `limit-exceeded`
+   * The debug sections of a file, of which none is read yet; undefined when the file has none.
    */
   static open(elf: ElfFile): DwarfFile | undefined {
-    const info = openSection(elf, ".debug_info");
-    return info && new DwarfFile(elf, info);
+    return hasContents(elf, ".debug_info") ? new DwarfFile(elf) : undefined;
+  }
+
+  /**
+   * The units' section; unpacked now if it is packed.
+   *
+   * @throws VmtapeError `bad-file` (outside the file or damaged), `unsupported`, `limit-exceeded`
+   */
+  get info(): SyncSource {
+    this.units ??= openSection(this.elf, ".debug_info")!;
+    return this.units;
   }
 
   /** A debug section by its name; empty when there is none or it cannot be read, which is noted. */
@@ -145,9 +145,13 @@ export class DwarfFile {
       (shape.version <= 2 ? 4 : 0);
     const known = this.tables.get(key);
     if (known) return known;
-    if (!(offset < this.abbrev.length)) return undefined;
+    const abbrevs = this.section(".debug_abbrev");
+    if (!(offset < abbrevs.length)) return undefined;
+    if (this.tableBytesLeft === Number.POSITIVE_INFINITY) {
+      this.tableBytesLeft = (abbrevs.length + (1 << 20)) * mostRereading;
+    }
     if (this.isExhausted) return undefined;
-    const table = readAbbrevs(this.abbrev, offset, shape);
+    const table = readAbbrevs(abbrevs, offset, shape);
     this.tableBytesLeft -= table.length;
     if (this.isExhausted)
       this.note(`${this.name} names the same abbreviations too many times: it is damaged`);

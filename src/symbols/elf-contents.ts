@@ -29,8 +29,8 @@ const highestRatio = 1100;
  * @throws VmtapeError `bad-file` (damaged), `unsupported` (method), `limit-exceeded` (more than 1 GB)
  */
 export function openSection(elf: ElfFile, name: string): SyncSource | undefined {
-  const section = elf.section(name) ?? elf.section(name.replace(/^\.debug_/, ".zdebug_"));
-  if (!section || section.type === sectionType.noBits || section.size === 0) return undefined;
+  const section = findSection(elf, name);
+  if (!section) return undefined;
   const label = `${section.name} of ${elf.source.name}`;
   if (!inFile(elf.source, section)) {
     throw new VmtapeError("bad-file", `${label} lies outside the file`, { file: elf.source.name });
@@ -38,6 +38,16 @@ export function openSection(elf: ElfFile, name: string): SyncSource | undefined 
   if (section.flags & sectionFlag.compressed) return syncBytes(unpackHeaded(elf, section, label), label);
   if (section.name.startsWith(".zdebug_")) return syncBytes(unpackOld(elf, section, label), label);
   return part(elf.source, section, label);
+}
+
+/** Whether `openSection` would find one. */
+export function hasContents(elf: ElfFile, name: string): boolean {
+  return findSection(elf, name) !== undefined;
+}
+
+function findSection(elf: ElfFile, name: string): ElfSection | undefined {
+  const section = elf.section(name) ?? elf.section(name.replace(/^\.debug_/, ".zdebug_"));
+  return section && section.type !== sectionType.noBits && section.size > 0 ? section : undefined;
 }
 
 /** As `openSection`, all of it; empty when there is none. */
