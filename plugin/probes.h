@@ -350,6 +350,14 @@ static NOINLINE void meet_frame(uint64_t linear, uint32_t size, uint64_t from)
 static struct arena site_arena;
 static bool translated_since_flush;
 
+/* What to ask QEMU for. QEMU 7.2 mistakes its own codes (plugin-gen.c, op_rw): who asks for reads alone gets writes alone.
+ * What comes unasked is passed over in meet_access. */
+static unsigned wanted_accesses(void)
+{
+    unsigned accesses = probes.instrumented.accesses;
+    return QEMU_PLUGIN_API == 1 && (accesses & MEM_READ) ? MEM_READ | MEM_WRITE : accesses;
+}
+
 /* Puts the probes' callbacks into a block that is being translated. */
 static void probe_block(struct qemu_plugin_tb *tb)
 {
@@ -378,7 +386,7 @@ static void probe_block(struct qemu_plugin_tb *tb)
         if (probes.instrumented.accesses && count == 1 && !probed)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_alone, CB_NO_REGS, site);
         if (probes.instrumented.accesses)
-            qemu_plugin_register_vcpu_mem_cb(insn, on_access, registers, probes.instrumented.accesses, site);
+            qemu_plugin_register_vcpu_mem_cb(insn, on_access, registers, wanted_accesses(), site);
     }
 }
 
