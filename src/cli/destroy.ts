@@ -4,22 +4,26 @@ import { note, say, toJson } from "./output.js";
 import { action } from "./run.js";
 
 export function destroyCommand(): Command {
-  return tapeCommand("destroy", "remove a tape; a running recording is ended first")
+  return tapeCommand("destroy", "remove a tape and its cache; a running recording is ended first")
     .option("-k, --keep-running", "refuse when it is being recorded")
     .action(
       action(async (_context, name: string, options: TapeOptions & { keepRunning?: boolean }) => {
-        const [{ tapeDirectory }, { destroyTape }, { ControlClient }] = await Promise.all([
-          import("../tape/home.js"),
-          import("../tape/tape.js"),
-          import("../tape/control.js"),
-        ]);
+        const [{ tapeDirectory }, { destroyTape, Tape }, { ControlClient }, { dropTapeCache }] =
+          await Promise.all([
+            import("../tape/home.js"),
+            import("../tape/tape.js"),
+            import("../tape/control.js"),
+            import("../replay/tape-cache.js"),
+          ]);
         const places = placesOf(options);
         const directory = tapeDirectory(places, name, options.dir);
         if (!options.keepRunning) {
           const client = await ControlClient.connect(places, directory);
           await client?.stop().catch(() => {}); // however it ended: it is removed
         }
+        const tape = await Tape.openDirectory(directory, name).catch(() => undefined); // damaged ones go, too
         await destroyTape(directory, name, places);
+        if (tape?.state === "complete") await dropTapeCache(places, tape);
         if (options.json) say(toJson({ destroyed: name, dir: directory }));
         else note(`destroyed ${name}`);
       }),

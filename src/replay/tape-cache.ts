@@ -1,6 +1,7 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Places } from "../tape/home.js";
-import type { Tape } from "../tape/tape.js";
+import { type Places, tapeNames } from "../tape/home.js";
+import { Tape } from "../tape/tape.js";
 
 /**
  * Where what was derived from a tape is kept: checkpoints, where its kernel lies, its modules. It can be deleted at
@@ -11,4 +12,14 @@ import type { Tape } from "../tape/tape.js";
  */
 export function tapeCache(places: Places, tape: Tape): string {
   return join(places.cache, "tapes", tape.end.log.sha256.slice(0, 32));
+}
+
+/** Removes it, unless another tape of the home has the same log. */
+export async function dropTapeCache(places: Places, tape: Tape): Promise<void> {
+  for (const name of await tapeNames(places)) {
+    const other = await Tape.open(places, name).catch(() => undefined);
+    const isSame = other?.manifest.end?.log.sha256 === tape.end.log.sha256;
+    if (isSame && other?.directory !== tape.directory) return;
+  }
+  await rm(tapeCache(places, tape), { recursive: true, force: true });
 }

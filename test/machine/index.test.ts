@@ -246,3 +246,17 @@ test("--drop removes it; a wrong word is refused", async () => {
   ])
     expect((await bench.run(["index", "t", ...wrong], { env: env() })).code).toBe(2);
 });
+
+test("destroying a tape removes its cache, unless a copy of it stays", async () => {
+  await index(1);
+  for (const copy of ["copy1", "copy2"])
+    expect(
+      (await bench.spawn("cp", ["-r", bench.path("home", "t"), bench.path("home", copy)]).ended).code,
+    ).toBe(0);
+  const destroy = async (name: string) => {
+    expect((await bench.run(["destroy", name], { env: env() })).code).toBe(0);
+    return (await readdir(join(cache, ".."))).length;
+  };
+  expect([await destroy("copy1"), await destroy("copy2")]).toEqual([1, 1]);
+  expect(await destroy("t")).toBe(0);
+});
