@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import { type LocateOptions, locate } from "../replay/locate.js";
 import { formatPosition, type Position, parsePosition } from "../replay/position.js";
@@ -48,7 +49,7 @@ export async function openTimeline(
     ...debugSink(flags),
   });
   const { cache } = options;
-  const visits = back && (await visitsOf(tape, back.branches));
+  const visits = back && (await visitsOf(tape, back.branches, cache));
   const close = async () => {
     await timeline?.[Symbol.asyncDispose]();
     await visits?.[Symbol.asyncDispose]();
@@ -79,9 +80,9 @@ export async function openTimeline(
   }
 }
 
-async function visitsOf(tape: Tape, named: string | undefined) {
+async function visitsOf(tape: Tape, named: string | undefined, cache: string) {
   const { openVisits } = await import("../trace/branch-visits.js");
-  return openVisits(named, tape.name, tape.manifest.id);
+  return openVisits(named, tape.name, tape.manifest.id, join(cache, "visits"));
 }
 
 function describe(position: Position, symbols: TapeSymbols): string {

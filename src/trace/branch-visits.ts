@@ -4,6 +4,7 @@ import { BranchBatch } from "../formats/branch.js";
 import { isDense } from "../formats/branch-log-layout.js";
 import type { Visit, VisitLog } from "../replay/visit-log.js";
 import { BranchLog } from "./branch-log.js";
+import { type FirstRecord, VisitFilters } from "./visit-filters.js";
 
 /** Records that are looked at together. */
 const batchRecords = 1 << 15;
@@ -17,9 +18,17 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
   readonly end: { readonly brctr: Brctr; readonly icount: Icount };
   private readonly log: BranchLog;
   private readonly batch = new BranchBatch(batchRecords);
+  private readonly filters: VisitFilters;
+  private readonly cacheFile: string | undefined;
 
-  private constructor(log: BranchLog, first: { readonly brctr: Brctr; readonly icount: Icount }) {
-    const { end } = log.info;
+  private constructor(
+    log: BranchLog,
+    first: { readonly brctr: Brctr; readonly icount: Icount },
+    cacheFile: string | undefined,
+  ) {
+    const { end, bytes, records, chunks } = log.info;
+    this.filters = new VisitFilters([bytes, records, chunks]);
+    this.cacheFile = cacheFile;
     this.log = log;
     this.start = first;
     this.end = { brctr: end.brctr, icount: end.icount! };
@@ -29,10 +38,11 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
    * Opens a branch log to look back in.
    *
    * @param tape the UUID of the tape it must belong to
+   * @param cacheFile where to keep what was learned of it for the next time
    * @returns undefined when it cannot tell: it has no records, leaves some out, or is damaged
    * @throws `bad-file` when it is no branch log of this tape; `unsupported`
    */
-  static async open(path: string, tape: string): Promise<BranchVisits | undefined> {
+  static async open(path: string, tape: string, cacheFile?: string): Promise<BranchVisits | undefined> {
     const log = await BranchLog.open(path, { tape });
     try {
       const { records, whole } = log.info;
@@ -45,7 +55,9 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
         (await log.readAt(log.info.start.brctr, batch)) === 1
       ) {
         const first = { brctr: brctr(batch.first + 1), icount: icount(batch.icount[0]!) };
-        return new BranchVisits(log, first);
+        const visits = new BranchVisits(log, first, cacheFile);
+        if (cacheFile !== undefined) await visits.filters.load(cacheFile);
+        return visits;
       }
     } catch (error) {
       await log.close();
@@ -69,7 +81,10 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
     for (let number = await log.chunkAt(limit - 1); number >= 0; number--) {
       throwIfAborted(signal);
       const { firstBrctr } = await log.chunkEntry(number);
-      const found = await this.lastIn(firstBrctr, limit, wanted, following);
+      const known = this.filters.without(number, wanted);
+      const found = known
+        ? { visit: undefined, first: known }
+        : await this.lastIn(number, firstBrctr, limit, wanted, following);
       if (found.visit) return found.visit;
       following = found.first;
       limit = firstBrctr;
@@ -77,20 +92,25 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
     return undefined;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.log.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.cacheFile !== undefined) await this.filters.save(this.cacheFile);
+    await this.log.close();
   }
 
   /** The last stretch that begins with one of the records `[first, limit)` and ends with one of them, or `following`. */
   private async lastIn(
+    number: number,
     first: number,
     limit: number,
     wanted: Uint32Array,
-    following: Ending,
-  ): Promise<{ readonly visit: Visit | undefined; readonly first: Ending }> {
+    following: FirstRecord,
+  ): Promise<{ readonly visit: Visit | undefined; readonly first: FirstRecord }> {
     const { batch, log } = this;
+    // Only of a whole chunk something can be kept.
+    const isWhole = limit === (await this.chunkEnd(number));
+    const filter = isWhole ? this.filters.begin(number) : undefined;
     let visit: Visit | undefined;
-    let begin: Ending | undefined;
+    let begin: FirstRecord | undefined;
     let toLow = 0;
     let toHigh = 0;
     let since = -1;
@@ -102,7 +122,8 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
       for (let i = 0; i < length; i++) {
         const low = fromWords[i * 2]!;
         const high = fromWords[i * 2 + 1]!;
-        if (holds(wanted, toLow, toHigh, low, high) && since >= 0) {
+        if (since >= 0) filter?.add(toLow, toHigh, low, high);
+        if (since >= 0 && holds(wanted, toLow, toHigh, low, high)) {
           visit = { from: icount(since), to: icount(counts[i]!), brctr: brctr(at + i) };
         }
         toLow = toWords[i * 2]!;
@@ -114,24 +135,27 @@ export class BranchVisits implements VisitLog, AsyncDisposable {
     if (since >= 0 && holds(wanted, toLow, toHigh, following.low, following.high)) {
       visit = { from: icount(since), to: icount(Math.max(following.icount, since)), brctr: brctr(limit) };
     }
+    if (filter && begin && at === limit) {
+      filter.add(toLow, toHigh, following.low, following.high);
+      this.filters.keep(number, filter, begin);
+    }
     return { visit, first: begin ?? following };
   }
 
+  /** brctr of the first record behind a chunk. */
+  private async chunkEnd(number: number): Promise<number> {
+    if (number + 1 >= this.log.chunkCount) return Number(this.end.brctr);
+    return (await this.log.chunkEntry(number + 1)).firstBrctr;
+  }
+
   /** Where the stretch before a record ends; behind the last record anywhere. */
-  private async recordAt(place: number): Promise<Ending> {
+  private async recordAt(place: number): Promise<FirstRecord> {
     const one = new BranchBatch(1);
     if (place < Number(this.end.brctr) && (await this.log.readAt(place, one)) === 1) {
       return { low: one.fromWords[0]!, high: one.fromWords[1]!, icount: one.icount[0]! };
     }
     return { low: 0xffff_ffff, high: 0xffff_ffff, icount: Number(this.end.icount) };
   }
-}
-
-/** Where a stretch ends: the address of its last instruction, and the instant behind it. */
-interface Ending {
-  readonly low: number;
-  readonly high: number;
-  readonly icount: number;
 }
 
 /** Does any of the addresses lie in [to, from]? */
@@ -152,16 +176,18 @@ function wordsOf(addresses: readonly GuestAddress[]): Uint32Array {
 /**
  * The branch log to look back in for a tape: the one that is named, else `NAME.branches` here, where it fits.
  *
+ * @param cacheFile see `BranchVisits.open`
  * @throws for a named one what opening it throws, and `bad-file` when it leaves branches out
  */
 export async function openVisits(
   named: string | undefined,
   name: string,
   tape: string,
+  cacheFile?: string,
 ): Promise<BranchVisits | undefined> {
   const file = named ?? `${name}.branches`;
   try {
-    const visits = await BranchVisits.open(file, tape);
+    const visits = await BranchVisits.open(file, tape, cacheFile);
     if (visits || named === undefined) return visits;
   } catch (error) {
     const isUnfit = isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported");
