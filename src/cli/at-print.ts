@@ -24,24 +24,47 @@ export async function printAt(open: OpenTimeline, texts: readonly string[]): Pro
     import("../linux/program-debug.js"),
   ]);
   using debug = new TapeDebug(open.tape, open.symbols);
-  const context = await contextAt(open, debug);
-  const values: PrintedValue[] = [];
-  for (const expression of texts) {
+  const guest = await linuxOr(open);
+  const context = await contextAt(open, guest, debug);
+  const print = async (expression: string): Promise<PrintedValue> => {
     try {
       const value = await printExpression(parseExpression(expression, context.types), context);
-      values.push({ expression, value, error: undefined });
+      return { expression, value, error: undefined };
     } catch (error) {
       if (!isVmtapeError(error)) throw error;
-      values.push({ expression, value: undefined, error });
+      return { expression, value: undefined, error };
     }
+  };
+  const values: PrintedValue[] = [];
+  let hasModules = guest === undefined;
+  for (const expression of texts) {
+    let printed = await print(expression);
+    // A type that the kernel does not know may be a module's.
+    if (printed.error && !hasModules) {
+      hasModules = true;
+      if (await addModuleTypes(guest!, context)) printed = await print(expression);
+    }
+    values.push(printed);
   }
   return values;
+}
+
+/** Says whether there were any. */
+async function addModuleTypes(guest: LinuxGuest, { types }: ExpressionContext): Promise<boolean> {
+  const { readModuleTypes } = await import("../linux/module-types.js");
+  const found = guest.kernel.types ? await readModuleTypes(guest) : [];
+  for (const source of found) types.add(source);
+  return found.length > 0;
 }
 
 const firstKernelAddress = 1n << 63n;
 
 /** What names mean there: with the guest's Linux, when it runs, and the debug information of the code, when there is. */
-async function contextAt(open: OpenTimeline, debug: TapeDebug): Promise<ExpressionContext> {
+async function contextAt(
+  open: OpenTimeline,
+  guest: LinuxGuest | undefined,
+  debug: TapeDebug,
+): Promise<ExpressionContext> {
   const [{ expressionContext }, { plainContext }, { frameContext, innermostFrame }, { taskPrograms }] =
     await Promise.all([
       import("../linux/expression-context.js"),
@@ -51,7 +74,6 @@ async function contextAt(open: OpenTimeline, debug: TapeDebug): Promise<Expressi
     ]);
   const { timeline, symbols, tape } = open;
   const { pc } = timeline.position;
-  const guest = await linuxOr(open);
   const context = guest
     ? expressionContext(guest, symbols.symbols)
     : await plainContext(timeline, symbols.symbols);

@@ -238,11 +238,18 @@ class Evaluator {
       if (resolve(plain.target).kind === "void") {
         throw this.error(node, "a pointer to void leads to no value: cast it to what is there");
       }
-      return valueAt(plain.target, integer);
+      return valueAt(this.whole(plain.target), integer);
     }
     // GDB takes a plain number for the address of a long.
     if (float !== undefined) throw this.error(node, `a value of type ${formatType(type)} is no address`);
     return valueAt(builtin.long, integer);
+  }
+
+  /** What one source only declares, another may know whole: a module's structure, another unit's. */
+  private whole(type: Type): Type {
+    const plain = resolve(type);
+    if (plain.kind !== "forward" || isUntyped(plain)) return type;
+    return this.context.types.find(plain.of, plain.name) ?? type;
   }
 
   private async addressOf(node: Extract<Node, { kind: "unary" }>): Promise<Value> {
@@ -304,8 +311,8 @@ class Evaluator {
     // GDB takes `.` and `->` for the same.
     if (plain.kind === "pointer") {
       const { integer } = await this.asPointer(node.operand, owner);
-      owner = valueAt(plain.target, integer);
-      plain = resolve(plain.target);
+      owner = valueAt(this.whole(plain.target), integer);
+      plain = resolve(owner.type);
     }
     if (!isStruct(plain)) {
       const what = formatType(owner.type);
@@ -362,7 +369,7 @@ class Evaluator {
     if (pointer.kind !== "pointer") {
       throw this.error(node, `a value of type ${formatType(owner.type)} has no elements`);
     }
-    return valueAt(pointer.target, base.integer + at.integer * stride(pointer));
+    return valueAt(this.whole(pointer.target), base.integer + at.integer * stride(pointer));
   }
 
   private async repeat(node: Extract<Node, { kind: "repeat" }>): Promise<Value> {

@@ -45,6 +45,11 @@ export class Types implements TypeSource {
     this.parsed.clear();
   }
 
+  /** What answers, in order. */
+  get all(): readonly TypeSource[] {
+    return this.sources;
+  }
+
   /** The structure with this tag. @throws VmtapeError `not-found` */
   struct(name: string): StructType {
     return this.findStruct(name) ?? missing(`struct ${name}`);
