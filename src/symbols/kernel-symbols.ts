@@ -59,7 +59,7 @@ export function readKernelSymbols(source: SyncSource, { cache }: KernelSymbolOpt
     cache !== undefined && source.size <= largestImage && !isElf(source.read(0, Math.min(4, source.size)));
   if (!isPacked) return unpackSymbols(source);
   const key = createHash("sha256").update(source.read(0, source.size)).digest("hex");
-  const { table, facts } = cachedSymbols({ directory: cache, name: key, key }, () => {
+  const read = () => {
     const { table, ...facts } = unpackSymbols(source);
     const evidence = facts.evidence.map(({ symbol, address, bytes }) => ({
       symbol,
@@ -67,7 +67,8 @@ export function readKernelSymbols(source: SyncSource, { cache }: KernelSymbolOpt
       text: Buffer.from(bytes).toString("base64"),
     }));
     return { table, facts: { ...facts, evidence } };
-  });
+  };
+  const { table, facts } = cachedSymbols({ directory: cache, name: key, key }, read, 0);
   const evidence = facts.evidence.map(({ symbol, address, text }) => ({
     symbol,
     address: BigInt(address),

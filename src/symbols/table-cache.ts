@@ -17,17 +17,21 @@ export interface CacheEntry {
 
 const kinds = { symbols: "symbols", debug: "debug" } as const;
 
-/** Symbols with facts of the file they are from, from the cache, or read and put there. */
+/**
+ * Symbols with facts of the file they are from, from the cache, or read and put there.
+ *
+ * @param fewest fewer symbols are not kept: they are read as fast from the program itself
+ */
 export function cachedSymbols<Facts>(
   entry: CacheEntry | undefined,
   read: () => { readonly table: SymbolTable; readonly facts: Facts },
+  fewest = smallTable,
 ): { readonly table: SymbolTable; readonly facts: Facts } {
   const kept = entry && readColumns(pathOf(entry, kinds.symbols), kinds.symbols, entry.key);
   const table = kept && symbolTableOf(kept);
   if (table) return { table, facts: kept.facts as Facts };
   const fresh = read();
-  // A small table is read as fast from the program itself.
-  if (entry && fresh.table.names.count >= smallTable) {
+  if (entry && fresh.table.names.count >= fewest) {
     const { names, starts, sizes, kinds: letters, intervals } = fresh.table;
     writeColumns(pathOf(entry, kinds.symbols), kinds.symbols, entry.key, fresh.facts, {
       ...nameColumns("name", names),

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -137,6 +137,39 @@ describe("files", () => {
     expect(loadKernelSymbols(file).release).toBe("6.1.0-fixture");
     const source = loadSymbolSource({ file, prefix: "K:", bias: 16n });
     expect(source).toMatchObject({ name: file, prefix: "K:", bias: 16n, needsBias: false });
+  });
+
+  it("are unpacked once when there is a cache, and again when it is damaged", () => {
+    const file = write("cached", bzImage);
+    const cache = join(folder, "cache");
+    const plain = loadKernelSymbols(file);
+    const facts = (kernel: typeof plain) => {
+      const { table, ...rest } = kernel;
+      const names = Array.from({ length: table.names.count }, (_, i) => table.names.at(i));
+      const evidence = rest.evidence.map((one) => ({ ...one, bytes: Buffer.from(one.bytes) }));
+      return {
+        ...rest,
+        evidence,
+        names,
+        starts: table.starts,
+        kinds: table.kinds,
+        intervals: table.intervals,
+      };
+    };
+    expect(facts(loadKernelSymbols(file, { cache }))).toEqual(facts(plain));
+    const [name] = readdirSync(cache);
+    const kept = readFileSync(join(cache, name!));
+    expect(facts(loadKernelSymbols(file, { cache }))).toEqual(facts(plain));
+    const other = Buffer.from(kept);
+    other[other.indexOf("sys_do_1")]! ^= 1;
+    writeFileSync(join(cache, name!), other);
+    expect(facts(loadKernelSymbols(file, { cache }))).toEqual(facts(plain));
+    expect(readFileSync(join(cache, name!)).equals(kept)).toBe(true);
+    // Another kernel has another entry.
+    loadKernelSymbols(write("other", makeBzImage(gzipSync(vmlinux, { level: 1 }), vmlinux.length)), {
+      cache,
+    });
+    expect(readdirSync(cache).length).toBe(2);
   });
 
   it("that cannot be used are named", () => {
