@@ -60,7 +60,7 @@ export async function seekVisit(
   const found = channel.reachedAt("start");
   if (found) return found;
   if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
-  return missed(session, channel, point);
+  return await missed(session, channel, point);
 }
 
 /** Records that come before the machine has stopped: the guest must not wait for a reader. */
