@@ -68,15 +68,11 @@ export type { StateHash } from "./qemu/state-hash.js";
 // Replays.
 export { checkTape } from "./replay/check-tape.js";
 // Checkpoints and the index.
-export { type Checkpoint, listCheckpoints } from "./replay/checkpoint.js";
+export { type Checkpoint, type CountedCheckpoint, isLostCheckpoint } from "./replay/checkpoint.js";
 export { type ConsolePiece, consolePieces } from "./replay/console-position.js";
 export type { Divergence } from "./replay/divergence.js";
-export {
-  type CountedCheckpoint,
-  countedCheckpoints,
-  type IndexOptions,
-  indexTape,
-} from "./replay/index-tape.js";
+export { type CheckOptions, checkIndex, dropIndex, type IndexReport } from "./replay/index-check.js";
+export { type IndexOptions, indexTape } from "./replay/index-tape.js";
 export { type AskedBytes, type Past, pastOf, type Write } from "./replay/last-write.js";
 export { type LocateOptions, locate, locateBranch } from "./replay/locate.js";
 export { plainReplayCommand } from "./replay/plain-command.js";

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errnoOf, fileError } from "../base/errors.js";
 import { copySparse, hashSparse, type PageMap } from "../base/sparse-file.js";
@@ -189,12 +189,4 @@ async function sweepDraft(directory: string): Promise<void> {
 
 async function removeAll(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true }).catch(() => {});
-}
-
-/** Does the cache still hold this checkpoint? */
-export function isStored({ directory }: Checkpoint): Promise<boolean> {
-  return stat(join(directory, factsName)).then(
-    (facts) => facts.isFile(),
-    () => false,
-  );
 }

@@ -72,14 +72,6 @@ export async function listCheckpoints(
   return found.filter((one) => one !== undefined).sort((a, b) => (a.icount < b.icount ? -1 : 1));
 }
 
-/** The checkpoints a trace can begin at, in order. */
-export async function countedCheckpoints(
-  cache: string,
-  session: { readonly build: Pick<QemuBuild, "sha256"> },
-): Promise<CountedCheckpoint[]> {
-  return (await listCheckpoints(cache, session.build)).filter(isCounted);
-}
-
 export function isCounted(one: Checkpoint): one is CountedCheckpoint {
   return one.brctr !== undefined;
 }

@@ -13,15 +13,14 @@ import type { Tape } from "../tape/tape.js";
 import { type CountedCheckpoint, isLostCheckpoint } from "./checkpoint.js";
 import { sweepCheckpoints } from "./checkpoint-store.js";
 import { isGone, waitForLock } from "./index-lock.js";
+import { type IndexLimits, IndexPlan } from "./index-plan.js";
 import { RowKeeper } from "./index-rows.js";
-import { closest, defaultBudget, nextGap, type Pass, rowDistance } from "./index-spacing.js";
+import { closest, defaultBudget, rowDistance } from "./index-spacing.js";
 import { addToTable, type CountedRow, indexingLock } from "./index-table-file.js";
 import { keepBudget } from "./index-thinning.js";
 import { QuietInstants } from "./quiet-instants.js";
 import { Session, type SessionOptions } from "./session.js";
 import { TapeIndex } from "./tape-index.js";
-
-export { type CountedCheckpoint, countedCheckpoints } from "./checkpoint.js";
 
 export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
   /** The tape's cache (`tapeCache`): table and checkpoints go there. */
@@ -38,12 +37,8 @@ export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
 
 /** More checkpoints than anybody needs. */
 const mostCheckpoints = 4096;
-/** Bytes of a first checkpoint, shortly after a machine was started. */
-const firstGuess = 20e6;
 /** Where a checkpoint could not be made, the next try comes so many instructions later, then twice as many. */
 const firstStep = 1 << 16;
-/** A gap so many times too wide is no reason for another checkpoint. */
-const tolerance = 1.6;
 
 /**
  * Replays a tape once, counting branches, and leaves a table and checkpoints in its cache. What is there stays and
@@ -67,7 +62,7 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
   await keepBudget(cache, build, { budget, end: Number(tape.end.at) });
   for (;;) {
     const index = await TapeIndex.open(cache, build);
-    const plan = new IndexPlan(tape, index, limitsOf(options, budget));
+    const plan = new IndexPlan(Number(tape.end.at), index, limitsOf(options, budget));
     const from = plan.start();
     if (from === "nowhere") return index;
     try {
@@ -96,58 +91,6 @@ async function affordable(tape: Tape, cache: string, used: number): Promise<numb
     () => wanted * 2,
   );
   return Math.min(wanted, Math.floor((free + used) / 2));
-}
-
-type IndexLimits = { readonly budget: number } & Pick<Pass, "most" | "least">;
-
-/** Where checkpoints are missing. */
-class IndexPlan {
-  readonly end: number;
-  private readonly index: TapeIndex;
-  private readonly limits: IndexLimits;
-  private readonly existing: { readonly icount: number; readonly bytes: number }[];
-
-  constructor(tape: Tape, index: TapeIndex, limits: IndexLimits) {
-    this.end = Number(tape.end.at);
-    this.index = index;
-    this.limits = limits;
-    this.existing = index.checkpoints.map((one) => ({ icount: Number(one.icount), bytes: one.bytes ?? 0 }));
-  }
-
-  /** Where a pass must begin; `nowhere` when nothing is missing. */
-  start(): CountedCheckpoint | undefined | "nowhere" {
-    const wanted = this.nextAfter(0);
-    const counted = Number(this.index.countedTo);
-    if (wanted === undefined && counted >= this.end) return "nowhere";
-    return this.index.nearest(icount(Math.min(wanted ?? this.end, counted)));
-  }
-
-  /** The next instant after `at` where a checkpoint is wanted and none is near; undefined when there is none. */
-  nextAfter(at: number): number | undefined {
-    const { budget, most, least } = this.limits;
-    const { existing, end } = this;
-    if (existing.length >= most) return undefined;
-    const free = budget - sumBytes(existing);
-    for (let from = at; ; ) {
-      const last = existing.filter((one) => one.icount <= from).at(-1)?.bytes ?? firstGuess;
-      if (free < last) return undefined;
-      const ahead = existing.filter((one) => one.icount > from);
-      const gap = nextGap({ at: from, end, room: free + sumBytes(ahead), last, most, least });
-      const [next] = ahead;
-      if (!next || next.icount > from + gap * tolerance)
-        return from + gap < end - gap / 4 ? from + gap : undefined;
-      from = next.icount;
-    }
-  }
-
-  add(made: { readonly icount: number; readonly bytes: number }): void {
-    this.existing.push(made);
-    this.existing.sort((a, b) => a.icount - b.icount);
-  }
-}
-
-function sumBytes(some: readonly { readonly bytes: number }[]): number {
-  return some.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** Runs from a checkpoint, or the beginning, to the end, and leaves what is missing. */
