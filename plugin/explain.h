@@ -369,18 +369,19 @@ static bool ran_whole(const struct block *block, enum manner manner)
 /*
  * QEMU counts an instruction that raised an exception as executed when the exception was found while
  * translating (an undefined opcode), not when it was found while running (a page fault): ask what it counted.
+ * `handler`: the block that is about to run; NULL when the machine is stopped.
  */
 static void count_as_qemu_does(const struct block *block, uint32_t began, const struct block *handler)
 {
-    uint64_t counted = count_of_qemu();
-    uint64_t least = run.executed, most = run.executed + block->count, now = counted - handler->count;
+    uint64_t counted = handler ? count_of_qemu() : (uint64_t)qemu.icount_get_raw();
+    uint64_t least = run.executed, most = run.executed + block->count, now = counted - (handler ? handler->count : 0);
     if (now >= least + began && now <= most)
         run.executed = now;
-    else if (handler->count == 1 && counted >= least + began && counted <= most)
+    else if (handler && handler->count == 1 && counted >= least + began && counted <= most)
         run.executed = counted; /* replay runs an instruction that is going to fault without counting it */
     else
-        fail(EXIT_INEXACT, "QEMU counts %" PRIu64 " instructions at %#" PRIx64 ", the plugin %" PRIu64 " to %" PRIu64,
-             now, handler->pc, least + began, most);
+        fail(EXIT_INEXACT, "QEMU counts %" PRIu64 " instructions behind %#" PRIx64 ", the plugin %" PRIu64 " to %" PRIu64,
+             now, block->pc, least + began, most);
 }
 
 static bool frames_watched; /* a memory probe wants to be told of what deliveries push */
@@ -429,7 +430,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         struct explanation how = explain(block, frame.pc, exception ? FAULTED : INTERRUPTED);
         if (!how.found || (trap && how.kind != NO_RECORD))
             continue;
-        if (exception && entered && how.kind == NO_RECORD && how.count < block->count) {
+        if (exception && how.kind == NO_RECORD && how.count < block->count) {
             count_as_qemu_does(block, how.count, entered);
             how.count = 0;
         }

@@ -7,6 +7,7 @@
 #ifndef MACHINE_STATE_H
 #define MACHINE_STATE_H
 
+#include <execinfo.h>
 #include <link.h>
 #include <sys/mman.h>
 
@@ -15,12 +16,12 @@
 /* A translated block with probes in it. */
 struct probed_block {
     uint64_t base;   /* linear address minus instruction pointer */
-    uint64_t page;   /* linear, where it was translated */
-    uint32_t count;  /* of instructions */
-    enum { UNASKED, COUNTED, UNCOUNTED } counted; /* by QEMU, before it runs: see learn_counted() */
+    uint32_t count, size; /* instructions, bytes */
+    uint32_t counted; /* see learn_counted() */
+    bool known;
 };
 /* An instruction in it. */
-struct site { struct probed_block *block; uint32_t index; uint16_t offset, size; /* in the page; bytes */ };
+struct site { struct probed_block *block; uint32_t index, offset; /* in the page */ };
 
 /* The instant of the callback that is running. */
 static struct {
@@ -59,6 +60,8 @@ static const char *find_more_symbols(void)
             return wanted[i].name;
         memcpy(wanted[i].at, &found, sizeof found);
     }
+    void *caller;
+    backtrace(&caller, 1); /* loads what it needs */
     return NULL;
 }
 
@@ -74,35 +77,57 @@ static inline uint64_t linear_pc(const struct site *site)
 /* ---- The instruction count ------------------------------------------------------------------------------------------ */
 
 /*
- * An instruction that is known to fault is replayed in a block of one that QEMU does not count. Its notes on the block
- * tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of instructions; found by the latter two. `host` is in
- * the block's code. Asked before the instruction runs: an access may come from one of QEMU's own functions.
+ * How many of a block's instructions QEMU counts when the block begins. An instruction that is known to fault is replayed
+ * in a block that is not counted at all; and 7.2 shows plugins one instruction too many where the last one lies across the
+ * end of a page. QEMU's notes on the block tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of
+ * instructions. Where they are is found by the latter two.
  */
-static void learn_counted(const struct site *site, uintptr_t host)
+static void learn_counted(struct probed_block *block, uintptr_t host)
 {
-    enum { CF_USE_ICOUNT = 0x20000, FARTHEST = 64 };
-    struct probed_block *block = site->block;
-    if (block->count > 1 || block->counted != UNASKED)
+    enum { FARTHEST = 64, NOTES_START = 8 };
+    enum { COUNTED = 0x20000, NEWER_COUNTED = 0x2000, OLDER_FLAGS = 0xf00000 };
+    static size_t notes_at;
+    if (block->known)
         return;
     const char *notes = more.block_of(host);
     uint16_t found[2];
-    uint32_t flags = 0;
-    size_t at = 8;
-    for (; notes && at < FARTHEST; at += 4)
-        if (memcpy(found, notes + at, 4), found[0] == site->size && found[1] == block->count)
-            break;
-    if (!notes || at == FARTHEST)
+    uint32_t flags;
+    block->known = true;
+    for (size_t at = NOTES_START; !notes_at && notes && at < FARTHEST; at += 4)
+        if (memcpy(found, notes + at, 4), found[0] == block->size && found[1] == block->count)
+            notes_at = at;
+    if (!notes || !notes_at)
         fail(EXIT_INEXACT, "this QEMU keeps its notes on blocks in another way");
-    memcpy(&flags, notes + at - 4, 4);
+    memcpy(found, notes + notes_at, 4);
+    memcpy(&flags, notes + notes_at - 4, 4);
     if (!flags)
-        memcpy(&flags, notes + at - 8, 4);
-    block->counted = flags & CF_USE_ICOUNT ? COUNTED : UNCOUNTED;
+        memcpy(&flags, notes + notes_at - 8, 4);
+    bool newer = QEMU_PLUGIN_API > 1 && !(flags & OLDER_FLAGS);
+    block->counted = flags & (newer ? NEWER_COUNTED : COUNTED) ? found[1] : 0;
 }
 
-/* Instructions before the one at the site, by QEMU's own count. About 20 ns. */
-static uint64_t icount_by_qemu(const struct site *site)
+/* Instructions before the one at the site, by QEMU's own count. `host` is in the block's code. About 20 ns. */
+static uint64_t icount_by_qemu(const struct site *site, uintptr_t host)
 {
-    return count_of_qemu() + site->index - (site->block->counted == UNCOUNTED ? 0 : site->block->count);
+    learn_counted(site->block, host);
+    return count_of_qemu() + site->index - site->block->counted;
+}
+
+/*
+ * The place in translated code from which QEMU's own functions were called that have called us: 0 when there is none.
+ * 7.2 can show accesses of an interrupt's delivery as if the last block made them.
+ */
+static uintptr_t translated_caller(uintptr_t host)
+{
+    enum { DEEPEST = 24 };
+    void *callers[DEEPEST];
+    if (more.block_of(host))
+        return host;
+    int depth = backtrace(callers, DEEPEST);
+    for (int i = 1; i < depth; i++)
+        if (more.block_of((uintptr_t)callers[i]))
+            return (uintptr_t)callers[i];
+    return 0;
 }
 
 /* ---- Registers ------------------------------------------------------------------------------------------------------ */

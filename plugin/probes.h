@@ -195,7 +195,7 @@ static struct probe **probes_at(uint64_t pc)
 static NOINLINE void meet_execution(struct probe *probe, const struct site *site, uintptr_t host)
 {
     enum { DEBUG_EXCEPTION = 0x10002 };
-    uint64_t icount = following ? executed_now() + site->index : icount_by_qemu(site);
+    uint64_t icount = following ? executed_now() + site->index : icount_by_qemu(site, host);
     bool stops = false, can_stop = run.ip_word && !general.other;
     here.site = site;
     here.host = host;
@@ -216,7 +216,6 @@ static NOINLINE void meet_execution(struct probe *probe, const struct site *site
 static NOINLINE void on_probed(unsigned vcpu UNUSED, void *udata)
 {
     const struct site *site = udata;
-    learn_counted(site, (uintptr_t)__builtin_return_address(0));
     here.pc = linear_pc(site);
     struct probe *probe = *probes_at(here.pc);
     while (probe && probe->address != here.pc)
@@ -280,7 +279,7 @@ static bool met_before(struct probe *probe, const struct access *access, uint64_
 }
 
 /* An access at the instant `here`, whose count is asked for only when it is needed. */
-static void meet_access(struct access *access, unsigned flags, uint64_t (*icount)(const struct site *))
+static void meet_access(struct access *access, unsigned flags, uint64_t (*icount)(const struct site *, uintptr_t))
 {
     bool translated = access->mapped, counted = false;
     for (struct probe *probe = probes.all; probe; probe = probe->next) {
@@ -293,7 +292,7 @@ static void meet_access(struct access *access, unsigned flags, uint64_t (*icount
         if (probe->physical && !touches_physically(access, probe))
             continue;
         if (!counted)
-            hit.icount = icount(here.site), counted = true;
+            hit.icount = icount(here.site, here.host), counted = true;
         hit.access = access;
         if (!met_before(probe, access, hit.icount))
             meet(probe, flags);
@@ -302,6 +301,9 @@ static void meet_access(struct access *access, unsigned flags, uint64_t (*icount
 
 static NOINLINE void accessed(uint32_t info, uint64_t linear, const struct site *site, uintptr_t host)
 {
+    host = translated_caller(host);
+    if (!host)
+        return;
     struct access access = { .address = linear, .length = 1u << qemu_plugin_mem_size_shift(info),
                              .write = qemu_plugin_mem_is_store(info) };
 #if QEMU_PLUGIN_API > 1 /* earlier, the answer was a place in QEMU's memory blocks */
@@ -323,13 +325,7 @@ static void on_access(unsigned vcpu UNUSED, uint32_t info, uint64_t linear, void
         accessed(info, linear, udata, (uintptr_t)__builtin_return_address(0));
 }
 
-/* Before the only instruction of a block. */
-static NOINLINE void on_alone(unsigned vcpu UNUSED, void *udata)
-{
-    learn_counted(udata, (uintptr_t)__builtin_return_address(0));
-}
-
-static uint64_t icount_of_delivery(const struct site *site UNUSED)
+static uint64_t icount_of_delivery(const struct site *site UNUSED, uintptr_t host UNUSED)
 {
     return executed_now();
 }
@@ -373,18 +369,18 @@ static void probe_block(struct qemu_plugin_tb *tb)
         if (!block) {
             uint64_t start = qemu_plugin_tb_vaddr(tb);
             block = take(&site_arena, sizeof *block);
-            *block = (struct probed_block){ start - instruction_pointer(), start & ~(uint64_t)0xfff, count, UNASKED };
+            struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
+            uint32_t size = qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last) - start;
+            *block = (struct probed_block){ .base = start - instruction_pointer(), .count = count, .size = size };
             if (registers && cc_op_unknown < 0)
                 qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), learn_cc_op, registers, NULL);
             if (registers && run.ip_word && !general.known && !general.other && start >> 32)
                 compare_general();
         }
         struct site *site = take(&site_arena, sizeof *site);
-        *site = (struct site){ block, i, pc % OFFSETS, qemu_plugin_insn_size(insn) };
+        *site = (struct site){ block, i, pc % OFFSETS };
         if (probed)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_probed, registers, site);
-        if (probes.instrumented.accesses && count == 1 && !probed)
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_alone, CB_NO_REGS, site);
         if (probes.instrumented.accesses)
             qemu_plugin_register_vcpu_mem_cb(insn, on_access, registers, wanted_accesses(), site);
     }
