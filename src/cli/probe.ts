@@ -63,7 +63,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
       import("../replay/tape-index.js"),
     ]);
   for (const text of [flags.from, flags.to]) if (text !== undefined) parsePosition(text);
-  const texts = flags.print && (await expressionsIn(flags.print));
+  const prints = printsOf(flags.print);
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal);
   const { tape, symbols, options, cache } = open;
@@ -85,7 +85,13 @@ async function run(context: CommandContext, name: string, where: string, flags: 
     },
   };
   const probes = new Probes(tape, names, history);
-  await probes.add({ where, when: flags.when, print: texts, returns: flags.return });
+  await probes.add({
+    where,
+    when: flags.when,
+    print: expressionsIn(prints.hit),
+    printOnReturn: expressionsIn(prints.return),
+    returns: flags.return || prints.return !== undefined,
+  });
   const index = await TapeIndex.open(cache, tape.manifest.qemu);
   const from = begin === undefined ? undefined : index.nearest(begin);
   const { plugin, qemu, onProgress, debug } = options;
@@ -134,9 +140,16 @@ async function historyOf(
 /** `{EXPR}` in a text. */
 const placeholder = /\{([^{}]+)\}/g;
 
-/** The expressions of all `--print`s, in order. */
-async function expressionsIn(prints: readonly string[]): Promise<string[]> {
-  return prints.flatMap((text) => {
+/** What is printed at a hit, and what at a return: there `$retval` is known, and the parameters are not any more. */
+function printsOf(texts: readonly string[] | undefined): Record<ProbeHitEvent["kind"], string[] | undefined> {
+  const onReturn = texts?.filter((text) => /\$retval\b/.test(text)) ?? [];
+  const hit = texts?.filter((text) => !onReturn.includes(text));
+  return { hit, return: onReturn.length > 0 ? onReturn : undefined };
+}
+
+/** The expressions of some `--print`s, in order. */
+function expressionsIn(prints: readonly string[] | undefined): string[] | undefined {
+  return prints?.flatMap((text) => {
     const inside = [...text.matchAll(placeholder)].map(([, expression]) => expression!);
     return inside.length > 0 ? inside : [text];
   });
@@ -170,7 +183,7 @@ class HitPrinter {
   }
 
   private valueText(hit: ProbeHitEvent, values: readonly { expression: string; value: string }[]): string {
-    const { print: prints } = this.flags;
+    const prints = printsOf(this.flags.print)[hit.kind];
     if (!prints) {
       const isResult = hit.kind === "return";
       return values

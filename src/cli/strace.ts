@@ -55,7 +55,7 @@ export async function probeSyscalls(
     );
   }
   const { globTest } = await import("../symbols/name-search.js");
-  const { formatCall } = await lineMaker();
+  const { formatCall } = await lineMaker(isEntry);
   const fits = globTest(pattern);
   const isCalled = (call: Syscall | undefined) => call !== undefined && fits(call.name);
   await follow(context, name, flags, { atEntry: isEntry, isCalled, pattern }, (event, call) =>
@@ -145,7 +145,7 @@ async function follow(
   if (printed === 0) note("no such system call was made there");
 }
 
-async function lineMaker() {
+async function lineMaker(isEntry = false) {
   const { formatArgument, formatFlags, formatResult } = await import("../linux/syscall-text.js");
   return {
     /** `@ICOUNT PID NAME  call(arguments) = result  (instructions)`. */
@@ -158,9 +158,9 @@ async function lineMaker() {
         const value = event.arguments[i]!;
         return formatFlags(name, parameter, value) ?? formatArgument(parameter, value, event.texts[i]);
       });
-      const ended = result === undefined ? "?" : formatResult(name, result);
+      const ended = result === undefined ? " = ?" : ` = ${formatResult(name, result)}`;
       const lasted = to === undefined ? "" : `  (${grouped(to - from)} instructions)`;
-      const line = `@${from} ${task.pid} ${task.name}  ${name}(${shown.join(", ")}) = ${ended}${lasted}`;
+      const line = `@${from} ${task.pid} ${task.name}  ${name}(${shown.join(", ")})${isEntry ? "" : ended}${lasted}`;
       return `${printable(line)}\n`;
     },
   };

@@ -71,7 +71,12 @@ const commBytes = 16;
 /** Events, as calls of kernel functions with what matters in their arguments. */
 const events: Readonly<Record<string, Event>> = {
   "task:switch": (names) => [
-    at(names, "__switch_to", taskItems(names, "rsi"), (pieces) => `to ${taskText(pieces)}`),
+    at(
+      names,
+      "__switch_to",
+      [...taskItems(names, "rdi"), ...taskItems(names, "rsi")],
+      (pieces) => `${taskText(pieces)} -> ${taskText(pieces.slice(2))}`,
+    ),
   ],
   "task:fork": (names) => [
     at(names, "wake_up_new_task", taskItems(names, "rdi"), (pieces) => `new ${taskText(pieces)}`),

@@ -17,8 +17,10 @@ export interface ProbeSpec {
   readonly where: string;
   /** Only where this expression is not zero; asked by the plugin, without a stop. */
   readonly when?: string | undefined;
-  /** Expressions whose values a hit has. Default: the function's parameters, on return its result. */
+  /** Expressions whose values a hit has. Default: the function's parameters. */
   readonly print?: readonly string[] | undefined;
+  /** Those that a return has, `$retval` among them, which is also the default. */
+  readonly printOnReturn?: readonly string[] | undefined;
   /** Tell the returns of the function, too. */
   readonly returns?: boolean | undefined;
 }
@@ -119,7 +121,7 @@ export class Probes {
         spec.when === undefined && place.items.length > 0 ? [] : (probed?.type.parameters ?? []);
       const wanted = spec.print ?? parameters.slice(0, 6).flatMap(({ name }) => name ?? []);
       const isVoid = probed?.type.result.kind === "void" || !probed;
-      const returned = spec.print ?? (isVoid ? [] : ["$retval"]);
+      const returned = spec.printOnReturn ?? (isVoid ? [] : ["$retval"]);
       this.watches.push({
         probe,
         handler,
