@@ -20,6 +20,8 @@ import type { NamedKind, TypedEnumerator, TypedVariable, TypeSource } from "./ty
 
 /** BTF states no size of pointers, and all kernels with BTF that are read here are of 64 bits. */
 const pointerSize = 8;
+/** -4096 as u32: what is not less may be an error's number. */
+const leastNegative = 0xfffff000;
 
 export interface BtfTypesOptions {
   readonly name?: string;
@@ -146,7 +148,7 @@ export class BtfTypes implements TypeSource {
         return new StructType(kind, name || undefined, third, () => this.membersAt(at));
       }
       case btfKind.enum:
-        return new EnumType(name || undefined, third, this.isSigned(info), () => this.enumeratorsAt(at));
+        return new EnumType(name || undefined, third, this.isSigned(at), () => this.enumeratorsAt(at));
       case btfKind.enum64:
         return new EnumType(name || undefined, third, flag, () => this.wideEnumeratorsAt(at));
       case btfKind.forward:
@@ -223,7 +225,7 @@ export class BtfTypes implements TypeSource {
   private enumeratorsAt(at: number): Enumerator[] {
     const { words } = this.data;
     const info = words[at + btfType.info]!;
-    const signed = this.isSigned(info);
+    const signed = this.isSigned(at);
     const found: Enumerator[] = [];
     for (let i = 0, entry = at + btfType.words; i < (info & btfInfo.countMask); i++, entry += 2) {
       const word = words[entry + 1]!;
@@ -232,10 +234,21 @@ export class BtfTypes implements TypeSource {
     return found;
   }
 
-  /** Before pahole 1.24 (kernels up to 6.0) no flag told signed values apart: all were stored as s32. */
-  private isSigned(info: number): boolean {
+  /**
+   * Before pahole 1.24 (kernels up to 6.0) no flag told signed values apart. There, values are taken for signed when one
+   * would be a small negative number, such as -1 or an error; a lone highest bit is a flag.
+   */
+  private isSigned(at: number): boolean {
+    const { words } = this.data;
+    const info = words[at + btfType.info]!;
+    if (info >>> btfInfo.flagShift === 1) return true;
     this.tellsSigns ??= this.base?.tellsSigns || this.hasSignedEnum();
-    return info >>> btfInfo.flagShift === 1 || !this.tellsSigns;
+    if (this.tellsSigns) return false;
+    const first = at + btfType.words;
+    for (let i = 0; i < (info & btfInfo.countMask); i++) {
+      if (words[first + i * 2 + 1]! >= leastNegative) return true;
+    }
+    return false;
   }
 
   private hasSignedEnum(): boolean {

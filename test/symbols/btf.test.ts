@@ -126,7 +126,9 @@ describe("BTF", () => {
   it("takes enumerators for signed where no flag tells, as kernels before 6.1 wrote them", () => {
     const b = new BtfBuilder();
     b.enum("old", { MINUS: -1, PLUS: 1 });
+    b.enum("flags", { LOW: 1, HIGH: 0x80000000 });
     expect(new Types(decodeBtf(b.bytes())).findEnumerator("MINUS")!.value).toBe(-1n);
+    expect(new Types(decodeBtf(b.bytes())).findEnumerator("HIGH")!.value).toBe(0x80000000n);
     b.enum("new", { LESS: -1 }, true);
     expect(new Types(decodeBtf(b.bytes())).findEnumerator("MINUS")!.value).toBe(0xffffffffn);
   });
