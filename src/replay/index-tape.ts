@@ -1,4 +1,4 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { ProgressSink } from "../base/progress.js";
 import { icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
@@ -15,9 +15,9 @@ import { sweepCheckpoints } from "./checkpoint-store.js";
 import { isGone, waitForLock } from "./index-lock.js";
 import { type IndexLimits, IndexPlan } from "./index-plan.js";
 import { RowKeeper } from "./index-rows.js";
-import { closest, defaultBudget, rowDistance } from "./index-spacing.js";
+import { closest, rowDistance } from "./index-spacing.js";
 import { addToTable, type CountedRow, indexingLock } from "./index-table-file.js";
-import { keepBudget } from "./index-thinning.js";
+import { affordable, keepBudget } from "./index-thinning.js";
 import { QuietInstants } from "./quiet-instants.js";
 import { Session, type SessionOptions } from "./session.js";
 import { TapeIndex } from "./tape-index.js";
@@ -29,7 +29,7 @@ export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
   readonly plugin: string;
   /** Checkpoints at most. Default: as many as the budget holds, but none that gains nothing. */
   readonly checkpoints?: number;
-  /** Bytes that the checkpoints may take on disk. Default: {@link defaultBudget}, and half of what is free. */
+  /** Bytes that the checkpoints may take on disk. Default: {@link affordable}. */
   readonly budget?: number;
   readonly onProgress?: ProgressSink;
   readonly signal?: AbortSignal;
@@ -81,16 +81,6 @@ function limitsOf({ checkpoints }: IndexOptions, budget: number): IndexLimits {
   return checkpoints === undefined
     ? { budget, most: mostCheckpoints, least: closest }
     : { budget, most: checkpoints, least: 1 };
-}
-
-/** The default budget, but no more than half of what is free where the cache lies. */
-async function affordable(tape: Tape, cache: string, used: number): Promise<number> {
-  const wanted = defaultBudget(tape.machine.memoryMB);
-  const free = await statfs(cache).then(
-    ({ bavail, bsize }) => bavail * bsize,
-    () => wanted * 2,
-  );
-  return Math.min(wanted, Math.floor((free + used) / 2));
 }
 
 /** Runs from a checkpoint, or the beginning, to the end, and leaves what is missing. */

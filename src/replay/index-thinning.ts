@@ -1,7 +1,8 @@
+import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { QemuBuild } from "../qemu/build.js";
 import type { Tape } from "../tape/tape.js";
-import { listCheckpoints, removeCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, listCheckpoints, removeCheckpoint } from "./checkpoint.js";
 import { isGone, waitForLock } from "./index-lock.js";
 import { defaultBudget, thin } from "./index-spacing.js";
 import { readIndexTable } from "./index-table-file.js";
@@ -37,6 +38,26 @@ export async function keepTapeBudget(
   cache: string,
   build: Pick<QemuBuild, "sha256">,
 ): Promise<number> {
-  const budget = (await readIndexTable(cache))?.budget ?? defaultBudget(tape.machine.memoryMB);
+  const chosen = (await readIndexTable(cache))?.budget;
+  const used = async () => sumBytes(await listCheckpoints(cache, build));
+  const budget = chosen ?? (await affordable(tape, cache, await used()));
   return keepBudget(cache, build, { budget, end: Number(tape.end.at) });
+}
+
+/**
+ * The default budget, but no more than half of what is free where the cache lies.
+ *
+ * @param used bytes that its checkpoints take now
+ */
+export async function affordable(tape: Tape, cache: string, used: number): Promise<number> {
+  const wanted = defaultBudget(tape.machine.memoryMB);
+  const free = await statfs(cache).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => wanted * 2,
+  );
+  return Math.min(wanted, Math.floor((free + used) / 2));
+}
+
+function sumBytes(some: readonly Checkpoint[]): number {
+  return some.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
 }
