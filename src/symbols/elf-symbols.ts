@@ -28,6 +28,8 @@ const kernelPerCpu = ".data..percpu";
 export interface ElfSymbolOptions {
   /** Where each section of a relocatable file (.o, .ko) was loaded, by name; others are left out. */
   readonly sectionAddresses?: ReadonlyMap<string, bigint>;
+  /** The separate debug file of a stripped one: its `.symtab` is read, too. */
+  readonly separate?: ElfFile;
 }
 
 /**
@@ -49,24 +51,41 @@ export function readElfSymbols(elf: ElfFile, options: ElfSymbolOptions = {}): Sy
     );
   }
   // One table of each type, as the specification has it: a hostile file may name one a million times.
-  const tables = [sectionType.symbols, sectionType.dynamicSymbols]
-    .map((type) => elf.sections.find((section) => section.type === type && inFile(elf.source, section)))
-    .filter((section) => section !== undefined);
-  for (const { link, name, size } of tables) {
-    const largest = Math.max(size, elf.sections[link]?.size ?? 0);
+  const tables = [
+    ...tablesOf(elf, [sectionType.symbols, sectionType.dynamicSymbols]),
+    ...(options.separate ? tablesOf(options.separate, [sectionType.symbols]) : []),
+  ];
+  for (const { from, section } of tables) {
+    const { link, name, size } = section;
+    const largest = Math.max(size, from.sections[link]?.size ?? 0);
     if (largest <= largestTable) continue;
     throw new VmtapeError(
       "limit-exceeded",
-      `${elf.source.name} has a symbol table ${name} of ${largest} bytes, more than ${largestTable}`,
-      { file: elf.source.name, limit: largestTable },
+      `${from.source.name} has a symbol table ${name} of ${largest} bytes, more than ${largestTable}`,
+      { file: from.source.name, limit: largestTable },
     );
   }
   const stubs = pltSymbols(elf);
-  const entries = tables.reduce((sum, table) => sum + Math.floor(table.size / elf.layout.symbol.size), 0);
+  const entries = tables.reduce(
+    (sum, { from, section }) => sum + Math.floor(section.size / from.layout.symbol.size),
+    0,
+  );
   const collected = new Collector(elf, options, entries + stubs.length);
-  for (const table of tables) collected.readTable(table);
+  for (const { from, section } of tables) collected.readTable(section, from);
   for (const stub of stubs) collected.add(stub.name, stub.address, stub.size, stub.section, 0x74);
   return collected.build();
+}
+
+interface SymbolSection {
+  readonly from: ElfFile;
+  readonly section: ElfSection;
+}
+
+function tablesOf(from: ElfFile, types: readonly number[]): SymbolSection[] {
+  return types.flatMap((wanted) => {
+    const section = from.sections.find((one) => one.type === wanted && inFile(from.source, one));
+    return section ? [{ from, section }] : [];
+  });
 }
 
 /** The allocated sections, disjoint and ascending. */
@@ -123,18 +142,19 @@ class Collector {
     });
   }
 
-  readTable(section: ElfSection): void {
+  readTable(section: ElfSection, from: ElfFile): void {
     const { elf } = this;
-    const { symbol: at, wordSize } = elf.layout;
-    const stringSection = elf.sections[section.link];
-    if (!stringSection || !inFile(elf.source, stringSection)) return;
+    const { symbol: at, wordSize } = from.layout;
+    const stringSection = from.sections[section.link];
+    if (!stringSection || !inFile(from.source, stringSection)) return;
     if (stringSection.type !== sectionType.strings) return;
     const count = Math.floor(section.size / at.size);
-    const view = viewOf(elf.source.read(section.offset, count * at.size));
-    const strings = elf.source.read(stringSection.offset, stringSection.size);
+    const view = viewOf(from.source.read(section.offset, count * at.size));
+    const strings = from.source.read(stringSection.offset, stringSection.size);
+    const numbers = from === elf ? undefined : this.numbersOf(from);
     const stringsBase = this.addStrings(strings);
     let namesLeft = strings.length * mostSharing + smallTable;
-    const extended = this.extendedSections(section);
+    const extended = this.extendedSections(section, from);
     const hasMappingSymbols = elf.machine !== machine.x86 && elf.machine !== machine.x86_64;
     for (let i = 1; i < count; i++) {
       const base = i * at.size;
@@ -161,6 +181,7 @@ class Collector {
       } else if (number >= sectionNumber.reserved) {
         number = -1;
       }
+      if (number >= 0 && numbers) number = numbers[number] ?? -1;
       if (number >= 0) {
         region = this.regionOfSection[number] ?? -1;
         if (this.options.sectionAddresses) {
@@ -237,11 +258,17 @@ class Collector {
   }
 
   /** The section numbers that did not fit, kept in a table beside the symbols. */
-  private extendedSections(symbols: ElfSection): DataView | undefined {
-    const section = this.elf.sections.find(
+  private extendedSections(symbols: ElfSection, from: ElfFile): DataView | undefined {
+    const section = from.sections.find(
       ({ type, link }) => type === sectionType.symbolSections && link === symbols.index,
     );
-    return section && inFile(this.elf.source, section) ? viewOf(this.elf.contents(section)) : undefined;
+    return section && inFile(from.source, section) ? viewOf(from.contents(section)) : undefined;
+  }
+
+  /** For each section of a separate file the number of the section here that it stands for; -1 for none. */
+  private numbersOf(from: ElfFile): Int32Array {
+    const known = new Map(this.elf.sections.map(({ name, address, index }) => [`${name} ${address}`, index]));
+    return Int32Array.from(from.sections, ({ name, address }) => known.get(`${name} ${address}`) ?? -1);
   }
 }
 

@@ -8,11 +8,11 @@ import {
   type SymbolFileOptions,
 } from "./debug-source.js";
 import { ElfFile, isElf } from "./elf.js";
+import { sectionType } from "./elf-layout.js";
 import { readElfSymbols } from "./elf-symbols.js";
 import { initramfsElfFiles } from "./initramfs.js";
 import { readKernelSymbols } from "./kernel-symbols.js";
 import type { SymbolSourceSpec } from "./symbol-source-spec.js";
-import type { SymbolTable } from "./symbol-table.js";
 import type { SymbolSource } from "./symbols.js";
 import { type SyncSource, syncBytes, withSyncFile } from "./sync-source.js";
 import { cachedSymbols } from "./table-cache.js";
@@ -79,14 +79,19 @@ function readSource(source: SyncSource, options: SymbolFileOptions): LoadedSourc
   if (!isElf(source.read(0, Math.min(4, source.size)))) return readKernelSource(source, options);
   const elf = ElfFile.open(source);
   const facts = { name, needsBias: elf.isPositionIndependent, buildId: elf.buildId };
-  const entry = options.cache === undefined ? undefined : cacheEntry(options.cache, elf);
-  const table = cachedSymbols(entry, () => ({ table: readElfSymbols(elf), facts: {} })).table;
-  const debug = debugOfFile(name, options);
-  if (table.names.count > 0) return { ...facts, table, debug };
+  const { cache } = options;
+  // A stripped program has few symbols or none: its debug file has them all.
+  const isStripped = !elf.sections.some(({ type }) => type === sectionType.symbols);
+  const separate = isStripped ? openDebugFile(elf, name, options.debugDirectories ?? [], []) : undefined;
+  try {
+    const entry = cache === undefined ? undefined : cacheEntry(cache, separate?.elf ?? elf, elf);
+    const read = () => ({ table: readElfSymbols(elf, separate && { separate: separate.elf }), facts: {} });
+    const { table } = cachedSymbols(entry, read);
+    if (table.names.count > 0) return { ...facts, table, debug: debugOfFile(name, options) };
+  } finally {
+    separate?.close();
+  }
   if (elf.section("__ksymtab")) return readKernelSource(source, options);
-  // Stripped: a separate debug file may hold the symbols, too.
-  const separate = separateSymbols(elf, name, options);
-  if (separate) return { ...facts, table: separate, debug };
   throw new VmtapeError("bad-file", `${name} has no symbols: it is stripped`, { file: name });
 }
 
@@ -100,16 +105,4 @@ function readKernelSource(source: SyncSource, options: SymbolFileOptions): Loade
     buildId: kernel.buildId,
     ...(debug && { debug }),
   };
-}
-
-/** The symbols of the separate debug file of a stripped program. */
-function separateSymbols(elf: ElfFile, path: string, options: SymbolFileOptions): SymbolTable | undefined {
-  const file = openDebugFile(elf, path, options.debugDirectories ?? [], []);
-  if (!file) return undefined;
-  try {
-    const table = readElfSymbols(file.elf);
-    return table.names.count > 0 ? table : undefined;
-  } finally {
-    file.close();
-  }
 }

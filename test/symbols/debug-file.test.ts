@@ -7,7 +7,7 @@ import { loadSymbolSource } from "../../src/symbols/load-source.js";
 import { formatAddress, formatPlace } from "../../src/symbols/symbol-format.js";
 import { Symbols } from "../../src/symbols/symbols.js";
 import { at, dwarfElf, type Entry, form, makeDwarf, makeLines, tag, textStart } from "./dwarf-fixture.js";
-import { pack } from "./elf-fixture.js";
+import { makeElf, pack } from "./elf-fixture.js";
 
 const root = mkdtempSync(join(tmpdir(), "vmtape-debug-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -168,6 +168,27 @@ describe("debug information", () => {
     expect(text).toBe(plain);
     expect(notes.join()).toMatch(/is not an ELF file/);
   });
+});
+
+it("a stripped program has the symbols of its debug file, at its own sections", () => {
+  const text = { name: ".text", address: BigInt(textStart), bytes: new Uint8Array(0x1000) };
+  // Another section first: the numbers of the two files differ.
+  const first = { name: ".init", address: 0x40_0000n, bytes: new Uint8Array(16) };
+  writeFileSync(join(home, "program"), makeElf({ sections: [first, text, note(buildId)] }));
+  const load = (debug?: string) =>
+    loadSymbolSource({ file: join(home, "program"), ...(debug !== undefined && { debug }) });
+  expect(() => load()).toThrow(/has no symbols: it is stripped/);
+  mkdirSync(join(home, ".build-id/aa"), { recursive: true });
+  writeFileSync(join(home, ".build-id/aa/bbccddee.debug"), debugFile);
+  const all = new Symbols();
+  all.add(load(home));
+  expect(all.lookup(BigInt(textStart + 63))).toMatchObject({
+    name: "f.constprop.0",
+    offset: 63,
+    place: { line: 3 },
+  });
+  expect(all.lookup(BigInt(textStart + 64))).toBeUndefined();
+  expect(all.find("f.constprop.0")).toMatchObject([{ kind: "T" }]);
 });
 
 it("finds lines, copies and names, in each source moved by its bias and kept to its range", () => {
