@@ -385,16 +385,16 @@ static void count_as_qemu_does(const struct block *block, uint32_t began, const 
 }
 
 static bool frames_watched; /* a memory probe wants to be told of what deliveries push */
-static void meet_frame(uint64_t linear, uint32_t size, uint64_t from);
+static void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount);
 
-/* The processor has pushed a frame, which no callback shows. (A change of privilege pushes two words more outside long mode.) */
-static void tell_frame(uint64_t sp, bool error_code, bool wide, uint64_t from)
+/* The processor has pushed a frame at the instant (icount, from), which no callback shows. (A change of privilege pushes two words more outside long mode.) */
+static void tell_frame(uint64_t sp, bool error_code, bool wide, uint64_t from, uint64_t icount)
 {
     if (idt.mode == LONG)
-        meet_frame(sp, (5 + error_code) * 8, from);
+        meet_frame(sp, (5 + error_code) * 8, from, icount);
     else
         meet_frame((uint32_t)(machine.ss_base + (machine.ss_flags & 0x400000 ? sp : sp & 0xffff)),
-                   (3 + error_code) * (wide ? 4 : 2), from);
+                   (3 + error_code) * (wide ? 4 : 2), from, icount);
 }
 
 /*
@@ -415,7 +415,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
             run.executed += block->count;
             record(edge_between(block->last, pc, block->kind));
             if (unlikely(frames_watched))
-                tell_frame(sp, error_code, idt.wide[vector], block->last);
+                tell_frame(sp, error_code, idt.wide[vector], block->last, run.executed - 1);
             return true;
         }
         bool exception = is_exception(vector, error_code, block, frame.pc);
@@ -424,12 +424,13 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
             !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
             record_delivery(frame.pc, pc, kind);
             if (unlikely(frames_watched))
-                tell_frame(sp, error_code, idt.wide[vector], frame.pc);
+                tell_frame(sp, error_code, idt.wide[vector], frame.pc, run.executed);
             return true;
         }
         struct explanation how = explain(block, frame.pc, exception ? FAULTED : INTERRUPTED);
         if (!how.found || (trap && how.kind != NO_RECORD))
             continue;
+        uint64_t began = run.executed + how.count; /* an instruction refused at decoding will be counted */
         if (exception && how.kind == NO_RECORD && how.count < block->count) {
             count_as_qemu_does(block, how.count, entered);
             how.count = 0;
@@ -437,7 +438,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         step_to(block, frame.pc, how);
         record_delivery(frame.pc, pc, kind);
         if (unlikely(frames_watched))
-            tell_frame(sp, error_code, idt.wide[vector], frame.pc);
+            tell_frame(sp, error_code, idt.wide[vector], frame.pc, began);
         return true;
     }
     return false;

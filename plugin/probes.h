@@ -325,19 +325,22 @@ static void on_access(unsigned vcpu UNUSED, uint32_t info, uint64_t linear, void
         accessed(info, linear, udata, (uintptr_t)__builtin_return_address(0));
 }
 
+static uint64_t icount_of_frame;
+
 static uint64_t icount_of_delivery(const struct site *site UNUSED, uintptr_t host UNUSED)
 {
-    return executed_now();
+    return icount_of_frame;
 }
 
-/* A delivery wrote `size` bytes to the stack at `linear`; `from`: the address next before it. */
-static NOINLINE void meet_frame(uint64_t linear, uint32_t size, uint64_t from)
+/* A delivery wrote `size` bytes to the stack at `linear`, at the instant (icount, from). */
+static NOINLINE void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount)
 {
     static struct probed_block nowhere;
     static const struct site site = { .block = &nowhere };
     struct access access = { .address = linear, .length = size, .write = true };
     here.site = &site;
     here.pc = from;
+    icount_of_frame = icount;
     meet_access(&access, HIT_DELIVERY, icount_of_delivery);
 }
 
