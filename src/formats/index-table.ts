@@ -11,7 +11,7 @@ export interface IndexTable {
   readonly every: number;
   /** From the tape's beginning to this icount no row is missing. */
   readonly counted: number;
-  /** Bytes that the tape's checkpoints may take. */
+  /** Bytes that the tape's checkpoints may take; 0 while nobody has chosen. */
   readonly budget: number;
   /** In order; icounts rise, the others do not fall. */
   readonly rows: readonly IndexRow[];

@@ -15,7 +15,7 @@ import { kindCodes, logHeader } from "../formats/replay-log-layout.js";
 import { ReplayLogScanner } from "../formats/replay-log-scanner.js";
 import type { Tape } from "../tape/tape.js";
 import { isGone, waitForLock } from "./index-lock.js";
-import { defaultBudget, rowDistance } from "./index-spacing.js";
+import { rowDistance } from "./index-spacing.js";
 
 /** A row before its place in the log is looked up. */
 export type CountedRow = Pick<IndexRow, "icount" | "brctr">;
@@ -92,7 +92,7 @@ function emptyTable(tape: Tape): IndexTable {
     log: tape.end.log.sha256,
     every: rowDistance(Number(tape.end.at)),
     counted: 0,
-    budget: defaultBudget(tape.machine.memoryMB),
+    budget: 0,
     rows: [],
   };
 }

@@ -38,9 +38,8 @@ export async function keepTapeBudget(
   cache: string,
   build: Pick<QemuBuild, "sha256">,
 ): Promise<number> {
-  const chosen = (await readIndexTable(cache))?.budget;
   const used = async () => sumBytes(await listCheckpoints(cache, build));
-  const budget = chosen ?? (await affordable(tape, cache, await used()));
+  const budget = (await readIndexTable(cache))?.budget || (await affordable(tape, cache, await used()));
   return keepBudget(cache, build, { budget, end: Number(tape.end.at) });
 }
 

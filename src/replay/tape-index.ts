@@ -85,9 +85,9 @@ export class TapeIndex {
     return this.known.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
   }
 
-  /** Bytes they may take, when an index was made. */
+  /** Bytes they may take; undefined until an index was made. */
   get budget(): number | undefined {
-    return this.table?.budget;
+    return this.table?.budget || undefined;
   }
 
   /** From the beginning to this icount no row is missing. */
