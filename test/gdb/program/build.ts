@@ -12,36 +12,38 @@ export interface BuiltProgram {
 const here = fileURLToPath(new URL(".", import.meta.url));
 const guests = fileURLToPath(new URL("../../guests/", import.meta.url));
 
-/** Builds it into `directory`. The same source gives the same lines, wherever it lies; addresses depend on the compiler. */
+/** Interrupts of a tiny machine use the same stack and save no vector registers. */
+const code = [
+  ...["-O0", "-gdwarf-5", "-fno-pic", "-ffreestanding", "-mno-red-zone", "-mgeneral-regs-only"],
+  ...["-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fcf-protection=none"],
+];
+
+/** The same source gives the same lines, wherever it lies; addresses depend on the compiler. */
+function compile(name: string, directory: string): Promise<unknown> {
+  const paths = [`-ffile-prefix-map=${here}=`, `-fdebug-prefix-map=${directory}=`];
+  const output = join(directory, `${name}.o`);
+  return runTool("gcc", [...code, ...paths, "-c", "-o", output, join(here, `${name}.c`)]);
+}
+
+/** Builds it, for a tiny machine, into `directory`. */
 export async function buildProgram(directory: string): Promise<BuiltProgram> {
   await mkdir(directory, { recursive: true });
   const file = (name: string) => join(directory, name);
-  // Interrupts use the same stack and save no vector registers.
-  const code = [
-    "-O0",
-    "-g",
-    "-gdwarf-5",
-    "-fno-pic",
-    "-ffreestanding",
-    "-mno-red-zone",
-    "-mgeneral-regs-only",
-  ];
-  const plain = ["-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fcf-protection=none"];
-  const paths = [`-ffile-prefix-map=${here}=`, `-fdebug-prefix-map=${directory}=`];
-  await runTool("gcc", [
-    ...code,
-    ...plain,
-    ...paths,
-    "-c",
-    "-o",
-    file("accounts.o"),
-    join(here, "accounts.c"),
-  ]);
+  await compile("accounts", directory);
   await runTool("as", ["--64", "-I", guests, "-o", file("start.o"), join(here, "start.S")]);
-  const objects = [file("start.o"), file("accounts.o")];
   const linked = file("accounts.elf64");
   const script = ["-n", "--no-warn-rwx-segments", "-T", join(guests, "guest.ld")];
-  await runTool("ld", [...script, "-o", linked, ...objects]);
+  await runTool("ld", [...script, "-o", linked, file("start.o"), file("accounts.o")]);
   await runTool("objcopy", ["-O", "elf32-i386", "--strip-debug", linked, file("accounts.elf32")]);
   return { kernel: file("accounts.elf32"), symbols: linked };
+}
+
+/** Builds it as the first program of a Linux guest; answers the program, which carries its DWARF. */
+export async function buildInit(directory: string): Promise<string> {
+  await mkdir(directory, { recursive: true });
+  await compile("accounts", directory);
+  await compile("init", directory);
+  const output = join(directory, "init");
+  await runTool("ld", ["-static", "-o", output, join(directory, "init.o"), join(directory, "accounts.o")]);
+  return output;
 }
