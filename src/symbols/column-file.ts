@@ -29,7 +29,7 @@ import { crc32 } from "../base/compression/checksum.js";
  */
 const layout = { magic: "VMTCOLS\n", version: 8, headerLength: 12, headerCrc: 16, header: 24 } as const;
 /** Raised whenever the columns' meaning changes. */
-const version = 2;
+const version = 3;
 const longestHeader = 1 << 20;
 
 const types = {

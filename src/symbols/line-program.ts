@@ -280,7 +280,12 @@ export class LineReader {
         if (address < before) continue;
         const isSame = lines.files[at] === file && lines.lines[at] === line;
         if (isSame && lines.columns[at] === (column | statement)) continue;
-        if (address === before && (isSame || !(lines.columns[at]! & statementBit))) lines.count--;
+        if (address === before && isSame) {
+          // The place is that of the last; a breakpoint may stand there if it may at one of them.
+          lines.columns[at] = column | (lines.columns[at]! & statementBit) | statement;
+          continue;
+        }
+        if (address === before && !(lines.columns[at]! & statementBit)) lines.count--;
       }
       lines.push(address, file, line >= 0 && line <= largestLine ? line : 0, column | statement);
     }

@@ -335,6 +335,24 @@ it("counts files from 0 in DWARF 5, and from 1 before", () => {
   }
 });
 
+it("keeps a row a breakpoint may stand at when others of its line follow at its address", () => {
+  const rows = [
+    { address: textStart, line: 4 },
+    { address: textStart, line: 5, column: 9 },
+    { address: textStart, line: 5, column: 2, isStatement: false },
+    { address: textStart + 4, line: 6, isStatement: false },
+    { address: textStart + 4, line: 7, isStatement: false },
+  ];
+  const root = unit([], [[at.stmtList, form.secOffset, 0]]);
+  const lines = makeLines(5, ["a.c"], [{ rows, end: textStart + 8 }]);
+  const { info, tables } = read({ ...makeDwarf([{ root }]), ".debug_line": lines });
+  expect([...tables.lineNumbers]).toEqual([4, 5, 7, 0]);
+  expect(info.placeAt(textStart)).toMatchObject({ line: 5, column: 2 });
+  const found = (line: number) =>
+    info.addressesOf("a.c", line).map(({ key, place }) => [key - textStart, place.line]);
+  expect([found(4), found(5), found(6)]).toEqual([[[0, 4]], [[0, 5]], []]);
+});
+
 describe("references", () => {
   it("follows origins and specifications into other units", () => {
     const first = unit([
