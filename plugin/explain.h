@@ -413,18 +413,18 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
             continue;
         if (!error_code && trap && *finished && same_address(block->next, frame.pc)) {
             run.executed += block->count;
-            record(edge_between(block->last, pc, block->kind));
             if (unlikely(frames_watched))
                 tell_frame(sp, error_code, idt.wide[vector], block->last, run.executed - 1);
+            record_delivery(block->last, pc, block->kind);
             return true;
         }
         bool exception = is_exception(vector, error_code, block, frame.pc);
         enum branch_kind kind = exception ? EXCEPTION : INTERRUPT;
         if (depth < 4 && is_handler(frame.pc) && instruction_at(block, frame.pc) < 0 &&
             !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
-            record_delivery(frame.pc, pc, kind);
             if (unlikely(frames_watched))
                 tell_frame(sp, error_code, idt.wide[vector], frame.pc, run.executed);
+            record_delivery(frame.pc, pc, kind);
             return true;
         }
         struct explanation how = explain(block, frame.pc, exception ? FAULTED : INTERRUPTED);
@@ -436,9 +436,9 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
             how.count = 0;
         }
         step_to(block, frame.pc, how);
-        record_delivery(frame.pc, pc, kind);
         if (unlikely(frames_watched))
             tell_frame(sp, error_code, idt.wide[vector], frame.pc, began);
+        record_delivery(frame.pc, pc, kind);
         return true;
     }
     return false;

@@ -192,6 +192,20 @@ static struct probe **probes_at(uint64_t pc)
     return &probes.at[mix(pc * 0x9e3779b97f4a7c15u) & ((1 << PROBE_BITS) - 1)];
 }
 
+static void park(uint64_t pc, uint64_t repeats);
+
+/* The current block is left before the instruction `here`. */
+static void rest_at(const struct site *site, uint64_t icount)
+{
+    bool repeats = run.current->ending == REPEATS && run.current->count == 1;
+    catch_up();
+    run.executed += site->index;
+    if (run.executed != icount)
+        fail(EXIT_INEXACT, "a stop at %" PRIu64 ", where %" PRIu64 " are counted", icount, run.executed);
+    park(here.pc, repeats ? run.repeats : 0);
+    go_on();
+}
+
 static NOINLINE void meet_execution(struct probe *probe, const struct site *site, uintptr_t host)
 {
     enum { DEBUG_EXCEPTION = 0x10002 };
@@ -208,8 +222,12 @@ static NOINLINE void meet_execution(struct probe *probe, const struct site *site
         probe->pc = here.pc;
         stops |= meet(probe, probe->stops && can_stop ? HIT_STOP : 0) && probe->stops && can_stop;
     }
-    if (stops) /* as a breakpoint of QEMU's own would: the machine stands before this instruction */
-        more.raise((void *)(run.ip_word - GENERAL), DEBUG_EXCEPTION, host);
+    if (!stops)
+        return;
+    if (following)
+        rest_at(site, icount);
+    /* As a breakpoint of QEMU's own would: the machine stands before this instruction. */
+    more.raise((void *)(run.ip_word - GENERAL), DEBUG_EXCEPTION, host);
 }
 
 /* Before an instruction whose offset in its page is a probe's. */
