@@ -58,8 +58,36 @@ export { eventToJson, formatEvent } from "./formats/replay-log-text.js";
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
+// The guest's Linux.
+export { type CommandLine, readCommandLine } from "./linux/command-line.js";
+export { currentTask } from "./linux/current-task.js";
+export { expressionContext } from "./linux/expression-context.js";
+export { formatOpenFlags, type GuestFile } from "./linux/file.js";
+export { formatLogRecord, type KernelLog, type LogRecord, readKernelLog } from "./linux/kernel-log.js";
+export { LinuxGuest } from "./linux/linux-guest.js";
+export { type LinuxKernel, loadLinuxKernel } from "./linux/linux-kernel.js";
+export { formatModule, type ModuleFacts, readLoadedModules } from "./linux/loaded-modules.js";
+export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/mappings.js";
+export { type OpenFile, readOpenFiles } from "./linux/open-files.js";
+export { type ProbeNames, probeNamesOf } from "./linux/probe-names.js";
+export {
+  type Probe,
+  type ProbeHandler,
+  type ProbeHitEvent,
+  type ProbeRunOptions,
+  type ProbeSpec,
+  Probes,
+} from "./linux/probes.js";
+export type { StoppedGuest } from "./linux/stopped-guest.js";
+export { stoppedTimeline } from "./linux/stopped-timeline.js";
+export { type SyscallEvent, syscallEvents } from "./linux/syscall-pass.js";
+export { readSyscalls, type Syscall } from "./linux/syscalls.js";
 // Names.
 export { TapeSymbols } from "./linux/tape-symbols.js";
+export type { Task } from "./linux/task.js";
+export { type HistoryTask, type Slice, TaskHistory, type TaskTotal, totalsOf } from "./linux/task-history.js";
+export { readTasks, taskAt, taskByPid } from "./linux/task-list.js";
+export { taskHistory } from "./linux/task-pass.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
 export { buildPlugin } from "./qemu/plugin-build.js";

@@ -53,13 +53,12 @@ async function run(context: CommandContext, name: string, where: string, flags: 
     return probeSyscalls(context, name, syscall[1] === "enter", syscall[2]!, flags);
   }
   const { signal } = context;
-  const [{ Probes }, { loadLinuxKernel }, { Types }, { parsePosition }, { addressOfKey }, { TapeIndex }] =
+  const [{ Probes }, { probeNamesOf }, { loadLinuxKernel }, { parsePosition }, { TapeIndex }] =
     await Promise.all([
       import("../linux/probes.js"),
+      import("../linux/probe-names.js"),
       import("../linux/linux-kernel.js"),
-      import("../symbols/type-set.js"),
       import("../replay/position.js"),
-      import("../symbols/address.js"),
       import("../replay/tape-index.js"),
     ]);
   for (const text of [flags.from, flags.to]) if (text !== undefined) parsePosition(text);
@@ -72,18 +71,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   const kernel = loadLinuxKernel(tape.layout.kernel);
   const history = await historyOf(open, flags, progress, signal);
   const isWanted = flags.task === undefined ? undefined : await wantedTask(history!, flags.task);
-  const { place } = symbols;
-  const names = {
-    types: kernel?.types ?? new Types(),
-    symbols: symbols.symbols,
-    address: (symbol: string) => {
-      const table = symbols.kernel?.table;
-      const index = table?.names.find(symbol)[0];
-      if (!table || index === undefined) return undefined;
-      const address = addressOfKey(table.starts[index]!);
-      return address < perCpuEnd ? address : address + (place?.slide ?? 0n);
-    },
-  };
+  const names = probeNamesOf(symbols, kernel);
   const probes = new Probes(tape, names, history);
   await probes.add({
     where,
@@ -117,9 +105,6 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
   if (told === 0) note(`${where} is never reached there`);
 }
-
-/** Per-CPU variables are linked from 0 on, and KASLR does not move them. */
-const perCpuEnd = 1n << 32n;
 
 /** Who ran when; without BTF nobody knows, which only `--task` minds. */
 async function historyOf(

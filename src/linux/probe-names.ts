@@ -1,9 +1,12 @@
+import { addressOfKey } from "../symbols/address.js";
 import type { ExpressionSymbol } from "../symbols/expression-evaluator.js";
 import { parseExpression } from "../symbols/expression-parser.js";
 import type { Expression, Node } from "../symbols/expression-syntax.js";
 import type { Symbols } from "../symbols/symbols.js";
 import type { FunctionType, Type } from "../symbols/type.js";
-import type { Types } from "../symbols/type-set.js";
+import { Types } from "../symbols/type-set.js";
+import type { LinuxKernel } from "./linux-kernel.js";
+import type { TapeSymbols } from "./tape-symbols.js";
 
 /** Where x86-64 functions get their arguments. Source: System V ABI, section 3.2.3. */
 export const parameterRegisters = ["rdi", "rsi", "rdx", "rcx", "r8", "r9"] as const;
@@ -15,6 +18,24 @@ export interface ProbeNames {
   /** Address of a kernel's symbol; undefined when it has none. */
   readonly address: (symbol: string) => bigint | undefined;
 }
+
+/** What names mean at probes of a tape. Without BTF there are no types but C's own. */
+export function probeNamesOf(tape: TapeSymbols, kernel: LinuxKernel | undefined): ProbeNames {
+  const table = tape.kernel?.table;
+  return {
+    types: kernel?.types ?? new Types(),
+    symbols: tape.symbols,
+    address: (symbol) => {
+      const index = table?.names.find(symbol)[0];
+      if (!table || index === undefined) return undefined;
+      const address = addressOfKey(table.starts[index]!);
+      return address < perCpuEnd ? address : address + (tape.place?.slide ?? 0n);
+    },
+  };
+}
+
+/** Per-CPU variables are linked from 0 on, and KASLR does not move them. */
+const perCpuEnd = 1n << 32n;
 
 /** The function at whose first instruction the probe is; its parameters are in their registers there. */
 export interface ProbedFunction {

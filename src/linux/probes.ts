@@ -90,6 +90,7 @@ const firstReturnId = 1 << 20;
  * Probes on a tape: any number of them, all told in one pass, in passing. Successor of the original's probes.
  *
  * ```ts
+ * const names = probeNamesOf(await TapeSymbols.load(tape, …), loadLinuxKernel(tape.layout.kernel));
  * const probes = new Probes(tape, names, history);
  * await probes.add({ where: "do_filp_open", print: ["pathname->name"] }, (hit) => { … });
  * for await (const hit of probes.run({ plugin })) { … }

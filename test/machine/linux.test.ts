@@ -6,7 +6,10 @@ import { makeGuest } from "../../src/guest/guest.js";
 import { currentTask } from "../../src/linux/current-task.js";
 import { LinuxGuest } from "../../src/linux/linux-guest.js";
 import { type LinuxKernel, loadLinuxKernel } from "../../src/linux/linux-kernel.js";
+import { probeNamesOf } from "../../src/linux/probe-names.js";
+import { type ProbeHitEvent, Probes } from "../../src/linux/probes.js";
 import { StoppedSession } from "../../src/linux/stopped-session.js";
+import { TapeSymbols } from "../../src/linux/tape-symbols.js";
 import type { TaskHistory } from "../../src/linux/task-history.js";
 import { readTasks } from "../../src/linux/task-list.js";
 import { taskHistory } from "../../src/linux/task-pass.js";
@@ -45,10 +48,15 @@ beforeAll(async () => {
   kernel = loadLinuxKernel(tape.layout.kernel)!;
   history = await taskHistory(tape, kernel, {
     plugin: await buildPlugin({ cacheDir: cache, qemuVersion: tape.manifest.qemu.version }),
-    cache: tapeCache({ ...bench.places, cache: join(bench.path("xdg"), "vmtape") }, tape),
+    cache: cacheOf(tape),
   });
 }, 180_000);
 afterAll(() => bench?.[Symbol.asyncDispose]());
+
+/** Where the command line finds what was learned here. */
+function cacheOf(one: Tape): string {
+  return tapeCache({ ...bench.places, cache: join(bench.path("xdg"), "vmtape") }, one);
+}
 
 test("a Linux guest is told as its own kernel tells it, and runs the task that its history says", async () => {
   const { account, at } = await accountOf(tape);
@@ -79,6 +87,45 @@ async function lookAt(session: Session) {
   const guest = await LinuxGuest.at(stopped, kernel);
   return { current: await currentTask(guest), tasks: await readTasks(guest) };
 }
+
+test("probes tell every exit of a task with its status, and values that gdb would print, in one pass", async () => {
+  const { cache } = placesFrom(process.env);
+  const plugin = await buildPlugin({ cacheDir: cache, qemuVersion: tape.manifest.qemu.version });
+  const symbols = await TapeSymbols.load(tape, { cache: cacheOf(tape) });
+  const probes = new Probes(tape, probeNamesOf(symbols, kernel), history);
+  const quiet = await probes.add({ where: "vfs_read" }, () => expect.unreachable("it is not enabled"));
+  quiet.enabled = false;
+  const handled: string[] = [];
+  const where = "do_exit";
+  const print = ["code", "current->comm", "$rdi == code", "current->tgid"];
+  await probes.add({ where, print, when: "current->mm != 0" }, ({ values }) => {
+    handled.push(values.map(({ text }) => text).join(" "));
+  });
+  await probes.add({
+    where: "__x64_sys_reboot",
+    print: ["*(int *)regs->si == 1", "regs->di"],
+    returns: true,
+  });
+  const hits: ProbeHitEvent[] = [];
+  for await (const hit of probes.run({ plugin })) hits.push(hit);
+  expect(hits.every(({ kind, label, pc }) => kind === "hit" && symbols.addressOf(label) === pc)).toBe(true);
+  const exits = hits.filter(({ label }) => label === where);
+  expect(handled).toHaveLength(exits.length);
+  expect(exits.length).toBeGreaterThan(20);
+  for (const [i, { task, values }] of exits.entries()) {
+    const [code, comm, same, tgid] = values.map(({ text }) => text);
+    expect(handled[i]).toBe(`${code} ${comm} 1 ${task?.tgid}`);
+    expect(same).toBe("1");
+    expect(tgid).toBe(String(task?.tgid));
+    // As gdb prints an array of char: the zeros behind the name belong to it.
+    expect(comm).toMatch(/^"[^"\\]+(\\000)*"(, '\\000' <repeats \d+ times>)?$/);
+    expect(comm?.slice(1, 1 + (task?.name.length ?? 0))).toBe(task?.name);
+  }
+  const reboot = hits.find(({ label }) => label === "__x64_sys_reboot");
+  // LINUX_REBOOT_MAGIC1; si is no pointer, and nobody can read there.
+  expect(reboot?.values[1]?.text).toBe(String(0xfee1deadn));
+  expect(reboot?.values[0]?.error?.code).toBe("not-mapped");
+});
 
 describe("the history of tasks", () => {
   test("leaves no instruction and no branch out", () => {
