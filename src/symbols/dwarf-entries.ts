@@ -33,6 +33,7 @@ export interface DwarfEntry {
 const mostOrigins = 8;
 /** No entry has more children that are of use. */
 const mostChildren = 1 << 20;
+const mostEnds = 1 << 20;
 const longestBlock = 1 << 16;
 const noTexts: ReadonlySet<number> = new Set([
   form.string,
@@ -52,6 +53,8 @@ const noTexts: ReadonlySet<number> = new Set([
 export class DwarfEntries {
   readonly units: readonly Unit[];
   private readonly reader: EntryReader;
+  /** Offset behind the children of entries that do not say it. */
+  private readonly ends = new Map<number, number>();
 
   /** Reads the headers of all units and what their first entries say: 10 ms for a kernel's 3,000. */
   constructor(readonly file: DwarfFile) {
@@ -131,18 +134,20 @@ export class DwarfEntries {
     if (!entry.hasChildren) return entry.after;
     const sibling = this.reference(entry, typeAttribute.sibling);
     if (sibling !== undefined && sibling > entry.offset && sibling < entry.unit.end) return sibling;
-    // No shortcut: pass them, down to where the list ends.
-    let depth = 1;
+    return this.ends.get(entry.offset) ?? this.findEnd(entry);
+  }
+
+  /** Where an entry's children end that does not say it: passes them once, and keeps the ends of all within. */
+  private findEnd(entry: DwarfEntry): number {
+    if (this.ends.size > mostEnds) this.ends.clear();
+    const open = [entry.offset];
     let offset = entry.after;
-    for (let i = 0; i < mostChildren && depth > 0; i++) {
+    while (open.length > 0) {
       const next = this.at(offset, entry.unit);
-      if (next) {
-        offset = next.after;
-        if (next.hasChildren) depth++;
-      } else {
-        offset++;
-        depth--;
-      }
+      if (next?.hasChildren) open.push(next.offset);
+      // What ends a list is one byte; at the end of the unit all lists end.
+      if (!next) this.ends.set(open.pop()!, offset + 1);
+      offset = next ? next.after : Math.min(offset + 1, entry.unit.end);
     }
     return offset;
   }
