@@ -47,7 +47,7 @@ function load(file: string): Symbols {
 }
 
 /** Every third byte of the functions of the sources (the C library's start code has no lines). */
-function addressesOf(symbols: Symbols, limit = 3000): bigint[] {
+function addressesOf(symbols: Symbols, limit = 1000): bigint[] {
   const { table } = symbols.sources[0]!;
   const addresses: bigint[] = [];
   for (let i = 0; i < table.names.count; i++) {
