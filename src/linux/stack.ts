@@ -7,7 +7,7 @@ import { type FileAt, type UnwindFile, unwindFile } from "./stack-files.js";
 import type { Frame, FrameKind, FrameMethod, Stack, StackEnd } from "./stack-frame.js";
 import { StackMemory } from "./stack-memory.js";
 import { SavedRegisters, WalkedFrame } from "./stack-walked-frame.js";
-import { stepAtEdge } from "./unwind-entry.js";
+import { stepAtEdge, stepAtFork } from "./unwind-entry.js";
 import { type IsCode, isOutermost, stepByCode, stepByFramePointer, stepByScan } from "./unwind-guess.js";
 import { type KernelUnwinding, stepByOrc } from "./unwind-kernel.js";
 import { entryKind } from "./unwind-saved.js";
@@ -186,11 +186,20 @@ export class StackWalk {
       if (answer === "undefined") step.isExact = false;
     }
     if (answer === "stepped") return this.check();
-    if (this.isWaiting || step.end === "outermost") return false;
+    if (this.isWaiting) return false;
+    if (step.end === "outermost") return this.stepFromStart();
     const { end, endAddress } = step;
     if (answer === "undefined" && stepAtEdge(step, memory, this.kindOf(step.lookup))) return true;
     if (this.isWaiting) return false;
     return this.guess(this.isKernelCode) || this.keepEnd(end, endAddress);
+  }
+
+  /** Where the tables say that a stack begins, a program may be behind it: at a system call's first instructions too. */
+  private stepFromStart(): boolean {
+    const { step, memory } = this;
+    step.end = undefined;
+    if (stepAtFork(step, memory) || stepAtEdge(step, memory, this.kindOf(step.lookup))) return this.check();
+    return !this.isWaiting && step.stop("outermost");
   }
 
   private stepUser(): boolean {

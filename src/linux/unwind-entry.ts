@@ -1,7 +1,9 @@
 import type { AddressKey } from "../symbols/address.js";
 import { registerNumber as register } from "../symbols/cfi-registers.js";
+import { pointerRegisters } from "../symbols/orc-layout.js";
 import type { FrameKind } from "./stack-frame.js";
 import type { StackMemory } from "./stack-memory.js";
+import { loadRegisters } from "./unwind-saved.js";
 import { codeSegment, isUserAddress, stackSegment, type UnwindStep } from "./unwind-step.js";
 
 /** Words above rsp in which the frame for `iret` may lie while the last registers are restored. */
@@ -47,6 +49,26 @@ export function stepAtEdge(step: UnwindStep, memory: StackMemory, kind: FrameKin
   if (memory.missing !== undefined) return false;
   if (!hasSp || !memory.load(top + fromTop.rsp)) return toUser(step, returnsTo, undefined, kind);
   return toUser(step, returnsTo, memory.key, kind);
+}
+
+/**
+ * Where a new task begins, of which the kernel's tables say that nothing called it: what it will go on with in user space
+ * lies on its stack, as its parent's system call left it. A kernel thread has nothing there.
+ */
+export function stepAtFork(step: UnwindStep, memory: StackMemory): boolean {
+  const at = step.current.key(register.rsp);
+  if (!memory.load(at + pointerRegisters.ss)) return false;
+  const ss = memory.key;
+  if (ss !== stackSegment.user || !memory.load(at + pointerRegisters.cs)) return false;
+  const cs = memory.key;
+  if (cs !== codeSegment.user && cs !== codeSegment.user32) return false;
+  if (!loadRegisters(step, memory, at, true)) return false;
+  step.by = "entry";
+  step.kind = "syscall";
+  step.cfa = at;
+  step.reliable = true;
+  step.nextIsExact = true;
+  return true;
 }
 
 function toUser(step: UnwindStep, pc: AddressKey, sp: AddressKey | undefined, kind: FrameKind): boolean {

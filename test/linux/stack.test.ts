@@ -325,6 +325,31 @@ describe("stacks of the kernel", () => {
     ]);
   });
 
+  it("know it where the tables call it the end of the stack, as those from 5.10 to 6.12 do", async () => {
+    const atEnd = kernelWith([...entries.slice(0, 3), outermost(0x280), ...entries.slice(4)]);
+    const set = registers({ ...inLeaf, rip: k + 0x280n, rcx: p + 0x1010n }, 0x10);
+    const stack = await walk(programStack(), set, { ...options, kernel: atEnd });
+    expect(drawn(stack).split("\n").slice(0, 3)).toEqual([
+      "kernel+280 exact syscall registers",
+      "program+1010 exact function entry",
+      "program+1060 called function cfi",
+    ]);
+  });
+
+  it("lead from a new task's first frame to where its program will go on", async () => {
+    const memory = programStack()
+      .words(ks, 1, k + 0x510n)
+      .words(ks + 16n, ...savedRegisters({ ...inLeaf, originalRax: 56n }));
+    const stack = await walk(memory, registers({ rip: k + 0x10n, rsp: ks }, 0x10), options);
+    expect(drawn(stack).split("\n").slice(0, 4)).toEqual([
+      "kernel+10 exact function registers",
+      "kernel+510 called syscall orc",
+      "program+1010 exact function entry",
+      "program+1060 called function cfi",
+    ]);
+    expect(stack.frames[2]!.registers.get("rbx")).toBe(0x1111n);
+  });
+
   it("unwind by rbp what is called by rbp, and add the slide of KASLR", async () => {
     const slide = 0x1200_0000n;
     const moved = k + slide;
