@@ -1,6 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
-import { type GuestAddress, physicalAddress } from "../base/units.js";
-import type { Arrival } from "../replay/timeline-types.js";
+import { type GuestAddress, guestAddress, physicalAddress } from "../base/units.js";
+import { registerValue, x86Register } from "../qemu/x86-registers.js";
+import type { Arrival, DebugTarget } from "../replay/timeline-types.js";
 import type { Conversation } from "./command.js";
 import { formatBytes } from "./hex.js";
 import type { MemoryRange, NamedMark } from "./monitor-desk.js";
@@ -74,10 +75,10 @@ export const monitorCommands: readonly MonitorCommand[] = [
   {
     name: "when",
     usage: "when ADDR[,LENGTH]",
-    help: "who wrote these bytes last (8 of them, if not said); phys:ADDR means a physical address",
+    help: "who wrote these bytes last (8 of them, if not said): ADDR is a number, SYMBOL[+N], $REGISTER[+N] or phys:NUMBER",
     words: [1, 2],
-    run: async ({ desk, signal }, words) => {
-      const lines = await desk.lastWrite(parseMemory(words.join(","), desk.addressOf.bind(desk)), signal);
+    run: async ({ target, desk, signal }, words) => {
+      const lines = await desk.lastWrite(await parseMemory(words.join(","), { target, desk }), signal);
       return lines.join("\n");
     },
   },
@@ -87,7 +88,7 @@ export const monitorCommands: readonly MonitorCommand[] = [
     help: "physical memory, in hexadecimal",
     words: [2, 2],
     run: async ({ target, desk }, words) => {
-      const { address, length } = parseMemory(`phys:${words.join(",")}`, desk.addressOf.bind(desk));
+      const { address, length } = await parseMemory(`phys:${words.join(",")}`, { target, desk });
       if (length > mostShown) throw badWords(`at most ${mostShown} bytes are shown`);
       const start = physicalAddress(address);
       const bytes = await target.readPhysical(start, length);
@@ -138,15 +139,32 @@ function describeMark({ desk }: Pick<Conversation, "desk">, { name, position }: 
 }
 
 /** Reads `ADDR[,LENGTH]` or `phys:ADDR[,LENGTH]`. */
-function parseMemory(text: string, addressOf: (text: string) => GuestAddress): MemoryRange {
+async function parseMemory(text: string, where: Pick<Conversation, "target" | "desk">): Promise<MemoryRange> {
   const [place = "", count = "8"] = text.split(",");
   const length = countText.test(count) ? Number(count) : 0;
   if (length === 0) throw badWords(`'${count}' is no number of bytes`);
-  if (!place.startsWith("phys:")) return { space: "virtual", address: addressOf(place), length };
+  if (!place.startsWith("phys:")) {
+    const inRegister = await registerPlace(place, where.target);
+    return { space: "virtual", address: inRegister ?? where.desk.addressOf(place), length };
+  }
   const number = place.slice("phys:".length);
   if (!/^(0x[0-9a-f]{1,16}|\d{1,19})$/i.test(number)) throw badWords(`'${number}' is no physical address`);
   return { space: "physical", address: physicalAddress(BigInt(number)), length };
 }
+
+/** `$REGISTER`, `$REGISTER+N` or `$REGISTER-N`, which GDB does not evaluate in monitor commands; else undefined. */
+async function registerPlace(text: string, target: DebugTarget): Promise<GuestAddress | undefined> {
+  const [, written, sign, digits = "0"] = /^\$(\w+)(?:([+-])(0x[0-9a-f]{1,8}|\d{1,9}))?$/i.exec(text) ?? [];
+  if (written === undefined) return undefined;
+  const name = aliases[written] ?? written;
+  const known = x86Register(name);
+  if (!known || known.bytes > 8) throw badWords(`there is no register '${written}' that holds an address`);
+  const value = registerValue(await target.registers(), name);
+  return guestAddress(sign === "-" ? value - BigInt(digits) : value + BigInt(digits));
+}
+
+/** GDB's names for any processor. */
+const aliases: Readonly<Record<string, string>> = { pc: "rip", sp: "rsp", fp: "rbp" };
 
 function badWords(message: string): VmtapeError {
   return new VmtapeError("usage", message);

@@ -481,6 +481,9 @@ describe("monitor", () => {
     expect(await client.monitor("phys 0x100000 4")).toMatch(/no memory/);
     expect(await client.monitor("when 0x8000")).toBe("virtual 0x8000, 8 bytes\n");
     expect(await client.monitor("when phys:0x8000,4")).toBe("physical 0x8000, 4 bytes\n");
+    expect(await client.monitor("when $rsp-0x10,4")).toBe("virtual 0x90f0, 4 bytes\n");
+    expect(await client.monitor("when $pc")).toBe("virtual 0x1000, 8 bytes\n");
+    expect(await client.monitor("when $xmm0")).toMatch(/no register 'xmm0'/);
   });
 
   test.each([
