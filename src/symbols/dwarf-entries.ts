@@ -131,23 +131,32 @@ export class DwarfEntries {
 
   /** Offset of what follows an entry with all its children. */
   private behind(entry: DwarfEntry): number {
-    if (!entry.hasChildren) return entry.after;
-    const sibling = this.reference(entry, typeAttribute.sibling);
-    if (sibling !== undefined && sibling > entry.offset && sibling < entry.unit.end) return sibling;
-    return this.ends.get(entry.offset) ?? this.findEnd(entry);
+    return entry.hasChildren ? (this.knownEnd(entry) ?? this.findEnd(entry)) : entry.after;
   }
 
-  /** Where an entry's children end that does not say it: passes them once, and keeps the ends of all within. */
+  /** The end of an entry's children, where it says it or it was found before. */
+  private knownEnd(entry: DwarfEntry): number | undefined {
+    const sibling = this.reference(entry, typeAttribute.sibling);
+    if (sibling !== undefined && sibling > entry.offset && sibling < entry.unit.end) return sibling;
+    return this.ends.get(entry.offset);
+  }
+
+  /** Passes the children of an entry that does not say where they end, once, and keeps the ends of all within. */
   private findEnd(entry: DwarfEntry): number {
     if (this.ends.size > mostEnds) this.ends.clear();
     const open = [entry.offset];
     let offset = entry.after;
     while (open.length > 0) {
       const next = this.at(offset, entry.unit);
-      if (next?.hasChildren) open.push(next.offset);
-      // What ends a list is one byte; at the end of the unit all lists end.
-      if (!next) this.ends.set(open.pop()!, offset + 1);
-      offset = next ? next.after : Math.min(offset + 1, entry.unit.end);
+      if (next) {
+        const end = next.hasChildren ? this.knownEnd(next) : next.after;
+        if (end === undefined) open.push(next.offset);
+        offset = end ?? next.after;
+      } else {
+        // What ends a list is one byte; at the end of the unit all lists end.
+        offset = Math.min(offset + 1, entry.unit.end);
+        this.ends.set(open.pop()!, offset);
+      }
     }
     return offset;
   }

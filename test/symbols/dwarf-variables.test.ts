@@ -16,6 +16,7 @@ import { syncBytes } from "../../src/symbols/sync-source.js";
 import { builtin } from "../../src/symbols/type-builtin.js";
 import { Types } from "../../src/symbols/type-set.js";
 import { printValue } from "../../src/symbols/value-print.js";
+import { makeElf } from "./elf-fixture.js";
 import { stretches } from "./values-golden.js";
 
 interface GoldenFrame {
@@ -160,6 +161,55 @@ describe("locations", () => {
       }),
       { numRuns: 1500 },
     );
+  });
+});
+
+describe("hostile debug information", () => {
+  /** A unit of C++ at 0x1000 to 0x2000, whose entries follow. */
+  function unitOf(body: Uint8Array): DwarfFile {
+    const abbrevs = Uint8Array.from([
+      ...[1, 0x11, 1, 0x13, 0x0b, 0x11, 0x01, 0x12, 0x06, 0, 0], // unit: language, low_pc, high_pc
+      ...[2, 0x39, 1, 0, 0], // namespace
+      ...[3, 0x2e, 1, 0x11, 0x01, 0x12, 0x06, 0, 0], // function
+      ...[4, 0x0b, 1, 0x11, 0x01, 0x12, 0x06, 0, 0], // block
+      ...[5, 0x34, 0, 0x31, 0x13, 0, 0], // variable: abstract origin
+      0,
+    ]);
+    const root = [1, 4, ...code];
+    const info = new Uint8Array(11 + root.length + body.length);
+    const view = new DataView(info.buffer);
+    view.setUint32(0, info.length - 4, true);
+    view.setUint16(4, 4, true);
+    info[10] = 8;
+    info.set(root, 11);
+    info.set(body, 11 + root.length);
+    const elf = makeElf({
+      sections: [
+        { name: ".debug_info", address: 0n, bytes: info, flags: 0 },
+        { name: ".debug_abbrev", address: 0n, bytes: abbrevs, flags: 0 },
+      ],
+    });
+    return DwarfFile.open(ElfFile.open(syncBytes(elf)))!;
+  }
+  /** Address 0x1000, length 0x1000. */
+  const code = [0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0];
+
+  it("nested without end costs no more than its length", () => {
+    for (const entry of [[2], [3, ...code], [4, ...code]]) {
+      const first = entry[0] === 4 ? [3, ...code] : [];
+      const body = new Uint8Array(first.length + entry.length * 50_000);
+      body.set(first);
+      for (let i = 0; i < 50_000; i++) body.set(entry, first.length + i * entry.length);
+      const types = new DwarfTypes(unitOf(body));
+      expect(new DwarfVariables(types).at(0x1800)).toEqual([]);
+      expect(types.find("struct", "nonesuch")).toBeUndefined();
+    }
+  });
+
+  it("of entries that stand for themselves names nothing", () => {
+    const at = 11 + 14 + 13;
+    const types = new DwarfTypes(unitOf(Uint8Array.from([3, ...code, 5, at, 0, 0, 0, 0, 0])));
+    expect(new DwarfVariables(types).at(0x1800)).toEqual([]);
   });
 });
 
