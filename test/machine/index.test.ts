@@ -1,7 +1,7 @@
 /** An index of a tape: made, used, killed half-way, damaged, removed under its users. */
 import { readFileSync } from "node:fs";
 import { open, readdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -148,7 +148,7 @@ test("killed at random moments, it leaves nothing half-made, and the next one is
       await child.ended;
       await until(async () => (await bench.processes("rr=replay")).length === 0, "QEMU's end");
     }),
-    { numRuns: 6 },
+    { numRuns: 4 },
   );
   expect((await bench.run(["index", "t", "--checkpoints", "9"], { env: env() })).code).toBe(0);
   const { checkpoints } = await expectWhole(9);
@@ -255,8 +255,8 @@ test("destroying a tape removes its cache, unless a copy of it stays", async () 
     ).toBe(0);
   const destroy = async (name: string) => {
     expect((await bench.run(["destroy", name], { env: env() })).code).toBe(0);
-    return (await readdir(join(cache, ".."))).length;
+    return (await readdir(join(cache, ".."))).includes(basename(cache));
   };
-  expect([await destroy("copy1"), await destroy("copy2")]).toEqual([1, 1]);
-  expect(await destroy("t")).toBe(0);
+  expect([await destroy("copy1"), await destroy("copy2")]).toEqual([true, true]);
+  expect(await destroy("t")).toBe(false);
 });

@@ -8,7 +8,7 @@ import { bytesSource } from "../../src/base/byte-source.js";
 import { brctr, icount } from "../../src/base/units.js";
 import type { Manifest } from "../../src/formats/manifest.js";
 import { dialect72 } from "../../src/formats/replay-log-dialect.js";
-import type { EventBody } from "../../src/formats/replay-log-event.js";
+import type { EventBody, ReplayEvent } from "../../src/formats/replay-log-event.js";
 import { readReplayLog } from "../../src/formats/replay-log-reader.js";
 import { addToTable, mergeRows, placeInLog, readIndexTable } from "../../src/replay/index-table-file.js";
 import { deliveringInstants, QuietInstants } from "../../src/replay/quiet-instants.js";
@@ -57,7 +57,7 @@ test("a row's time and offset are those of the last events until then", async ()
   await fc.assert(
     fc.asyncProperty(logs, fc.uniqueArray(fc.nat(end), { maxLength: 20 }), async (log, instants) => {
       const tape = await tapeOf(log);
-      const events = [];
+      const events: ReplayEvent[] = [];
       for await (const one of readReplayLog(bytesSource(log), dialect72)) events.push(one);
       const rows = instants.sort((a, b) => a - b).map((at) => ({ icount: at, brctr: at }));
       const expected = rows.map((row) => {
