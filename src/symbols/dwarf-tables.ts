@@ -131,10 +131,12 @@ export function innermostScopes(ranges: RangeColumns, scopes: ScopeColumns): Int
   const builder = new IntervalBuilder(ranges.count * 2 + 2);
   const stack: number[] = [];
   const stackEnds: number[] = [];
+  /** How many ranges of each scope are on the stack: looking through it would take long in a deep one. */
+  const open = new Int32Array(scopes.count);
   const leave = (upTo: number) => {
     while (stack.length > 0 && stackEnds[stack.length - 1]! <= upTo) {
       const end = stackEnds.pop()!;
-      stack.pop();
+      open[stack.pop()!]!--;
       builder.from(end, stack.length > 0 ? stack[stack.length - 1]! : -1);
     }
   };
@@ -144,10 +146,12 @@ export function innermostScopes(ranges: RangeColumns, scopes: ScopeColumns): Int
     leave(start);
     let end = ends[range]!;
     if (stack.length > 0) {
-      if (!stack.includes(scopes.parents[scope]!)) continue;
+      const parent = scopes.parents[scope]!;
+      if (parent < 0 || open[parent] === 0) continue;
       end = Math.min(end, stackEnds[stack.length - 1]!);
     }
     stack.push(scope);
+    open[scope]!++;
     stackEnds.push(end);
     builder.from(start, scope);
   }
