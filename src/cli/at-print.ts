@@ -87,7 +87,9 @@ async function contextAt(
     const { stackAt } = await import("./at-stack.js");
     return innermostFrame(registers, context.memory, guest ? await stackAt(open) : undefined, debug);
   };
-  return frameContext(context, program, () => (frame ??= findFrame()), isKernel);
+  const { keyOf } = await import("../symbols/address.js");
+  const hasBool = program.variables.isC(keyOf(pc - program.bias)) === false;
+  return { ...frameContext(context, program, () => (frame ??= findFrame()), isKernel), hasBool };
 }
 
 /** The guest's Linux; undefined, with a note, when none runs there. */

@@ -1,5 +1,6 @@
 import type { AddressKey } from "./address.js";
 import type { DwarfEntries, DwarfEntry } from "./dwarf-entries.js";
+import { cLanguages } from "./dwarf-layout.js";
 import { computedBase, locatedValue, optimizedOut, type VariableFrame } from "./dwarf-location.js";
 import { locationAt } from "./dwarf-location-list.js";
 import { locationOp, typeAttribute, typeTag } from "./dwarf-type-layout.js";
@@ -72,6 +73,13 @@ export class DwarfVariables {
     if (this.known.size >= keptAddresses) this.known.clear();
     this.known.set(key, found);
     return found;
+  }
+
+  /** Is the code at a link address of C; undefined when its language is not known. */
+  isC(key: AddressKey): boolean | undefined {
+    this.units ??= new UnitRanges(this.entries);
+    const language = this.units.at(key)[0]?.unit.language;
+    return language ? cLanguages.has(language) : undefined;
   }
 
   /**

@@ -44,6 +44,8 @@ export interface ExpressionContext extends PrintContext {
   readonly symbol?: ((name: string) => Eventually<ExpressionSymbol | undefined>) | undefined;
   /** Names that stand before all others: `current`, a frame's variables, and with their `$`: `$retval`, `$icount`. */
   readonly special?: ((name: string) => Eventually<Value | undefined>) | undefined;
+  /** Comparisons and logic give true and false, as in C++; in C they give 1 and 0. */
+  readonly hasBool?: boolean | undefined;
 }
 
 /**
@@ -161,6 +163,12 @@ class Evaluator {
     return { type: number.type, bytes: bytesOfNumber(number, sizeOf(number.type)) };
   }
 
+  private fromTruth(truth: boolean): Value {
+    return this.context.hasBool
+      ? integerValue(builtin.bool, truth ? 1n : 0n)
+      : this.fromNumber(ofTruth(truth));
+  }
+
   private async name(name: string, column: number): Promise<Value> {
     const special = await this.context.special?.(name);
     if (special) return special;
@@ -219,7 +227,7 @@ class Evaluator {
   private async unary(node: Extract<Node, { kind: "unary" }>): Promise<Value> {
     const { operator, operand } = node;
     if (operator === "&") return this.addressOf(node);
-    if (operator === "!") return this.fromNumber(ofTruth(!(await this.truth(operand))));
+    if (operator === "!") return this.fromTruth(!(await this.truth(operand)));
     const number = await this.number(operand);
     if (operator === "*") return this.dereference(node, number);
     const type = promotedType(number.type);
@@ -271,13 +279,13 @@ class Evaluator {
     if (operator === "&&" || operator === "||") {
       const first = await this.truth(left);
       const decided = operator === "&&" ? !first : first;
-      return this.fromNumber(ofTruth(decided ? first : await this.truth(right)));
+      return this.fromTruth(decided ? first : await this.truth(right));
     }
     const a = await this.number(left);
     const b = await this.number(right);
     const result = pointerArithmetic(operator, a, b) ?? binaryNumber(operator, a, b);
     if (typeof result === "string") throw this.error(node, result);
-    return this.fromNumber(result);
+    return isComparison(operator) ? this.fromTruth(result.integer !== 0n) : this.fromNumber(result);
   }
 
   private async cast(node: Extract<Node, { kind: "cast" }>): Promise<Value> {
@@ -382,6 +390,10 @@ class Evaluator {
       throw this.error(node.count, `there cannot be ${integer} of them`);
     return valueAt(new ArrayType(Number(integer), () => type), address);
   }
+}
+
+function isComparison(operator: BinaryOperator): boolean {
+  return compare(operator, true, true) !== undefined;
 }
 
 function toAddress(bytes: Uint8Array): bigint {

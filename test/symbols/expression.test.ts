@@ -122,6 +122,21 @@ describe("errors say what and where", () => {
   });
 });
 
+describe("comparisons", () => {
+  it("give true and false where the language has them", async () => {
+    for (const [text, shown] of [
+      ["1 < 2", "true"],
+      ["1 == 2", "false"],
+      ["!3", "false"],
+      ["1 && ints", "true"],
+      ["(1 < 2) + 1", "2"],
+      ["3 | 4", "7"],
+    ] as const) {
+      expect(await printExpression(parseExpression(text, types), { ...context, hasBool: true })).toBe(shown);
+    }
+  });
+});
+
 describe("special names", () => {
   const withSpecials: ExpressionContext = {
     ...context,
