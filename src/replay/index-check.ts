@@ -1,5 +1,6 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { fileError, throwIfAborted } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
 import { icount } from "../base/units.js";
 import type { IndexTable } from "../formats/index-table.js";
@@ -104,7 +105,7 @@ async function checkFiles(
 ): Promise<Checkpoint[]> {
   const whole: Checkpoint[] = [];
   for (const [i, checkpoint] of checkpoints.entries()) {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     onProgress?.({ doing: "checking checkpoints", done: i, total: checkpoints.length, unit: "files" });
     try {
       const files = await CheckpointFiles.open(checkpoint, tape.machine.disks.length, { thorough: true });
@@ -169,6 +170,10 @@ export async function dropIndex(cache: string): Promise<void> {
   const root = checkpointsRoot(cache);
   for (const build of await readdir(root).catch(() => [] as string[]))
     await removeCheckpoint(join(root, build));
-  await rm(root, { recursive: true, force: true });
-  for (const file of indexFiles(cache)) await rm(file, { force: true });
+  try {
+    await rm(root, { recursive: true, force: true });
+    for (const file of indexFiles(cache)) await rm(file, { force: true });
+  } catch (error) {
+    throw fileError(error, cache, "removing");
+  }
 }

@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import { fileError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
 import { icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
@@ -51,7 +52,9 @@ const firstStep = 1 << 16;
 export async function indexTape(tape: Tape, options: IndexOptions): Promise<TapeIndex> {
   const { cache, signal, onProgress } = options;
   const build = await chooseQemu(tape.manifest.qemu, options.qemu);
-  await mkdir(cache, { recursive: true, mode: 0o700 });
+  await mkdir(cache, { recursive: true, mode: 0o700 }).catch((error) => {
+    throw fileError(error, cache, "making");
+  });
   const onWait = () =>
     onProgress?.({ doing: "waiting for another index of this tape", done: 0, unit: "steps" });
   await using _only = await waitForLock(indexingLock(cache), { ...(signal && { signal }), onWait });
