@@ -55,6 +55,10 @@ export { type EventKind, eventKinds } from "./formats/replay-log-layout.js";
 export { guessDialect, parseKinds, readEventLists, readReplayLog } from "./formats/replay-log-reader.js";
 export { type LogSummary, summarizeLog } from "./formats/replay-log-summary.js";
 export { eventToJson, formatEvent } from "./formats/replay-log-text.js";
+// A timeline as a GDB server.
+export { type ListenAddress, parseListenAddress } from "./gdb/listen-address.js";
+export type { MemoryRange, MonitorDesk, NamedMark } from "./gdb/monitor-desk.js";
+export { GdbServer, type GdbServerOptions } from "./gdb/server.js";
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
