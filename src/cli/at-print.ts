@@ -94,6 +94,8 @@ async function contextAt(
 
 /** The guest's Linux; undefined, with a note, when none runs there. */
 async function linuxOr(open: OpenTimeline): Promise<LinuxGuest | undefined> {
+  // Without a banner it is no Linux, and nobody expects one.
+  if (!open.symbols.kernel?.banner) return undefined;
   try {
     return await linuxOf(open);
   } catch (error) {
