@@ -8,8 +8,11 @@ import { codeSegment, isUserAddress, stackSegment, type UnwindStep } from "./unw
 
 /** Words above rsp in which the frame for `iret` may lie while the last registers are restored. */
 const searchedWords = 24;
-/** THREAD_SIZE of x86-64 without KASAN: a kernel stack ends at a multiple of it. */
-const kernelStack = 1 << 14;
+/** Kernel stacks end with a page. */
+const pageBytes = 4096;
+/** `sysret` code pushes rsp and rdi. */
+const deepestReturn = 16;
+const savedSpFromRdi = pointerRegisters.rsp - pointerRegisters.rdi;
 /** `struct pt_regs` ends at the stack's top with ss, and before it rsp. */
 const fromTop = { ss: -8, rsp: -16 } as const;
 
@@ -44,11 +47,28 @@ export function stepAtEdge(step: UnwindStep, memory: StackMemory, kind: FrameKin
     return true;
   }
   if (memory.missing !== undefined || kind !== "syscall" || !isUserAddress(returnsTo)) return false;
-  const top = Math.ceil(sp / kernelStack) * kernelStack;
-  const hasSp = top - sp >= -fromTop.rsp && memory.load(top + fromTop.ss) && memory.low === stackSegment.user;
+  const userSp = spOnStack(step, memory, sp);
   if (memory.missing !== undefined) return false;
-  if (!hasSp || !memory.load(top + fromTop.rsp)) return toUser(step, returnsTo, undefined, kind);
-  return toUser(step, returnsTo, memory.key, kind);
+  return toUser(step, returnsTo, userSp, kind);
+}
+
+/**
+ * Where the user's rsp lies between a switch of stacks and the instruction that takes it: at the top of the task's stack,
+ * where `syscall` puts it behind ss; or at the top of the page of the entry stack, from where `sysret` takes it.
+ */
+function spOnStack(step: UnwindStep, memory: StackMemory, sp: AddressKey): AddressKey | undefined {
+  const top = Math.ceil(sp / pageBytes) * pageBytes;
+  if (top === sp) {
+    // Nothing is on the new stack yet: rdi still points into the registers saved on the old one.
+    const rdi = step.current.key(register.rdi);
+    return rdi < 0 && memory.load(rdi + savedSpFromRdi) && isUserAddress(memory.key) ? memory.key : undefined;
+  }
+  if (!memory.load(top + fromTop.ss)) return undefined;
+  const highest = memory.key;
+  if (highest !== stackSegment.user) {
+    return top - sp <= deepestReturn && isUserAddress(highest) ? highest : undefined;
+  }
+  return top - sp >= -fromTop.rsp && memory.load(top + fromTop.rsp) ? memory.key : undefined;
 }
 
 /**

@@ -325,6 +325,27 @@ describe("stacks of the kernel", () => {
     ]);
   });
 
+  it("know the edge where a system call returns, and its last registers are on the entry stack", async () => {
+    const top = ks + 0x1000n;
+    const at = (rsp: bigint, rdi = 7n) =>
+      registers({ ...inLeaf, rip: k + 0x288n, rcx: p + 0x1010n, rdi, rsp }, 0x10);
+    const memory = () =>
+      programStack()
+        .words(ks, 0)
+        .words(top - 16n, 7, s)
+        .words(ks + 0x828n, s)
+        .words(top, 0);
+    const saved = at(top, ks + 0x800n);
+    for (const set of [at(top - 16n), at(top - 8n), saved]) {
+      const { frames } = await walk(memory(), set, options);
+      expect(frames.slice(0, 3).map(({ sp }) => sp)).toEqual([set.get("rsp"), s, s + 8n]);
+      expect(frames[1]).toMatchObject({ pc: p + 0x1010n, by: "entry" });
+    }
+    // Where the user's stack pointer is nowhere to be found, the program's place is, still.
+    const { frames } = await walk(memory(), at(top), options);
+    expect(frames[1]).toMatchObject({ pc: p + 0x1010n, sp: undefined });
+  });
+
   it("know it where the tables call it the end of the stack, as those from 5.10 to 6.12 do", async () => {
     const atEnd = kernelWith([...entries.slice(0, 3), outermost(0x280), ...entries.slice(4)]);
     const set = registers({ ...inLeaf, rip: k + 0x280n, rcx: p + 0x1010n }, 0x10);
