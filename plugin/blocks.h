@@ -62,6 +62,7 @@ struct block {
     uint8_t ending, kind;
     int8_t through; /* GOES_ANY: the gdb register that holds the target, or a THROUGH_… */
     bool marks;     /* counts up `finished` when its last instruction begins */
+    uint16_t pops;  /* RETURN: bytes that it takes off the stack besides */
     int16_t inside; /* which of its instructions its last one leads to; or NOT_INSIDE */
     bool loads_idt, seen;
     uint64_t hash; /* of all that does not depend on the address */
@@ -140,7 +141,7 @@ static struct block *intern(const struct block *model)
         if (block->hash == model->hash && block->pc == model->pc && block->ip == model->ip &&
             block->last == model->last && block->target == model->target && block->next == model->next &&
             block->count == model->count && block->ending == model->ending && block->kind == model->kind &&
-            block->through == model->through && block->loads_idt == model->loads_idt && !memcmp(block->sizes, model->sizes, model->count))
+            block->through == model->through && block->pops == model->pops && block->loads_idt == model->loads_idt && !memcmp(block->sizes, model->sizes, model->count))
             return block;
     struct block *block = take(&block_arena, sizeof *block + model->count);
     memcpy(block, model, sizeof *block + model->count);

@@ -232,7 +232,7 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
     block->marks = block->ending > GOES_ANY || loads || (block->ending == GOES_ANY && block->count > 1) ||
                    (block->kind == CALL && block->inside == (int)block->count - 1);
     block->hash = mix(hash ^ (direct ? block->target - block->pc : 0)) ^ block->ending * 64 ^ block->kind ^
-                  (uint64_t)(uint8_t)block->through << 16;
+                  (uint64_t)(uint8_t)block->through << 16 ^ (uint64_t)block->pops << 24;
     block = intern(block);
     if (unlikely(run.current->ending == REPEATS && block->pc == run.current->last)) {
         recount = true;

@@ -326,8 +326,11 @@ static bool went_to(const struct block *block, uint64_t pc, uint64_t sp)
     if (block->ending != GOES_ANY || (block->marks && !*finished))
         return false;
     if (block->kind == RETURN) {
-        size_t size = idt.mode == LONG ? 8 : 2;
-        return read_memory(sp - size, &target, size) && ((target ^ pc) & mask) == 0;
+        sp -= block->pops;
+        if (idt.mode == LONG)
+            return read_memory(sp - 8, &target, 8) && target == pc;
+        return (read_memory(sp - 4, &target, 4) && ((target ^ pc) & mask) == 0) ||
+               (read_memory(sp - 2, &target, 2) && ((target ^ pc) & mask) == 0);
     }
     if (block->through >= 0)
         return ((read_register(block->through) ^ pc) & mask) == 0;

@@ -85,6 +85,8 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
     case 0xc3:
         if (rest == (op == 0xc2 ? 2 : 0))
             ends_by(block, GOES_ANY, RETURN);
+        if (rest == 2)
+            block->pops = (uint16_t)displacement(end, 2);
         return;
     case 0xca: /* far ret */
     case 0xcb:
