@@ -40,6 +40,35 @@ describe("the conversation", () => {
     );
   });
 
+  test("begins with GDB 16 as with GDB 13: what is not served is said so", async () => {
+    const client = new FakeClient();
+    const features =
+      "multiprocess+;swbreak+;hwbreak+;qRelocInsn+;vContSupported+;QThreadOptions+;no-resumed+";
+    expect(
+      await client.ask(`qSupported:${features};memory-tagging+;error-message+;xmlRegisters=i386`),
+    ).toMatch(/error-message\+/);
+    for (const [body, answer] of [
+      ["vMustReplyEmpty", /^$/],
+      ["QStartNoAckMode", /^OK$/],
+      ["QThreadEvents:0", /^$/],
+      ["QThreadOptions;0", /^$/],
+      ["Hg0", /^OK$/],
+      ["qXfer:features:read:target.xml:0,10000", /^l<\?xml/],
+      ["qTStatus", /^$/],
+      ["?", /^T05thread:01;$/],
+      ["qXfer:threads:read::0,1000", /^$/],
+      ["qfThreadInfo", /^m01$/],
+      ["qAttached", /^1$/],
+      ["Hc-1", /^OK$/],
+      ["qOffsets", /^$/],
+      ["qXfer:memory-map:read::0,10000", /^l<\?xml/],
+      ["x1000,4", /^b\x90{4}$/],
+      ["vFile:setfs:0", /^$/],
+    ] as const) {
+      expect([body, await client.ask(body)]).toEqual([body, expect.stringMatching(answer)]);
+    }
+  });
+
   test("acknowledges packets until told not to", async () => {
     const client = new FakeClient();
     await client.ask("qC");
