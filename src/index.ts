@@ -82,6 +82,10 @@ export {
   type ProbeSpec,
   Probes,
 } from "./linux/probes.js";
+// Stacks.
+export { StackWalker, type StackWalkerOptions } from "./linux/stack.js";
+export type { Frame, Stack } from "./linux/stack-frame.js";
+export { type NamedStack, TapeStacks } from "./linux/stack-tape.js";
 export type { StoppedGuest } from "./linux/stopped-guest.js";
 export { stoppedTimeline } from "./linux/stopped-timeline.js";
 export { type SyscallEvent, syscallEvents } from "./linux/syscall-pass.js";
@@ -92,6 +96,7 @@ export type { Task } from "./linux/task.js";
 export { type HistoryTask, type Slice, TaskHistory, type TaskTotal, totalsOf } from "./linux/task-history.js";
 export { readTasks, taskAt, taskByPid } from "./linux/task-list.js";
 export { taskHistory } from "./linux/task-pass.js";
+export { KernelUnwinding } from "./linux/unwind-kernel.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
 export { buildPlugin } from "./qemu/plugin-build.js";
@@ -199,6 +204,7 @@ export { BranchLog } from "./trace/branch-log.js";
 export { appendBranchLog } from "./trace/branch-log-append.js";
 export { BranchLogWriter } from "./trace/branch-log-writer.js";
 export type { BranchFileInfo, BranchRange, BranchReader } from "./trace/branch-reader.js";
+export { BranchVisits } from "./trace/branch-visits.js";
 export { BtsFile } from "./trace/bts-file.js";
 export { formatCall } from "./trace/call-text.js";
 export { type CallEvent, CallTracker, type FunctionNames } from "./trace/calls.js";
