@@ -1,11 +1,14 @@
 import { type BranchBatch, branchKindName } from "../formats/branch.js";
+import type { TaskNames } from "../linux/task-names.js";
 import { formatAddress, formatPlace } from "../symbols/symbol-format.js";
 import type { Symbols } from "../symbols/symbols.js";
-import { BranchText } from "../trace/branch-text.js";
+import type { BranchReader } from "../trace/branch-reader.js";
+import { BranchText, type BranchTextOptions } from "../trace/branch-text.js";
 import { openBranches } from "../trace/open-branches.js";
 import type { DumpFlags } from "./branches.js";
 import { loadNames } from "./branches-names.js";
 import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
+import { byTask } from "./branches-task.js";
 import { note, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
@@ -20,30 +23,55 @@ export async function dumpBranches(
     await using reader = await openBranches(file);
     noteDamage(reader);
     const symbols = flags.names || flags.gdb ? await loadNames(reader, flags, signal) : undefined;
-    const text = new BranchText({
-      write: symbols && addressWriter(symbols, flags.names ? "full" : "gdb"),
-      wideNumbers: flags.extended === true || reader.info.format !== "bts",
-      details: flags.extended === true,
-    });
+    const isCut = symbols !== undefined || flags.task !== undefined;
+    const cut = isCut ? await byTask(reader, range, flags, symbols, signal) : undefined;
+    const names = symbols && (cut?.names ?? symbols);
+    const texts = new Map<bigint | undefined, BranchText>();
+    const textHere = () => {
+      // User addresses mean the same within an address space.
+      const space = cut?.names.space;
+      const text = texts.get(space) ?? new BranchText(textOptions(reader, flags, names));
+      texts.set(space, text);
+      return text;
+    };
     const render = flags.json
-      ? (batch: BranchBatch) => jsonLines(batch, symbols)
-      : (batch: BranchBatch) => text.lines(batch);
+      ? (batch: BranchBatch) => jsonLines(batch, names)
+      : (batch: BranchBatch) => textHere().lines(batch);
     let printed = 0;
-    for await (const batch of reader.batches(range)) {
-      printed += batch.length;
-      await print(render(batch), signal);
-      if (signal.aborted) return;
+    for (const piece of cut?.pieces ?? [{ index: undefined, range }]) {
+      if (piece.index !== undefined) await cut?.names.enter(piece.index);
+      for await (const batch of reader.batches(piece.range)) {
+        printed += batch.length;
+        await print(render(batch), signal);
+        if (signal.aborted) return;
+      }
     }
     for (const text of symbols?.notes ?? []) note(text);
     if (printed === 0) throw nothingThere(reader);
   }
 }
 
-function addressWriter(symbols: Symbols, style: "gdb" | "full"): (address: bigint) => string {
-  return (address) => formatAddress(address, symbols.lookup(address), style);
+/** The tape's symbols, or what they are for the task that runs. */
+type Names = Symbols | TaskNames;
+
+function textOptions(reader: BranchReader, flags: DumpFlags, names: Names | undefined): BranchTextOptions {
+  return {
+    write: names && addressWriter(names, flags.names ? "full" : "gdb"),
+    wideNumbers: flags.extended === true || reader.info.format !== "bts",
+    details: flags.extended === true,
+  };
 }
 
-function jsonLines(batch: BranchBatch, symbols: Symbols | undefined): string {
+function addressWriter(names: Names, style: "gdb" | "full"): (address: bigint) => string {
+  return (address) => {
+    const located = names.lookup(address);
+    const file = located || !("fileOf" in names) ? undefined : names.fileOf(address);
+    const text = formatAddress(address, located, style);
+    return file === undefined ? text : `${text} <${file}>`;
+  };
+}
+
+function jsonLines(batch: BranchBatch, symbols: Names | undefined): string {
   let text = "";
   for (let i = 0; i < batch.length; i++) {
     const from = batch.from[i]!;
@@ -66,14 +94,14 @@ function jsonLines(batch: BranchBatch, symbols: Symbols | undefined): string {
 }
 
 /** `FILE:LINE:COLUMN`, for JSON, where debug information is there. */
-function lineOf(symbols: Symbols, address: bigint): string | undefined {
+function lineOf(symbols: Names, address: bigint): string | undefined {
   const place = symbols.lookup(address)?.place;
   return place && formatPlace(place);
 }
 
 /** `name+offset`, for JSON. */
-export function nameOf(symbols: Symbols, address: bigint): string | undefined {
+export function nameOf(symbols: Names, address: bigint): string | undefined {
   const found = symbols.nameOf(address);
-  if (!found) return undefined;
+  if (!found) return "fileOf" in symbols ? symbols.fileOf(address) : undefined;
   return found.offset === 0 ? found.name : `${found.name}+${found.offset}`;
 }

@@ -19,6 +19,7 @@ export interface InfoFlags extends NameFlags {
 }
 
 export interface DumpFlags extends NameFlags {
+  readonly task?: string;
   readonly json?: boolean;
   readonly names?: boolean;
   readonly gdb?: boolean;
@@ -80,6 +81,7 @@ function dumpCommand(): Command {
     .option("-x, --extended", "brctr in twelve digits for any file, and kind and icount where known")
     .option("--from <position>", "begin at a brctr (any C base) or @ICOUNT")
     .option("--to <position>", "end at a brctr, inclusive, or @ICOUNT")
+    .option(...taskOption)
     .option("--json", "one JSON object a line");
   return nameOptions(command).action(
     action(async (context, files: string[], flags: DumpFlags) => {

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { Symbols } from "../symbols/symbols.js";
+import { type Located, Symbols } from "../symbols/symbols.js";
 import { AddressSpaces } from "./address-spaces.js";
 import { loadBiasOf } from "./stack-files.js";
 import type { GuestPrograms } from "./stack-programs.js";
@@ -55,23 +55,34 @@ export class TaskNames {
   }
 
   nameOf(address: bigint): NamedAddress | undefined {
-    if (address >= firstKernelAddress) return this.others.nameOf(address);
+    const located = this.lookup(address);
+    return located && { ...located, name: located.prefix + located.name };
+  }
+
+  /** The symbol that answers for an address, with inlined copies and line where they are known. */
+  lookup(address: bigint): Located | undefined {
+    if (address >= firstKernelAddress) return this.others.lookup(address);
     const mapping = this.spaces.at(this.mm, address);
     const mapped = mapping && this.mapped.get(mapping);
     // Where nothing of the file is known, what the user named may know more.
-    return mapped && mapped !== "none" ? mapped.nameOf(address) : this.named(address, mapping);
+    return mapped && mapped !== "none" ? mapped.lookup(address) : this.named(address, mapping);
+  }
+
+  /** The file an address is of, and the offset in it; undefined where no file's code is mapped. */
+  fileOf(address: bigint): string | undefined {
+    const mapping = address >= firstKernelAddress ? undefined : this.spaces.at(this.mm, address);
+    return mapping && `${mapping.path}+0x${(address - mapping.start + mapping.fileOffset).toString(16)}`;
   }
 
   /** `name+offset`; where no function is known, the file and the offset in it; undefined where nothing is. */
   describe(address: bigint): string | undefined {
     const named = this.nameOf(address);
     if (named) return named.offset === 0 ? named.name : `${named.name}+${named.offset}`;
-    const mapping = address >= firstKernelAddress ? undefined : this.spaces.at(this.mm, address);
-    return mapping && `${mapping.path}+0x${(address - mapping.start + mapping.fileOffset).toString(16)}`;
+    return this.fileOf(address);
   }
 
   /** A program of the initramfs at the same fixed address as the one that runs says nothing. */
-  private named(address: bigint, mapping: FileMapping | undefined): NamedAddress | undefined {
+  private named(address: bigint, mapping: FileMapping | undefined): Located | undefined {
     const found = this.others.lookup(address);
     const isOther = mapping && found?.prefix === "" && basename(found.source) !== basename(mapping.path);
     return isOther ? undefined : found;
