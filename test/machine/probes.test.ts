@@ -225,7 +225,7 @@ function checkAccesses(instant: SteppedInstant, hits: readonly CollectedHit[], f
         what,
       ).toEqual([]);
   }
-  const delivers = !executed || /^(int|ud)/.test(operands?.text ?? "");
+  const delivers = !executed || /^(int|ud|cli)/.test(operands?.text ?? "");
   const frames = told.filter(({ delivery }) => delivery).map(({ address }) => address);
   expect(frames, `${icount} frames`).toEqual(delivers && follow ? [stackAfter] : []);
 }
