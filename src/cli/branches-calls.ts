@@ -45,6 +45,7 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
       if (signal.aborted) return;
     }
   }
+  for (const text of symbols?.notes ?? []) note(text);
   if (followed === 0) throw nothingThere(reader);
   if (guesses > 0) note(`${grouped(guesses)} lines had to be guessed; they are marked with ?`);
 }
