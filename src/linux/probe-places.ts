@@ -31,6 +31,11 @@ export function probePlaces(where: string, names: ProbeNames): ProbeAddress[] {
   const event = eventPlaces(where, names);
   if (event) return event;
   if (/^0x[0-9a-f]{1,16}$/i.test(where)) return [plainPlace(BigInt(where), where, names)];
+  if (/^(task|sys_enter|sys_exit):/.test(where)) {
+    throw new VmtapeError("usage", `'${where}' is no event: there are ${Object.keys(events).join(", ")}`, {
+      got: where,
+    });
+  }
   const found = names.symbols.resolve(where);
   if (found.length === 0) {
     const nearest = names.symbols.nearestNames(where, 5);
@@ -114,9 +119,6 @@ const events: Readonly<Record<string, Event>> = {
     ),
   ],
 };
-
-/** The words that WHERE may be, for help. */
-export const eventNames: readonly string[] = Object.keys(events);
 
 function at(
   names: ProbeNames,
