@@ -19,6 +19,8 @@ export class ProbedReplay implements AsyncDisposable {
   readonly probes: ProbeChannel;
   readonly stub: GdbStub | undefined;
   private readonly seen: CollectedHit[] = [];
+  private keeping = true;
+  private counted = 0;
 
   private constructor(qemu: QemuProcess, qmp: Qmp, plugin: PluginChannel, stub: GdbStub | undefined) {
     this.qemu = qemu;
@@ -50,6 +52,22 @@ export class ProbedReplay implements AsyncDisposable {
 
   /** Runs until the machine stops: at `icount`, at a probe, or at its end; gives the hits on the way. */
   async run(icount?: number): Promise<CollectedHit[]> {
+    await this.advance(icount);
+    await this.probes.settled();
+    return this.seen.splice(0);
+  }
+
+  /** The same, but only counts the hits: for a bench. */
+  async count(icount?: number): Promise<number> {
+    this.keeping = false;
+    const before = this.counted;
+    await this.advance(icount);
+    await this.probes.settled();
+    this.keeping = true;
+    return this.counted - before;
+  }
+
+  private async advance(icount?: number): Promise<void> {
     if (icount !== undefined) await this.qmp.execute("replay-break", { icount });
     const stopped = new Promise<void>((resolve, reject) => {
       this.qmp.onEvent(({ event }) => {
@@ -62,13 +80,13 @@ export class ProbedReplay implements AsyncDisposable {
     // An idle guest's replay goes on only when QEMU is asked something.
     const asking = setInterval(() => void this.qmp.execute("query-status").catch(() => {}), 5);
     await stopped.finally(() => clearInterval(asking));
-    await this.probes.settled();
-    return this.seen.splice(0);
   }
 
   /** Keeps the hits as they come. */
   private async read(): Promise<void> {
     for await (const batch of this.probes.hits()) {
+      this.counted += batch.length;
+      if (!this.keeping) continue;
       for (let i = 0; i < batch.length; i++) {
         this.seen.push({ ...batch.hit(i), pieces: batch.pieces(i).map(({ bytes }) => Buffer.from(bytes)) });
       }
