@@ -1,5 +1,6 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Icount, icount } from "../base/units.js";
+import { isTooEarly } from "../qemu/snapshot.js";
 import type { Tape } from "../tape/tape.js";
 import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import { CountedSession, type CountedSessionOptions } from "./counted-session.js";
@@ -19,6 +20,8 @@ export interface PoolOptions extends Omit<CountedSessionOptions, "from" | "check
 const startInstructions = 60_000_000n;
 /** Steps back want a checkpoint no further before them than this, some 10 ms; one is left so far before them. */
 const near = { most: 4_000_000n, left: 1_000_000n } as const;
+/** While a disk's answer is on its way there can be no checkpoint: so many instructions later there may be one. */
+const tooEarly = { step: 65_536n, most: 8n * 65_536n } as const;
 /** A session that has not arrived after this many seconds, and another one for each 2^26 instructions, hangs. */
 const patienceSeconds = 15;
 /** How often a session that parts from its tape is replaced by another, and one that was killed or hung. */
@@ -109,9 +112,15 @@ export class SessionPool implements AsyncDisposable {
     const from = lastBefore(await this.options.checkpoints(), at);
     const { signal } = this.stopping;
     await using session = await this.start(from, { signal, leaves: true });
-    await session.runTo({ icount: icount(at) }, signal);
-    await session.checkpoint();
-    return true;
+    for (let later = 0n; ; later += tooEarly.step) {
+      await session.runTo({ icount: icount(at + later) }, signal);
+      try {
+        await session.checkpoint();
+        return true;
+      } catch (error) {
+        if (!isTooEarly(error) || later === tooEarly.most) throw error;
+      }
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
