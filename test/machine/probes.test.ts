@@ -10,7 +10,7 @@ import { Workbench } from "../workbench.js";
 import { type CollectedHit, ProbedReplay } from "./probed-replay.js";
 
 // Probes in tiny guests, against every instant of their windows as single steps of a plain QEMU show it.
-const names = ["faults", "crossing", "pending", "overlap", "nested", "user", "devices"];
+const names = ["faults", "crossing", "pending", "overlap", "nested", "user", "devices", "state"];
 
 interface Stepped {
   readonly argv: string[];
