@@ -39,6 +39,9 @@ beforeAll(async () => {
 afterAll(() => bench[Symbol.asyncDispose]());
 beforeEach(() => rm(cache, { recursive: true, force: true }));
 
+/** Removes the cache while others write into it: what appears in a directory on its way out is removed, too. */
+const removeUnderUsers = () => rm(cache, { recursive: true, force: true, maxRetries: 20, retryDelay: 5 });
+
 /** The cache is `vmtape` in it. */
 const env = () => ({ XDG_CACHE_HOME: bench.directory });
 const index = (checkpoints: number) => indexTape(tape, { cache, plugin, qemu, checkpoints });
@@ -177,7 +180,7 @@ describe("the cache removed", () => {
       async () => (await TapeIndex.open(cache, await built())).checkpoints.length > 2,
       "checkpoints",
     );
-    await rm(cache, { recursive: true, force: true });
+    await removeUnderUsers();
     expect((await child.ended).code).toBe(0);
     await index(9);
     await expectWhole(9);
@@ -191,7 +194,7 @@ describe("the cache removed", () => {
       return stateFrom(checkpoints[1]!).catch((error: unknown) => error);
     });
     await delay(12);
-    await rm(cache, { recursive: true, force: true });
+    await removeUnderUsers();
     for (const result of await Promise.all(starts)) {
       if (!isLostCheckpoint(result)) expect(result).toEqual(wanted);
     }
