@@ -74,7 +74,7 @@ function askGdb(file: string, addresses: readonly bigint[]): string[] {
 
 function askOurselves(file: string, addresses: readonly bigint[]): string[] {
   const symbols = new Symbols();
-  symbols.add(loadSymbolSource({ file }));
+  symbols.add(loadSymbolSource({ file }, { debugDirectories: [] }));
   return addresses.map((address) => {
     const located = symbols.lookup(address);
     return located ? `${located.name}${located.offset ? ` + ${located.offset}` : ""}` : "-";
