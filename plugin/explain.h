@@ -439,6 +439,8 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
             how.count = 0;
         }
         step_to(block, frame.pc, how);
+        if (block->ending == REPEATS) /* an iteration is never refused: QEMU has counted one that ran */
+            began = run.executed;
         if (unlikely(frames_watched))
             tell_frame(sp, error_code, idt.wide[vector], frame.pc, began);
         record_delivery(frame.pc, pc, kind);
