@@ -279,8 +279,12 @@ export class Session implements AsyncDisposable {
     let bytes: number;
     try {
       await this.alive(saveSnapshot(qmp, disks));
-      bytes = await draft.copy(files.sources);
-      await this.alive(deleteSnapshot(qmp, disks));
+      try {
+        bytes = await draft.copy(files.sources);
+      } finally {
+        // One that stayed, when the cache is removed or the disk full, would forbid the next.
+        await this.alive(deleteSnapshot(qmp, disks));
+      }
     } catch (error) {
       await draft[Symbol.asyncDispose]();
       throw error;
