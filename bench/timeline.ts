@@ -38,6 +38,7 @@ const { values } = parseArgs({
     samples: { type: "string", default: "50" },
     steps: { type: "string", default: "1000" },
     peer: { type: "boolean", default: true },
+    "only-peer": { type: "boolean", default: false },
   },
   allowNegative: true,
 });
@@ -67,12 +68,15 @@ await using timeline = await Timeline.open(tape, {
     return index.checkpoints;
   },
 });
-await seeks();
-await steps();
-const whole = await plainSeconds(0, end);
-await runs();
-await conditions();
-await lastWrites();
+let whole = 0;
+if (!values["only-peer"]) {
+  await seeks();
+  await steps();
+  whole = await plainSeconds(0, end);
+  await runs();
+  await conditions();
+  await lastWrites();
+}
 if (values.peer) await peer();
 
 async function seeks(): Promise<void> {
@@ -187,10 +191,8 @@ async function peer(): Promise<void> {
   try {
     const image = join(directory, "snapshots.qcow2");
     await runTool("qemu-img", ["create", "-q", "-f", "qcow2", image, "1M"]);
-    const argv = (await plainReplayCommand(tape, qemu)).map((arg) =>
-      arg.includes("rr=replay") ? `${arg},rrsnapshot=init` : arg,
-    );
-    argv.push("-drive", `file=${image},if=none,id=rr`);
+    // QEMU saves a snapshot for itself when a debugger is attached, if there is somewhere to save it.
+    const argv = [...(await plainReplayCommand(tape, qemu)), "-drive", `file=${image},if=none,id=rr`];
     await using process = await ReplayProcess.start(argv);
     const at = Math.floor(end * 0.9);
     await process.runTo(at);

@@ -60,7 +60,7 @@ export function pastLines({ writes, unseen }: Past, place: string, open: OpenTim
     lines.push(`  ${valueText(write.before)} -> ${valueText(write.after)}`);
   }
   if (unseen) {
-    const from = writes.length === 0 ? "since the beginning" : `after @${unseen.after}`;
+    const from = unseen.after === 0n ? "since the beginning" : `after @${unseen.after}`;
     const how =
       "it changed without an instruction (a device's DMA, or the page walk's accessed and dirty bits)";
     lines.push(`${from} ${how}:`, `  ${valueText(unseen.was)} -> ${valueText(unseen.is)}`);

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { VmtapeError } from "../base/errors.js";
 import type { GdbServer } from "../gdb/server.js";
 import type { Tape } from "../tape/tape.js";
 import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
@@ -53,7 +54,10 @@ async function run(
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
   const desk = new TapeDesk(open, starts);
-  if (at !== "start") await desk.goTo(at, signal);
+  if (at !== "start") {
+    const { why } = await desk.goTo(at, signal);
+    if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  }
   progress.silence();
   if (starts) {
     const { runGdb } = await import("./run-gdb.js");

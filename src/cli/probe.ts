@@ -68,6 +68,9 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   const { tape, symbols, options, cache } = open;
   const begin = flags.from === undefined ? undefined : (await open.locate(flags.from, signal)).icount;
   const end = flags.to === undefined ? undefined : (await open.locate(flags.to, signal)).icount;
+  if (begin !== undefined && end !== undefined && end < begin) {
+    throw new VmtapeError("not-reached", `the end (@${end}) lies before the start (@${begin})`);
+  }
   const kernel = loadLinuxKernel(tape.layout.kernel);
   const history = await historyOf(open, flags, progress, signal);
   const isWanted = flags.task === undefined ? undefined : await wantedTask(history!, flags.task);
@@ -93,7 +96,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
     follow: true,
     signal,
   });
-  const printer = new HitPrinter(open, flags);
+  const printer = new HitPrinter(open, flags, signal);
   let told = 0;
   for await (const hit of hits) {
     if (begin !== undefined && hit.icount < begin) continue;
@@ -144,10 +147,12 @@ function expressionsIn(prints: readonly string[] | undefined): string[] | undefi
 class HitPrinter {
   private readonly open: OpenTimeline;
   private readonly flags: ProbeFlags;
+  private readonly signal: AbortSignal;
 
-  constructor(open: OpenTimeline, flags: ProbeFlags) {
+  constructor(open: OpenTimeline, flags: ProbeFlags, signal: AbortSignal) {
     this.open = open;
     this.flags = flags;
+    this.signal = signal;
   }
 
   async line(hit: ProbeHitEvent): Promise<string> {
@@ -240,7 +245,7 @@ class HitPrinter {
   }
 
   private async goTo({ icount, pc }: { icount: bigint; pc: GuestAddress }): Promise<void> {
-    const { why } = await this.open.timeline.goTo({ icount: toIcount(icount) as Icount, pc });
+    const { why } = await this.open.timeline.goTo({ icount: toIcount(icount) as Icount, pc }, this.signal);
     if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   }
 }

@@ -46,6 +46,7 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
   const script = join(directory, "commands");
   const files = await symbolFiles(open);
   await writeFile(script, gdbScript({ attachTo: server.attachTo, files }));
+  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
   using _interrupts = leaveInterrupts();
   const child = spawn(program, ["-x", script, ...run.args], { stdio: "inherit" });
   const end = () => child.kill("SIGTERM");

@@ -107,6 +107,9 @@ async function follow(
   using progress = new Progress();
   const fromIcount = start && (await icountOf(tape, start, flags, progress, signal));
   const toIcount = end && (await icountOf(tape, end, flags, progress, signal));
+  if (fromIcount !== undefined && toIcount !== undefined && toIcount < fromIcount) {
+    throw new VmtapeError("not-reached", `the end (@${toIcount}) lies before the start (@${fromIcount})`);
+  }
   const history = await loadHistory(tape, flags, progress, signal);
   const isWanted = flags.task === undefined ? undefined : await wantedTask(history, flags.task);
   const kernel = loadLinuxKernel(tape.layout.kernel)!;

@@ -41,7 +41,7 @@ export interface Write {
 }
 
 /**
- * The past of some bytes. `unseen`: after the last write (or, with no write, since the beginning) they changed without
+ * The past of some bytes. `unseen`: after the last write (or, with no write, after `since`) they changed without
  * an instruction that wrote them: a device did it (DMA), or the processor's page walk (accessed and dirty bits).
  */
 export interface Past {
@@ -77,6 +77,12 @@ export async function pastOf(
     );
   }
   const here = timeline.position;
+  if (options.since !== undefined && options.since > here.icount) {
+    throw new VmtapeError(
+      "usage",
+      `@${options.since} lies behind this instant, @${here.icount}: it is no past`,
+    );
+  }
   const pieces = await piecesOf(timeline, asked);
   const bytes = () => readPieces(timeline, pieces);
   const now = await bytes();
@@ -94,7 +100,7 @@ export async function pastOf(
       const changed = Buffer.compare(left, write.before) !== 0;
       writes.push(changed ? { ...write, changedSince: left } : write);
     }
-    return { writes, ...(await unseenChange(timeline, writes.at(-1), bytes, now, signal)) };
+    return { writes, ...(await unseenChange(timeline, writes.at(-1), since, bytes, now, signal)) };
   } finally {
     await timeline.goTo({ icount: here.icount, pc: here.pc });
   }
@@ -159,21 +165,22 @@ async function look(
   return { position, before, after: await bytes(), written: { address, length }, delivery };
 }
 
-/** What happened without any instruction, since the last write or since the tape's start. */
+/** What happened without any instruction since the last write; without one, since the first instant that was looked at. */
 async function unseenChange(
   timeline: Timeline,
   last: Write | undefined,
+  since: Icount | undefined,
   bytes: () => Promise<Uint8Array>,
   now: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<Pick<Past, "unseen">> {
   let was = last?.after;
   if (!was) {
-    await go(timeline, { icount: icount(0) }, signal);
+    await go(timeline, { icount: since ?? icount(0) }, signal);
     was = await bytes();
   }
   if (Buffer.compare(was, now) === 0) return {};
-  return { unseen: { after: last?.position.icount ?? icount(0), was, is: now } };
+  return { unseen: { after: last?.position.icount ?? since ?? icount(0), was, is: now } };
 }
 
 async function go(timeline: Timeline, instant: Instant, signal: AbortSignal | undefined): Promise<void> {
