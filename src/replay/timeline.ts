@@ -1,9 +1,10 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { type GuestAddress, type Icount, icount, type PhysicalAddress } from "../base/units.js";
+import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
 import { checkTape } from "./check-tape.js";
 import type { CountedSession } from "./counted-session.js";
 import { Gate } from "./gate.js";
+import { locateBranch } from "./locate.js";
 import { accessOf, type Meeting, mayAskForBranches } from "./point-hits.js";
 import type { Position } from "./position.js";
 import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
@@ -37,6 +38,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private readonly gate = new Gate();
   private readonly points = new Map<PointId, StopPoint>();
   private nextPoint: PointId = 1;
+  private readonly marked = new Map<string, Position>();
   private readonly options: TimelineOptions;
   private session: CountedSession;
 
@@ -83,6 +85,32 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   stepBack(count = 1, signal?: AbortSignal): Promise<Arrival> {
     return this.gate.enter(() => this.walkBack(count, signal));
+  }
+
+  /**
+   * Goes on by branches, back when `count` is negative: to the first instant with so many more records before it, or the
+   * tape's start or end. Cost: a replay from the checkpoint before it, twice.
+   */
+  stepBranches(count: number, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.leap(this.position.brctr + BigInt(count), signal));
+  }
+
+  /** Names the present instant, to come back with {@link goToMark}; a name that is taken means this one from now on. */
+  mark(name: string): Position {
+    this.marked.set(name, this.position);
+    return this.position;
+  }
+
+  /** What {@link mark} has named. */
+  get marks(): ReadonlyMap<string, Position> {
+    return this.marked;
+  }
+
+  /** @throws `not-found` when nothing has this name */
+  async goToMark(name: string, signal?: AbortSignal): Promise<Arrival> {
+    const position = this.marked.get(name);
+    if (!position) throw new VmtapeError("not-found", `no instant is marked '${name}'`, { got: name });
+    return this.goTo(instantOf(position), signal);
   }
 
   run(direction: Direction, signal?: AbortSignal): Promise<Arrival> {
@@ -182,6 +210,23 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       if (arrived === "cancelled") return this.arrival("cancelled");
     }
     return this.arrival("reached");
+  }
+
+  private async leap(branches: bigint, signal?: AbortSignal): Promise<Arrival> {
+    if (branches === this.position.brctr) return this.arrival("reached");
+    if (branches < 0n) {
+      const gone = await this.go({ icount: icount(0) }, signal);
+      return gone.why === "cancelled" ? gone : this.arrival("start");
+    }
+    const found = await this.attempt(() =>
+      locateBranch(this.tape, brctr(branches), this.options, signal).catch((error: unknown) => {
+        if (!isVmtapeError(error, "not-reached")) throw error;
+        return undefined; // the tape has fewer
+      }),
+    );
+    if (found === "cancelled") return this.arrival("cancelled");
+    const gone = await this.go(found ?? { icount: this.tape.end.at }, signal);
+    return found || gone.why === "cancelled" ? gone : this.arrival("end");
   }
 
   /** Gets a session to an instant, and leaves the present one where it is. */

@@ -157,6 +157,21 @@ describe("a tape of the guest transfers", () => {
     expect(position.icount).toBe(instants.at(-1)!.icount);
   });
 
+  test("goes on by branches, both ways, and back to what was marked", async () => {
+    await using timeline = await guest.open();
+    await timeline.goTo({ icount: icount((await straight())[20]!.icount) });
+    const here = timeline.mark("here");
+    const { position } = await timeline.stepBranches(3);
+    expect(position.brctr).toBe(here.brctr + 3n);
+    // The first instant with so many: one instruction before there is one branch less.
+    expect((await timeline.stepBack()).position.brctr).toBe(here.brctr + 2n);
+    expect((await timeline.stepBranches(-2)).position.brctr).toBe(here.brctr);
+    expect((await timeline.goToMark("here")).position).toEqual(here);
+    expect((await timeline.stepBranches(1e9)).why).toBe("end");
+    expect((await timeline.stepBranches(-1e9)).why).toBe("start");
+    await expect(timeline.goToMark("there")).rejects.toThrow("no instant is marked 'there'");
+  });
+
   test("begins and ends where the tape does", async () => {
     await using timeline = await guest.open();
     expect((await timeline.stepBack()).why).toBe("start");
