@@ -14,7 +14,6 @@ const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 export class TapeDesk implements MonitorDesk {
   readonly staleHint: string | undefined;
   private readonly open: OpenTimeline;
-  private readonly known = new Map<string, Position>();
 
   /** @param looksAgain the debugger was told to read everything anew after monitor commands */
   constructor(open: OpenTimeline, looksAgain: boolean) {
@@ -27,26 +26,24 @@ export class TapeDesk implements MonitorDesk {
   }
 
   async goTo(text: string, signal?: AbortSignal): Promise<Arrival> {
-    const mark = this.known.get(text);
+    const mark = this.open.timeline.marks.get(text);
     const instant = mark ? instantOf(mark) : await this.open.locate(text, signal);
     return this.open.timeline.goTo(instant, signal);
   }
 
   mark(name = this.freeNumber()): NamedMark {
     if (!markName.test(name)) throw new VmtapeError("usage", `'${name.slice(0, 100)}' cannot name a mark`);
-    const { position } = this.open.timeline;
-    this.known.set(name, position);
-    return { name, position };
+    return { name, position: this.open.timeline.mark(name) };
   }
 
   private freeNumber(): string {
     let number = 1;
-    while (this.known.has(String(number))) number++;
+    while (this.open.timeline.marks.has(String(number))) number++;
     return String(number);
   }
 
   marks(): readonly NamedMark[] {
-    return [...this.known]
+    return [...this.open.timeline.marks]
       .map(([name, position]) => ({ name, position }))
       .sort((a, b) => comparePositions(a.position, b.position));
   }

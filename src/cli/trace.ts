@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { PluginPoint, PluginPosition } from "../qemu/plugin-channel.js";
+import { beyondEnd } from "../replay/beyond-end.js";
 import type { WrittenPosition } from "../replay/position.js";
 import type { Tape } from "../tape/tape.js";
 import type { CollectedTrace } from "../trace/collect.js";
@@ -158,7 +159,7 @@ function pointOf(
     case "end":
       return which === "end" ? { at: "never" } : { at: "icount", icount: tape.end.at };
     case "icount":
-      if (position.icount > tape.end.at) throw beyond(position.icount, tape);
+      if (position.icount > tape.end.at) throw beyondEnd(position.icount, tape);
       return { at: "icount", icount: position.icount };
     case "address":
       return visitOf(position.address, position.visit);
@@ -174,13 +175,6 @@ function visitOf(
   return visit
     ? { at: "visit", address: address as never, ...visit }
     : { at: "address", address: address as never };
-}
-
-function beyond(icount: bigint, tape: Tape): VmtapeError {
-  return new VmtapeError("not-reached", `icount ${icount} lies beyond the tape's end at ${tape.end.at}`, {
-    expected: `at most ${tape.end.at}`,
-    got: String(icount),
-  });
 }
 
 function refuseBackwards(start: PluginPoint, end: PluginPoint): void {

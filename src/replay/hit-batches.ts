@@ -1,22 +1,13 @@
-import { brctr, type Icount } from "../base/units.js";
-import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
-import { ProbeChannel } from "../qemu/probe-channel.js";
+import type { Icount } from "../base/units.js";
+import type { PluginChannel } from "../qemu/plugin-channel.js";
 import type { HitBatch } from "../qemu/probe-hits.js";
 import type { Tape } from "../tape/tape.js";
-import type { CountedCheckpoint } from "./checkpoint.js";
-import { Session, type SessionOptions } from "./session.js";
+import { type ProbedSessionOptions, startProbed } from "./probed-session.js";
+import type { Session } from "./session.js";
 
-export interface HitBatchOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
-  /** The built plugin (`buildPlugin`). */
-  readonly plugin: string;
-  /** Where to begin; default: the tape's start. */
-  readonly from?: CountedCheckpoint;
+export interface HitBatchOptions extends ProbedSessionOptions {
   /** Where to end; default: the tape's end. */
   readonly to?: Icount;
-  /** Count branches, too: costs a fifth more. Default false. */
-  readonly follow?: boolean;
-  /** Sets the probes. */
-  readonly prepare: (channel: ProbeChannel) => Promise<void>;
 }
 
 /**
@@ -30,23 +21,9 @@ export async function* hitBatches(
   options: HitBatchOptions,
   signal?: AbortSignal,
 ): AsyncGenerator<HitBatch> {
-  const { plugin, from, to, follow = false, prepare, ...rest } = options;
-  await using session = await Session.create(
-    tape,
-    {
-      ...rest,
-      ...(from && { from }),
-      trusted: true,
-      channels: probeChannels,
-      attach: { extra: probeArguments(plugin, { follow }) },
-    },
-    signal,
-  );
-  await session.start(undefined, signal);
-  const channel = new PluginChannel(session.channels);
-  await channel.start(from?.brctr ?? brctr(0), from?.rep);
-  const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
-  await prepare(probes);
+  const { to, ...probed } = options;
+  await using started = await startProbed(tape, probed, signal);
+  const { session, channel, probes } = started;
   const ran = run(session, channel, to, signal);
   ran.catch(() => {}); // it is awaited when the hits have ended
   yield* probes.hits();

@@ -1,6 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, guestAddress, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
+import { beyondEnd } from "./beyond-end.js";
 import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import type { WrittenPosition } from "./position.js";
 import { type SoughtPoint, seekVisit } from "./seek-visit.js";
@@ -31,7 +32,7 @@ export async function locate(
     case "end":
       return { icount: tape.end.at };
     case "icount":
-      if (written.icount > tape.end.at) throw beyond(written.icount, tape);
+      if (written.icount > tape.end.at) throw beyondEnd(written.icount, tape);
       return { icount: written.icount };
     default: {
       const address = placeOf(written, options);
@@ -93,11 +94,4 @@ function placeOf(
   if (!addressOf)
     throw new VmtapeError("not-found", `no symbols are known here, so '${written.name}' is not`);
   return guestAddress(addressOf(written.name));
-}
-
-function beyond(at: bigint, tape: Tape): VmtapeError {
-  return new VmtapeError("not-reached", `icount ${at} lies beyond the tape's end at ${tape.end.at}`, {
-    expected: `at most ${tape.end.at}`,
-    got: String(at),
-  });
 }

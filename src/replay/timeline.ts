@@ -1,6 +1,7 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
+import { beyondEnd } from "./beyond-end.js";
 import { checkTape } from "./check-tape.js";
 import type { CountedSession } from "./counted-session.js";
 import { Gate } from "./gate.js";
@@ -231,16 +232,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   /** Gets a session to an instant, and leaves the present one where it is. */
   private async fetch(instant: Instant, signal?: AbortSignal): Promise<void> {
-    if (instant.icount > this.tape.end.at) {
-      throw new VmtapeError(
-        "not-reached",
-        `icount ${instant.icount} lies beyond the tape's end at ${this.tape.end.at}`,
-        {
-          expected: `at most ${this.tape.end.at}`,
-          got: String(instant.icount),
-        },
-      );
-    }
+    if (instant.icount > this.tape.end.at) throw beyondEnd(instant.icount, this.tape);
     const left = this.session;
     await this.pool.park(left);
     try {

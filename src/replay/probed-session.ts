@@ -1,0 +1,59 @@
+import { brctr } from "../base/units.js";
+import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
+import { ProbeChannel } from "../qemu/probe-channel.js";
+import type { Tape } from "../tape/tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
+import { Session, type SessionOptions } from "./session.js";
+
+export interface ProbedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+  /** The built plugin (`buildPlugin`). */
+  readonly plugin: string;
+  /** Where to begin; default: the tape's start. */
+  readonly from?: CountedCheckpoint;
+  /** Count branches, too: hits then have a brctr, and conditions may ask for it. Costs a fifth more. Default false. */
+  readonly follow?: boolean;
+  /** Sets the probes. */
+  readonly prepare: (channel: ProbeChannel) => Promise<void>;
+}
+
+/** A paused session whose probes are set, and the ways to them. Disposal ends the session. */
+export interface ProbedSession extends AsyncDisposable {
+  readonly session: Session;
+  readonly channel: PluginChannel;
+  readonly probes: ProbeChannel;
+}
+
+/**
+ * Starts a session that is to be run past probes. The tape's files are not checked again.
+ *
+ * @throws everything `Session.create` and `Session.start` throw
+ */
+export async function startProbed(
+  tape: Tape,
+  options: ProbedSessionOptions,
+  signal?: AbortSignal,
+): Promise<ProbedSession> {
+  const { plugin, from, follow = false, prepare, ...rest } = options;
+  const session = await Session.create(
+    tape,
+    {
+      ...rest,
+      ...(from && { from }),
+      trusted: true,
+      channels: probeChannels,
+      attach: { extra: probeArguments(plugin, { follow }) },
+    },
+    signal,
+  );
+  try {
+    await session.start(undefined, signal);
+    const channel = new PluginChannel(session.channels);
+    await channel.start(from?.brctr ?? brctr(0), from?.rep);
+    const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
+    await prepare(probes);
+    return { session, channel, probes, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw error;
+  }
+}
