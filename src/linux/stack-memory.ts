@@ -1,4 +1,4 @@
-import { type AddressKey, addressOfKey } from "../symbols/address.js";
+import { type AddressKey, addressOfKey, isWordKey } from "../symbols/address.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 
 const pageBytes = 4096;
@@ -63,7 +63,7 @@ export class StackMemory {
   private page(number: number): DataView | undefined {
     const page = this.pages.get(number);
     if (page === undefined && !this.pages.has(number)) {
-      if (Number.isSafeInteger(number * pageBytes)) this.missing = number;
+      if (isWordKey(number * pageBytes)) this.missing = number;
       return undefined;
     }
     this.lastNumber = number;

@@ -1,6 +1,6 @@
 import { VmtapeError } from "../base/errors.js";
 import { guestAddress } from "../base/units.js";
-import { type AddressKey, addressOfKey } from "../symbols/address.js";
+import { type AddressKey, addressOfKey, isWordKey } from "../symbols/address.js";
 import { RegisterSet, registerNumber as register } from "../symbols/cfi-registers.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { type FileAt, type UnwindFile, unwindFile } from "./stack-files.js";
@@ -160,7 +160,7 @@ export class StackWalk {
       frames: this.frames,
       end: this.end ?? "no-information",
       ...(this.endAddress !== undefined &&
-        Number.isSafeInteger(this.endAddress) && { endAddress: guestAddress(addressOfKey(this.endAddress)) }),
+        isWordKey(this.endAddress) && { endAddress: guestAddress(addressOfKey(this.endAddress)) }),
     };
   }
 
@@ -275,7 +275,7 @@ export class StackWalk {
       guestAddress(pc),
       step.isExact ? undefined : guestAddress(pc - 1n),
       current.isKnown(register.rsp) ? guestAddress(current.value(register.rsp)) : undefined,
-      hasCaller && Number.isSafeInteger(step.cfa) ? guestAddress(addressOfKey(step.cfa)) : undefined,
+      hasCaller && isWordKey(step.cfa) ? guestAddress(addressOfKey(step.cfa)) : undefined,
       kind,
       isUserMode(current.cs ?? 0) ? "user" : "kernel",
       this.by,

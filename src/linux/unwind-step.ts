@@ -68,7 +68,7 @@ export const stackSegment = { user: 0x2b } as const;
 
 /** Whether a key lies in the lower, user half of canonical addresses. */
 export function isUserAddress(key: AddressKey): boolean {
-  return key >= 0 && key < 2 ** 47;
+  return key >= 0 && key < 2 ** 56;
 }
 
 /** Reads a word that the step cannot do without. */

@@ -1,6 +1,6 @@
 import { VmtapeError } from "../base/errors.js";
 import type { AddressKey } from "../symbols/address.js";
-import { addressOfKey, keyOf } from "../symbols/address.js";
+import { addressOfKey, isWordKey, keyOf } from "../symbols/address.js";
 import { ruleKind } from "../symbols/cfi-layout.js";
 import { calleeSaved, registerNumber as register, registerCount } from "../symbols/cfi-registers.js";
 import type { CfiRow } from "../symbols/cfi-rows.js";
@@ -31,7 +31,7 @@ export function stepByCfi(row: CfiRow, file: UnwindFile, step: UnwindStep, memor
     if (base < 0 || base >= registerCount || !current.isKnown(base)) return step.stop("no-information");
     cfa = current.key(base) + row.cfaOffset;
   }
-  if (!Number.isSafeInteger(cfa)) return step.stop("corrupt");
+  if (!isWordKey(cfa)) return step.stop("corrupt");
   step.cfa = cfa;
   next.copyFrom(current);
   // A called function may change all but these; what is not said of the others is lost. A signal changes none.

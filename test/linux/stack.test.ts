@@ -269,6 +269,27 @@ describe("stacks of the kernel", () => {
     expect(stack.frames[3]!.registers.isComplete).toBe(true);
   });
 
+  it.each([0xffa0_0000_0010_0000n, 0xff11_0000_0030_0ff8n, 0xff00_0000_0000_0010n])(
+    "lie anywhere in 57 bits with five-level paging: at %i",
+    async (high) => {
+      const memory = programStack()
+        .words(high, 0x1234, k + 0x110n, k + 0x210n)
+        .words(high + 24n, ...savedRegisters({ ...inLeaf, originalRax: 39n }));
+      const stack = await walk(memory, registers({ rip: k + 0x10n, rsp: high, rbp: 1n }, 0x10), options);
+      expect(stack.frames.map(({ sp }) => sp)).toEqual([
+        high,
+        high + 16n,
+        high + 24n,
+        s,
+        s + 8n,
+        s + 24n,
+        s + 56n,
+      ]);
+      expect(stack.frames[0]!.cfa).toBe(high + 16n);
+      expect(stack.end).toBe("outermost");
+    },
+  );
+
   it("lead through nested interrupts, over stacks of their own, to a kernel thread", async () => {
     const interrupted = savedRegisters({ rip: k + 0x20n, rsp: ks + 0x800n, rbp: 3n, cs: 0x10 });
     const memory = new SceneMemory()
