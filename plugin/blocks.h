@@ -42,21 +42,18 @@ struct block;
 struct successor {
     const struct block *to;
     uint64_t delta; /* instructions << 32 | records (0 or 1) */
-};
-/* And the record of it, if any: the symbols to queue when so many instructions ran since the record before. */
-struct note {
-    struct edge *edge;
-    uint64_t steps[2]; /* << 32 | 1; 0: none. The one met last is the first */
-    uint32_t symbols[2];
+    /* What to queue for the record when so many instructions ran since the record before; the one met last is first. */
+    uint32_t steps[2], symbols[2];
 };
 
 enum { THROUGH_OTHER = -1, THROUGH_MEMORY = -2, THROUGH_STACK = -3, NOT_INSIDE = -1, SUCCESSORS = 4, FIRST_FAR = 2 };
 struct block {
-    /* 0 and 1: near, `to` alone tells which address is next (see `is_near`). 2 and 3: if it has the right one. */
+    /* 0 and 1: near, `to` alone tells which address is next (see `is_near`). 2 and 3: if it has the right one.
+       Two of them fill a cache line, which is all that a step along a known way reads of a block. */
     struct successor after[SUCCESSORS];
     uint64_t ip;             /* at its start */
     struct block *elsewhere; /* the same code at another address, used last */
-    struct note notes[SUCCESSORS]; /* of `after` */
+    struct edge *records[SUCCESSORS]; /* of `after`, if any */
     uint64_t pc, last, next, target; /* linear: start, last instruction, what follows it, where it goes */
     uint32_t count;
     uint8_t ending, kind;
@@ -77,7 +74,7 @@ static struct pair {
     const struct block *from;
     struct successor successor;
     struct block *then; /* `successor.to` at the address where it ran */
-    struct note note;
+    struct edge *record;
     bool near;
 } pairs[1 << PAIR_BITS];
 
@@ -164,7 +161,7 @@ static NOINLINE struct block *relocate(struct block *block, uint64_t ip)
     copy.block.next += distance;
     copy.block.target += block->ending == BRANCHES || block->ending == GOES ? distance : 0;
     memset(copy.block.after, 0, sizeof copy.block.after);
-    memset(copy.block.notes, 0, sizeof copy.block.notes);
+    memset(copy.block.records, 0, sizeof copy.block.records);
     copy.block.elsewhere = NULL;
     copy.block.seen = false;
     block->elsewhere = intern(&copy.block);

@@ -78,12 +78,12 @@ static inline uint64_t brctr_now(void) { return run.brctr + (uint32_t)(run.count
 static struct block *relocate(struct block *block, uint64_t ip);
 
 /* A step that was seen before. Calls only in tail position: no register to save. */
-static inline void follow(const struct successor *successor, struct note *note)
+static inline void follow(struct successor *successor, struct edge **edge)
 {
     uint64_t counter = run.counter + successor->delta;
     run.counter = counter;
     if ((int64_t)counter < 0)
-        look(successor, note);
+        look(successor, edge);
 }
 
 static NOINLINE void enter_slowly(struct block *block, struct block *next, uint64_t ip)
@@ -99,7 +99,7 @@ static NOINLINE void enter_far(struct block *block, struct block *next)
     uint64_t ip = *run.ip_word;
     size_t i = FIRST_FAR + (block->after[FIRST_FAR + 1].to == next);
     if (block->after[i].to == next && next->ip == ip) {
-        follow(&block->after[i], &block->notes[i]);
+        follow(&block->after[i], &block->records[i]);
         return;
     }
     struct pair *pair = pair_of(block, next, ip);
@@ -107,7 +107,7 @@ static NOINLINE void enter_far(struct block *block, struct block *next)
         run.current = pair->then;
         if (pair->near)
             learn(block, pair);
-        follow(&pair->successor, &pair->note);
+        follow(&pair->successor, &pair->record);
     } else {
         enter_slowly(block, next, ip);
     }
@@ -116,11 +116,11 @@ static NOINLINE void enter_far(struct block *block, struct block *next)
 static void on_block(unsigned vcpu UNUSED, void *udata)
 {
     struct block *next = udata, *block = run.current;
-    size_t i = block->after[1].to == next; /* without a jump, which would be as hard to foretell as the guest's own */
-    const struct successor *successor = &block->after[i];
     run.current = next;
-    if (likely(successor->to == next))
-        follow(successor, &block->notes[i]);
+    if (block->after[0].to == next)
+        follow(&block->after[0], &block->records[0]);
+    else if (likely(block->after[1].to == next))
+        follow(&block->after[1], &block->records[1]);
     else
         enter_far(block, next);
 }
@@ -139,7 +139,7 @@ static void on_repeating_block(unsigned vcpu, void *udata)
     struct block *before = run.current;
     if (likely(before == udata && before->after[0].to == before)) {
         run.repeats++;
-        follow(&before->after[0], &before->notes[0]);
+        follow(&before->after[0], &before->records[0]);
         return;
     }
     uint64_t executed = executed_now(), brctr = brctr_now();

@@ -531,10 +531,10 @@ static void learn(struct block *block, const struct pair *pair)
         return;
     if (block->after[i].to) {
         block->after[first] = block->after[i];
-        block->notes[first] = block->notes[i];
+        block->records[first] = block->records[i];
     }
     block->after[i] = pair->successor;
-    block->notes[i] = pair->note;
+    block->records[i] = pair->record;
 }
 
 /*
@@ -602,9 +602,9 @@ static NOINLINE void slow_step(struct block *block, struct block *next, const st
         return;
     bool records = how.kind != NO_RECORD;
     pair->from = block;
-    pair->successor = (struct successor){ to, (uint64_t)how.count << 32 | records };
+    pair->successor = (struct successor){ .to = to, .delta = (uint64_t)how.count << 32 | records };
     pair->then = next;
-    pair->note = (struct note){ .edge = records ? edge_between(block->last, next->pc, how.kind) : NULL };
+    pair->record = records ? edge_between(block->last, next->pc, how.kind) : NULL;
     pair->near = is_near(block, next);
     learn(block, pair);
 }

@@ -20,7 +20,7 @@ static struct plugin_u64 finished_entry;
 #endif
 
 /* Queue of symbol numbers to the encoder. */
-enum { BATCH_RECORDS = 1 << 15, BATCHES = 16 };
+enum { BATCH_RECORDS = 1 << 16, BATCHES = 8 };
 struct batch {
     uint64_t first_brctr, icount_before; /* of its first record; instructions before the record before that */
     uint32_t length;
@@ -174,7 +174,7 @@ static void go_on(void)
         uint64_t since = run.executed - run.icount_of_last;
         run.base = looked_at;
         run.limit = looked_at + (room << 32);
-        run.last = since < MOST_COUNTED ? looked_at - (since << 32) : looked_at + 1; /* no step is like that */
+        run.last = since < MOST_COUNTED ? looked_at - (since << 32) : looked_at + (1ull << 62); /* no step is like that */
     } else {
         /* Each record is at least one instruction. */
         run.base = looked_at - (least(room, run.next_brctr - run.brctr) << 32);
@@ -184,46 +184,52 @@ static void go_on(void)
 }
 
 /* A step that was seen before, caught up before and to go on behind it. */
-static void take_step(const struct successor *successor, struct note *note)
+static void take_step(struct successor *successor, struct edge *edge)
 {
     run.executed += successor->delta >> 32;
-    if (!note->edge)
+    if (!edge)
         return;
-    record(note->edge);
-    if (!run.logging || note->edge->step >= MOST_COUNTED)
+    record(edge);
+    if (!run.logging || edge->step >= MOST_COUNTED)
         return;
-    note->steps[1] = note->steps[0];
-    note->symbols[1] = note->symbols[0];
-    note->steps[0] = note->edge->step << 32 | 1;
-    note->symbols[0] = note->edge->symbol;
+    successor->steps[1] = successor->steps[0];
+    successor->symbols[1] = successor->symbols[0];
+    successor->steps[0] = edge->step;
+    successor->symbols[0] = edge->symbol;
 }
 
-static NOINLINE void step_slowly(const struct successor *successor, struct note *note)
+static NOINLINE void step_slowly(struct successor *successor, struct edge **edge)
 {
     run.counter -= successor->delta;
     catch_up();
-    take_step(successor, note);
+    take_step(successor, *edge);
     go_on();
 }
 
 /* A step that has been counted, while logging or near an awaited instant. */
-static NOINLINE void look(const struct successor *successor, struct note *note)
+static NOINLINE void look(struct successor *successor, struct edge **edge)
 {
     uint64_t counter = run.counter;
-    uint32_t *at = run.queue_at;
-    if (unlikely(counter >= run.limit)) {
-        step_slowly(successor, note);
-    } else if (note->edge) {
-        uint64_t step = counter - run.last;
-        size_t i = step == note->steps[1];
-        if (likely(step == note->steps[i] && at < run.queue_last)) {
-            run.last = counter;
-            *at = note->symbols[i];
-            run.queue_at = at + 1;
-        } else {
-            step_slowly(successor, note);
-        }
-    }
+    uint32_t *at = run.queue_at, symbol;
+    if (unlikely(counter >= run.limit))
+        goto slowly;
+    if (!(uint32_t)successor->delta)
+        return;
+    uint32_t step = (counter - run.last) >> 32;
+    if (step == successor->steps[0])
+        symbol = successor->symbols[0];
+    else if (step == successor->steps[1])
+        symbol = successor->symbols[1];
+    else
+        goto slowly;
+    if (unlikely(at >= run.queue_last))
+        goto slowly;
+    run.last = counter;
+    *at = symbol;
+    run.queue_at = at + 1;
+    return;
+slowly:
+    step_slowly(successor, edge);
 }
 
 static struct edge *edge_between(uint64_t from, uint64_t to, unsigned kind)
@@ -245,10 +251,10 @@ static void forget_successors(void)
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         for (struct block *block = blocks[i]; block; block = block->chain) {
             memset(block->after, 0, sizeof block->after);
-            memset(block->notes, 0, sizeof block->notes);
+            memset(block->records, 0, sizeof block->records);
         }
     memset(run.current->after, 0, sizeof run.current->after);
-    memset(run.current->notes, 0, sizeof run.current->notes);
+    memset(run.current->records, 0, sizeof run.current->records);
 }
 
 static void forget_edges(void)
