@@ -133,7 +133,11 @@ static void open_window(const char *start, const char *end, const char *selectio
         return refuse("branches are not followed");
     if (window.state != CLOSED)
         return refuse("a window is open already");
-    if (strcmp(selection, "all") && strcmp(selection, "user") && strcmp(selection, "kernel"))
+    static const char *const selections[] = { [ALL] = "all", [USER] = "user", [KERNEL] = "kernel", [NONE] = "none" };
+    unsigned selected = 0;
+    while (selected <= NONE && strcmp(selection, selections[selected]))
+        selected++;
+    if (selected > NONE)
         return refuse("no such selection");
     if (!parse_point(start, &from) || from.type == NEVER || !parse_point(end, &to) || to.type == NOW)
         return refuse("no such point");
@@ -143,7 +147,7 @@ static void open_window(const char *start, const char *end, const char *selectio
     if ((from.type == AT_ICOUNT && from.count < now.icount) || (from.type == AT_BRCTR && from.count < now.brctr))
         return refuse("the start is past");
     memset(&window, 0, sizeof window);
-    window.selection = !strcmp(selection, "user") ? USER : !strcmp(selection, "kernel") ? KERNEL : ALL;
+    window.selection = selected;
     window.start = from;
     window.end = to;
     window.state = WAITING;

@@ -27,7 +27,7 @@ static struct {
     enum { CLOSED, WAITING, OPEN } state;
     struct point start, end;
     struct visits start_visits, end_visits;
-    enum { ALL, USER, KERNEL } selection;
+    enum { ALL, USER, KERNEL, NONE } selection; /* NONE: the instants alone are awaited, at the cost of counting */
 } window;
 
 static bool translated; /* a block, already: too late to watch an address */
@@ -56,7 +56,7 @@ static void begin_logging(void)
 static void end_logging(enum end_reason reason, uint64_t icount)
 {
     if (!run.logging)
-        begin_logging(); /* a window that never began has an end all the same */
+        begin_logging(); /* a window that never began, or logs nothing, has an end all the same */
     run.logging = false;
     window.state = CLOSED;
     hand_over(FINISH, reason, icount);
@@ -67,7 +67,8 @@ static void reached(struct position now)
 {
     bool begins = window.state == WAITING;
     if (begins) {
-        begin_logging();
+        if (window.selection != NONE)
+            begin_logging();
         window.state = OPEN;
     } else {
         end_logging(END_WINDOW, now.icount);

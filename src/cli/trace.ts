@@ -9,7 +9,7 @@ import type { CollectedTrace } from "../trace/collect.js";
 import type { CutRange } from "../trace/cut.js";
 import { loadHistory, taskOption, wantedTask } from "./load-history.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, say, sayFacts, size, toJson } from "./output.js";
+import { grouped, note, say, sayFacts, size, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
 
@@ -102,6 +102,7 @@ async function run(
   });
   const kept = ofTask && output !== undefined ? await keepOnly(output, ofTask, signal) : {};
   progress[Symbol.dispose]();
+  if (output !== undefined && trace.segments < flags.jobs) sayFewSegments(name, trace.segments);
   if (flags.json) say(toJson({ name, file: output ?? null, ...trace, ...kept }));
   else sayTrace({ ...trace, ...kept }, output, symbols);
 }
@@ -183,6 +184,12 @@ function refuseBackwards(start: PluginPoint, end: PluginPoint): void {
   if (from !== undefined && end.icount < from) {
     throw new VmtapeError("not-reached", `the end (@${end.icount}) lies before the start (@${from})`);
   }
+}
+
+/** Segments begin at checkpoints. */
+function sayFewSegments(name: string, segments: number): void {
+  const made = segments === 1 ? "in one segment" : `in ${segments} segments`;
+  note(`traced ${made}: there are no more checkpoints to start from (vmtape index ${name} makes them)`);
 }
 
 function sayTrace(trace: CollectedTrace, output: string | undefined, symbols: TapeSymbols | undefined): void {

@@ -44,7 +44,7 @@ export type PluginPoint =
   | { readonly at: "visit"; readonly address: GuestAddress; readonly brctr: Brctr; readonly rep: bigint };
 
 /** Which records are logged. */
-export type PluginSelection = "all" | "user" | "kernel";
+export type PluginSelection = "all" | "user" | "kernel" | "none";
 
 /** Counts at an instant. */
 export interface PluginCounts {

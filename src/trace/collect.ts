@@ -3,6 +3,7 @@ import { access, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Brctr, hex, type Icount } from "../base/units.js";
+import type { BranchSelection } from "../formats/branch-log-layout.js";
 import {
   PluginChannel,
   type PluginEnd,
@@ -23,13 +24,13 @@ import { BranchLogWriter } from "./branch-log-writer.js";
 export interface TraceWindow {
   readonly start: PluginPoint;
   readonly end: PluginPoint;
-  readonly selection?: PluginSelection;
+  readonly selection?: BranchSelection & PluginSelection;
 }
 
 export interface CollectOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress" | "trusted"> {
   /** The built plugin (`buildPlugin`). */
   readonly plugin: string;
-  /** Where the log goes; none: records are counted only. */
+  /** Where the log goes; none: records are counted only, which costs less where all are (selection `all`). */
   readonly output?: string;
   /** Begin the replay here; it must know its brctr, and not lie behind the window's start. */
   readonly from?: Checkpoint & { readonly brctr: Brctr };
@@ -82,7 +83,8 @@ export async function collectTrace(
   const channel = new PluginChannel(session.channels);
   const begun = await channel.start(from?.brctr, from?.rep);
   const rows = await keepRows(tape, channel, begun, options.rowsTo);
-  await channel.openWindow(window.start, window.end, window.selection);
+  const countsAll = output === undefined && (window.selection ?? "all") === "all";
+  await channel.openWindow(window.start, window.end, countsAll ? "none" : window.selection);
   const run = new TraceRun(tape, window, session, channel, options);
   const { end, bytes } = await run.whole();
   await rows?.save(rows.last).catch(() => {}); // a cache that takes none holds none
@@ -98,7 +100,8 @@ export async function collectTrace(
     ...{ rep: 0n, delivered: 0n, origin: undefined, originRep: 0n },
   };
   const seconds = (performance.now() - startedAt) / 1000;
-  return { start, end: reached, records: end.records, bytes, seconds };
+  const records = countsAll ? reached.brctr - start.brctr : end.records;
+  return { start, end: reached, records, bytes, seconds };
 }
 
 async function keepRows(
@@ -247,7 +250,7 @@ class TraceRun {
     return reason === "window" || this.window.end.at === "never";
   }
 
-  private async begin(path: string, selection: PluginSelection): Promise<BranchLogWriter | undefined> {
+  private async begin(path: string, selection: BranchSelection): Promise<BranchLogWriter | undefined> {
     const start = this.channel.reachedAt("start");
     if (!start) return undefined;
     const { manifest } = this.tape;

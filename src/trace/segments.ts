@@ -18,6 +18,11 @@ export interface SegmentOptions extends Omit<CollectOptions, "from" | "trusted" 
   readonly jobs: number;
 }
 
+export interface SegmentedTrace extends CollectedTrace {
+  /** How many segments it was cut into: 1 where no checkpoint lies inside the window. */
+  readonly segments: number;
+}
+
 /** One segment of a window: where its replay starts, and what it logs. */
 interface Segment {
   readonly window: TraceWindow;
@@ -36,7 +41,7 @@ export async function traceWindow(
   tape: Tape,
   window: TraceWindow,
   options: SegmentOptions,
-): Promise<CollectedTrace> {
+): Promise<SegmentedTrace> {
   const { cache, signal, qemu } = options;
   await checkTape(tape, signal);
   const index = await TapeIndex.open(cache, await chooseQemu(tape.manifest.qemu, qemu));
@@ -61,16 +66,17 @@ async function traceFrom(
   window: TraceWindow,
   index: TapeIndex,
   options: SegmentOptions,
-): Promise<CollectedTrace> {
+): Promise<SegmentedTrace> {
   const segments = cut(tape, window, index, options.output === undefined ? 1 : options.jobs);
   const [only] = segments;
   if (segments.length === 1 && only) {
-    return collectTrace(tape, only.window, {
+    const trace = await collectTrace(tape, only.window, {
       ...options,
       rowsTo: options.cache,
       trusted: true,
       ...(only.from && { from: only.from }),
     });
+    return { ...trace, segments: 1 };
   }
   return traceSideBySide(tape, segments, options);
 }
@@ -108,6 +114,7 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
       records: traces.reduce((sum, { records }) => sum + records, 0n),
       bytes,
       seconds: (performance.now() - startedAt) / 1000,
+      segments: segments.length,
     };
   } finally {
     options.signal?.removeEventListener("abort", abort);

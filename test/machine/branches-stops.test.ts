@@ -38,6 +38,13 @@ describe("at every instant of a tiny guest's window", () => {
     const end = { at: "address", address: guestAddress(labels.get("window_end")!) } as const;
     const traced = await collectTrace(tape, { start, end }, { plugin, output, ...qemu });
     const records = await read(output);
+    const counted = await collectTrace(tape, { start, end }, { plugin, ...qemu });
+    expect(counted).toMatchObject({
+      start: traced.start,
+      end: traced.end,
+      records: traced.records,
+      bytes: 0,
+    });
 
     await using session = await Session.create(tape, {
       ...qemu,
