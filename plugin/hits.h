@@ -12,7 +12,7 @@ struct hit {
     uint32_t size, id;    /* of the whole record, a multiple of 8 */
     uint64_t icount, brctr, pc, number; /* brctr: UINT64_MAX when branches are not followed */
     uint32_t flags, length;             /* of the access */
-    uint64_t address, physical;         /* of the access */
+    uint64_t address, physical;         /* of the access; without one `address` is the iterations done of a rep instruction */
 };
 static void send_all(int fd, const void *bytes, size_t size);
 enum { HIT_WRITE = 1, HIT_FAILED = 2, HIT_ACCESS = 4, HIT_PHYSICAL = 8, HIT_DELIVERY = 16, HIT_STOP = 32 };

@@ -159,6 +159,8 @@ static void put_hit(const struct probe *probe, unsigned flags)
     for (unsigned i = 0; i < probe->item_count; i++)
         at = put_item(at, &probe->items[i]);
     record.size = at - start;
+    if (!hit.access && following && run.current->ending == REPEATS && run.current->count == 1)
+        record.address = run.repeats;
     if (hit.access) {
         record.flags |= HIT_ACCESS | (hit.access->write ? HIT_WRITE : 0) | (hit.access->mapped ? HIT_PHYSICAL : 0);
         record.length = hit.access->length;

@@ -67,17 +67,24 @@ export { type CommandLine, readCommandLine } from "./linux/command-line.js";
 export { currentTask } from "./linux/current-task.js";
 export { expressionContext } from "./linux/expression-context.js";
 export { formatOpenFlags, type GuestFile } from "./linux/file.js";
+export {
+  GuestTimeline,
+  type GuestTimelineOptions,
+  type PlayRange,
+  syscallKernel,
+} from "./linux/guest-timeline.js";
 export { formatLogRecord, type KernelLog, type LogRecord, readKernelLog } from "./linux/kernel-log.js";
 export { LinuxGuest } from "./linux/linux-guest.js";
 export { type LinuxKernel, loadLinuxKernel } from "./linux/linux-kernel.js";
 export { formatModule, type ModuleFacts, readLoadedModules } from "./linux/loaded-modules.js";
 export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/mappings.js";
 export { type OpenFile, readOpenFiles } from "./linux/open-files.js";
-export { type ProbeNames, probeNamesOf } from "./linux/probe-names.js";
+export { type HitVisitor, ProbeHitEvent, type ProbeValue } from "./linux/probe-hit.js";
+export { type ProbeNames, type ProbeScope, probeNamesOf } from "./linux/probe-names.js";
 export {
   type Probe,
   type ProbeHandler,
-  type ProbeHitEvent,
+  type ProbeHandlers,
   type ProbeRunOptions,
   type ProbeSpec,
   Probes,
@@ -88,14 +95,21 @@ export type { Frame, Stack } from "./linux/stack-frame.js";
 export { type NamedStack, TapeStacks } from "./linux/stack-tape.js";
 export type { StoppedGuest } from "./linux/stopped-guest.js";
 export { stoppedTimeline } from "./linux/stopped-timeline.js";
-export { type SyscallEvent, syscallEvents } from "./linux/syscall-pass.js";
-export { readSyscalls, type Syscall } from "./linux/syscalls.js";
+export {
+  type ExitEvent,
+  type SignalEvent,
+  type SyscallEvent,
+  type SyscallKernel,
+  syscallEvents,
+  type TaskEvent,
+} from "./linux/syscall-pass.js";
+export { readSyscalls, type Syscall, type SyscallParameter, SyscallTable } from "./linux/syscalls.js";
 // Names.
 export { TapeSymbols } from "./linux/tape-symbols.js";
 export type { Task } from "./linux/task.js";
 export { type HistoryTask, type Slice, TaskHistory, type TaskTotal, totalsOf } from "./linux/task-history.js";
 export { readTasks, taskAt, taskByPid } from "./linux/task-list.js";
-export { taskHistory } from "./linux/task-pass.js";
+export { TaskLearner, taskHistory } from "./linux/task-pass.js";
 export { KernelUnwinding } from "./linux/unwind-kernel.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";

@@ -51,7 +51,7 @@ export async function loadHistory(
 /**
  * The test that `--task` means.
  *
- * @throws VmtapeError `not-found`, with the tasks there are, when none of the tape's fits
+ * @throws VmtapeError `not-found`, with the nearest of the tasks there are, when none of the tape's fits
  */
 export async function wantedTask(
   history: TaskHistory,
@@ -60,9 +60,32 @@ export async function wantedTask(
   const { taskMatcher } = await import("../linux/task-history.js");
   const isWanted = taskMatcher(text);
   if (history.tasks.some(isWanted)) return isWanted;
-  const names = [...new Set(history.tasks.map(({ name }) => name))].slice(0, mostNames);
-  throw new VmtapeError("not-found", `no task '${text}' ever runs; there are ${names.join(", ")} …`, {
+  throw await noSuchTask(
+    text,
+    history.tasks.map(({ name }) => name),
+  );
+}
+
+/** The same where it may be that nobody knows yet which tasks there are. */
+export async function taskTest(
+  history: TaskHistory | undefined,
+  text: string,
+): Promise<(task: HistoryTask) => boolean> {
+  if (history) return wantedTask(history, text);
+  const { taskMatcher } = await import("../linux/task-history.js");
+  return taskMatcher(text);
+}
+
+/** What to throw when none of the tasks there are is meant. */
+export async function noSuchTask(text: string, all: Iterable<string>): Promise<VmtapeError> {
+  const { nearestOf } = await import("../linux/probe-check.js");
+  const names = [...new Set(all)];
+  const nearest = nearestOf(text, names);
+  const shown = nearest.length > 0 ? nearest : names.slice(0, mostNames);
+  const more = shown.length < names.length ? " …" : "";
+  return new VmtapeError("not-found", `no task '${text}' ever runs; there are ${shown.join(", ")}${more}`, {
     got: text,
+    nearest,
   });
 }
 

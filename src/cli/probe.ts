@@ -1,18 +1,22 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { type GuestAddress, hex, type Icount, icount as toIcount } from "../base/units.js";
-import type { ProbeHitEvent, ProbeValue } from "../linux/probes.js";
+import { hex } from "../base/units.js";
+import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
+import type { ProbeSpec } from "../linux/probes.js";
+import type { SyscallKernel } from "../linux/syscall-pass.js";
+import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
-import { formatPosition, type Position } from "../replay/position.js";
+import { formatPosition } from "../replay/position.js";
 import { print } from "./branches-range.js";
-import { loadHistory, taskOption, wantedTask } from "./load-history.js";
+import { taskOption, taskTest } from "./load-history.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
-import { qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
+import { placesOf, qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
 import { grouped, note, printable, toJson } from "./output.js";
+import { requireForward, writtenRange } from "./probe-range.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
 
-export interface ProbeFlags extends TapeOptions {
+interface ProbeFlags extends TapeOptions {
   readonly when?: string;
   readonly print?: readonly string[];
   readonly return?: boolean;
@@ -47,89 +51,116 @@ export function probeCommand(): Command {
 }
 
 async function run(context: CommandContext, name: string, where: string, flags: ProbeFlags): Promise<void> {
-  const syscall = /^sys_(enter|exit):(.+)$/.exec(where);
-  if (syscall) {
-    const { probeSyscalls } = await import("./strace.js");
-    return probeSyscalls(context, name, syscall[1] === "enter", syscall[2]!, flags);
-  }
   const { signal } = context;
-  const [{ Probes }, { probeNamesOf }, { loadLinuxKernel }, { parsePosition }, { TapeIndex }] =
-    await Promise.all([
-      import("../linux/probes.js"),
-      import("../linux/probe-names.js"),
-      import("../linux/linux-kernel.js"),
-      import("../replay/position.js"),
-      import("../replay/tape-index.js"),
-    ]);
-  for (const text of [flags.from, flags.to]) if (text !== undefined) parsePosition(text);
-  const prints = printsOf(flags.print);
+  const { start, end } = await writtenRange(flags);
+  const specOf = probeSpec(where, flags);
   using progress = new Progress();
+  const known = await lookAtNames(name, flags);
+  await known.probes(known.names).add(specOf); // mistakes are told before anything takes time
+  const history = await known.history();
+  const isWanted = flags.task === undefined ? undefined : await taskTest(history, flags.task);
   await using open = await openTimeline(name, flags, progress, signal);
-  const { tape, symbols, options, cache } = open;
-  const begin = flags.from === undefined ? undefined : (await open.locate(flags.from, signal)).icount;
-  const end = flags.to === undefined ? undefined : (await open.locate(flags.to, signal)).icount;
-  if (begin !== undefined && end !== undefined && end < begin) {
-    throw new VmtapeError("not-reached", `the end (@${end}) lies before the start (@${begin})`);
-  }
-  const kernel = loadLinuxKernel(tape.layout.kernel);
-  const history = await historyOf(open, flags, progress, signal);
-  const isWanted = flags.task === undefined ? undefined : await wantedTask(history!, flags.task);
-  const names = probeNamesOf(symbols, kernel);
-  const probes = new Probes(tape, names, history);
-  await probes.add({
-    where,
-    when: flags.when,
-    print: expressionsIn(prints.hit),
-    printOnReturn: expressionsIn(prints.return),
-    returns: flags.return || prints.return !== undefined,
-  });
-  const index = await TapeIndex.open(cache, tape.manifest.qemu);
-  const from = begin === undefined ? undefined : index.nearest(begin);
-  const { plugin, qemu, onProgress, debug } = options;
+  const since = start && (await open.locate(flags.from!, signal)).icount;
+  const to = end && (await open.locate(flags.to!, signal)).icount;
+  requireForward(since, to);
+  const probes = known.probes(open.symbols, history);
+  await probes.add(specOf);
+  const { plugin, qemu, onProgress, debug, checkpoints } = open.options;
   const hits = probes.run({
     plugin,
+    checkpoints,
     ...(qemu && { qemu }),
     ...(debug && { debug }),
     ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "probing" }) }),
-    ...(from && { from }),
-    ...(end !== undefined && { to: end }),
+    ...(since !== undefined && { since }),
+    ...(to !== undefined && { to }),
     follow: true,
     signal,
   });
-  const printer = new HitPrinter(open, flags, signal);
+  const printer = new HitPrinter(open, where, flags, signal);
+  const others = new Set<string>();
   let told = 0;
   for await (const hit of hits) {
-    if (begin !== undefined && hit.icount < begin) continue;
-    if (isWanted && !(hit.task && isWanted(hit.task))) continue;
+    if (isWanted && !(hit.task && isWanted(hit.task))) {
+      if (hit.task && others.size < mostOthers) others.add(hit.task.name);
+      continue;
+    }
     await print(await printer.line(hit), signal);
     if (signal.aborted || ++told === flags.limit) break;
   }
   progress[Symbol.dispose]();
   if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
-  if (told === 0) note(`${where} is never reached there`);
+  if (told === 0) {
+    const whose = others.size > 0 ? ` by '${flags.task}', but by ${[...others].join(", ")}` : "";
+    note(`${where} is never reached there${whose}`);
+  }
+  if (probes.unreturned > 0)
+    note(`calls that were left without a return, or still ran: ${probes.unreturned}`);
 }
 
-/** Who ran when; without BTF nobody knows, which only `--task` minds. */
-async function historyOf(
-  { tape }: OpenTimeline,
-  flags: ProbeFlags,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<TaskHistory | undefined> {
-  try {
-    return await loadHistory(tape, flags, progress, signal);
-  } catch (error) {
-    if (flags.task !== undefined || !isVmtapeError(error, "not-found")) throw error;
-    note(`hits have no task: ${error.message}`);
-    return undefined;
-  }
+const mostOthers = 8;
+
+/** What the user asks for, as a probe. */
+function probeSpec(where: string, flags: ProbeFlags): ProbeSpec {
+  const prints = printsOf(where, flags.print);
+  return {
+    where,
+    when: flags.when,
+    print: expressionsIn(prints.hit),
+    printOnReturn: expressionsIn(prints.return),
+    returns: flags.return || prints.return !== undefined,
+  };
+}
+
+/** The tape's names and types, as far as its files tell. Nothing is replayed. */
+async function lookAtNames(name: string, flags: ProbeFlags) {
+  const [
+    { Probes },
+    { probeNamesOf },
+    { loadLinuxKernel },
+    { TapeSymbols },
+    { syscallKernel },
+    { knownHistory },
+    { tapeCache },
+    { Tape },
+  ] = await Promise.all([
+    import("../linux/probes.js"),
+    import("../linux/probe-names.js"),
+    import("../linux/linux-kernel.js"),
+    import("../linux/tape-symbols.js"),
+    import("../linux/guest-timeline.js"),
+    import("../linux/task-pass.js"),
+    import("../replay/tape-cache.js"),
+    import("../tape/tape.js"),
+  ]);
+  const places = placesOf(flags);
+  const tape = await Tape.open(places, name, flags.dir);
+  tape.requireComplete();
+  const cache = tapeCache(places, tape);
+  const kernel = loadLinuxKernel(tape.layout.kernel);
+  let calls: SyscallKernel | undefined;
+  return {
+    names: await TapeSymbols.loadNames(tape, cache),
+    history: () => knownHistory(cache),
+    probes: (symbols: TapeSymbols, history?: TaskHistory) => {
+      const names = probeNamesOf(symbols, kernel);
+      return new Probes(tape, names, history, () => {
+        calls = { ...(calls ?? syscallKernel(tape, kernel, names)), names };
+        return calls;
+      });
+    },
+  };
 }
 
 /** `{EXPR}` in a text. */
 const placeholder = /\{([^{}]+)\}/g;
 
 /** What is printed at a hit, and what at a return: there `$retval` is known, and the parameters are not any more. */
-function printsOf(texts: readonly string[] | undefined): Record<ProbeHitEvent["kind"], string[] | undefined> {
+function printsOf(
+  where: string,
+  texts: readonly string[] | undefined,
+): Record<ProbeHitEvent["kind"], readonly string[] | undefined> {
+  if (where.startsWith("sys_exit:")) return { hit: texts, return: undefined };
   const onReturn = texts?.filter((text) => /\$retval\b/.test(text)) ?? [];
   const hit = texts?.filter((text) => !onReturn.includes(text));
   return { hit, return: onReturn.length > 0 ? onReturn : undefined };
@@ -146,11 +177,13 @@ function expressionsIn(prints: readonly string[] | undefined): string[] | undefi
 /** Writes hits as lines. What a hit did not bring along is looked up at the machine, by a visit there. */
 class HitPrinter {
   private readonly open: OpenTimeline;
+  private readonly prints: ReturnType<typeof printsOf>;
   private readonly flags: ProbeFlags;
   private readonly signal: AbortSignal;
 
-  constructor(open: OpenTimeline, flags: ProbeFlags, signal: AbortSignal) {
+  constructor(open: OpenTimeline, where: string, flags: ProbeFlags, signal: AbortSignal) {
     this.open = open;
+    this.prints = printsOf(where, flags.print);
     this.flags = flags;
     this.signal = signal;
   }
@@ -163,17 +196,18 @@ class HitPrinter {
     }
     const frames = stack ? await this.stackOf(hit) : undefined;
     if (json) return `${toJson(this.facts(hit, values, frames))}\n`;
-    const where = formatPosition(positionOf(hit), this.open.symbols.describe(hit.pc));
+    const where = formatPosition(hit.position, this.open.symbols.describe(hit.pc));
     const who = hit.task ? `${taskText(hit.task)}  ` : "";
-    const verb = hit.kind === "return" ? `${hit.label} returned ` : "";
+    const verb = hit.kind === "return" && hit.what === undefined ? `${hit.label} returned ` : "";
+    const doubt = hit.isCertain ? "" : "  (or was left before)";
     const lasted = hit.instructions === undefined ? "" : `  (${grouped(hit.instructions)} instructions)`;
     const told = [hit.what ?? "", this.valueText(hit, values)].filter((text) => text !== "").join("  ");
-    const line = printable(`${where}  ${who}${verb}${told}${lasted}`.trimEnd());
+    const line = printable(`${where}  ${who}${verb}${told}${lasted}${doubt}`.trimEnd());
     return `${[line, ...(frames ?? []).map((frame) => `    ${printable(frame)}`)].join("\n")}\n`;
   }
 
   private valueText(hit: ProbeHitEvent, values: readonly { expression: string; value: string }[]): string {
-    const prints = printsOf(this.flags.print)[hit.kind];
+    const prints = this.prints[hit.kind];
     if (!prints) {
       const isResult = hit.kind === "return";
       return values
@@ -199,13 +233,14 @@ class HitPrinter {
       icount,
       brctr: brctr ?? null,
       pc: hex(pc),
+      rep: hit.rep,
       symbol: this.open.symbols.describe(pc) ?? null,
       hit: number,
       pid: task && task.pid >= 0 ? task.pid : null,
       tgid: task && task.tgid >= 0 ? task.tgid : null,
       task: task?.name ?? null,
       ...(what !== undefined && { what }),
-      ...(instructions !== undefined && { instructions }),
+      ...(instructions !== undefined && { instructions, certain: hit.isCertain }),
       values,
       ...(frames && { stack: frames }),
     };
@@ -244,14 +279,10 @@ class HitPrinter {
     return stackLines(await stackAt(this.open));
   }
 
-  private async goTo({ icount, pc }: { icount: bigint; pc: GuestAddress }): Promise<void> {
-    const { why } = await this.open.timeline.goTo({ icount: toIcount(icount) as Icount, pc }, this.signal);
+  private async goTo({ icount, pc }: ProbeHitEvent): Promise<void> {
+    const { why } = await this.open.timeline.goTo({ icount, pc }, this.signal);
     if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   }
-}
-
-function positionOf({ icount, brctr, pc }: ProbeHitEvent): Position {
-  return { icount: toIcount(icount), brctr: (brctr ?? 0n) as Position["brctr"], pc, rep: 0n };
 }
 
 function taskText({ pid, name }: HistoryTask): string {

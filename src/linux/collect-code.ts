@@ -4,7 +4,15 @@ import { x86Register } from "../qemu/x86-registers.js";
  * Expressions that a probe evaluates at a hit, as GDB's agent bytecode: start from a register or a constant, and follow
  * offsets and pointers. Source: GDB manual, appendix "The GDB Agent Expression Mechanism"; operands are big-endian.
  */
-const op = { add: 0x02, bitAnd: 0x0f, ref64: 0x1a, const64: 0x25, register: 0x26, end: 0x27 } as const;
+const op = {
+  add: 0x02,
+  shiftLeft: 0x09,
+  bitAnd: 0x0f,
+  ref64: 0x1a,
+  const64: 0x25,
+  register: 0x26,
+  end: 0x27,
+} as const;
 
 export interface Code {
   /** This plus a number of bytes. */
@@ -12,6 +20,8 @@ export interface Code {
   /** The word this points to. */
   follow(): Code;
   and(bits: bigint): Code;
+  /** This times a power of two. */
+  shifted(bits: number): Code;
   /** The finished bytecode. */
   readonly bytes: Uint8Array;
 }
@@ -38,6 +48,7 @@ function code(parts: readonly number[]): Code {
       BigInt(offset) === 0n ? code(parts) : code([...parts, ...constantCode(offset), op.add]),
     follow: () => code([...parts, op.ref64]),
     and: (bits) => code([...parts, ...constantCode(bits), op.bitAnd]),
+    shifted: (bits) => code([...parts, ...constantCode(bits), op.shiftLeft]),
     bytes: Uint8Array.from([...parts, op.end]),
   };
 }

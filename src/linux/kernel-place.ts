@@ -61,6 +61,11 @@ export async function isPlaceKnown(cache: string): Promise<boolean> {
   return (await readPlace(cache)) !== undefined;
 }
 
+/** Where it was found before; undefined when nobody has looked yet. */
+export function knownPlace(cache: string): Promise<KernelPlacement | undefined> {
+  return readPlace(cache);
+}
+
 async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
   const { cache, signal, ...sessionOptions } = options;
   await using session = await startLate(tape, cache, sessionOptions, signal);

@@ -5,6 +5,7 @@ import type { Expression, Node } from "../symbols/expression-syntax.js";
 import type { Symbols } from "../symbols/symbols.js";
 import type { FunctionType, Type } from "../symbols/type.js";
 import { Types } from "../symbols/type-set.js";
+import { type Code, constant } from "./collect-code.js";
 import type { LinuxKernel } from "./linux-kernel.js";
 import type { TapeSymbols } from "./tape-symbols.js";
 
@@ -37,50 +38,88 @@ export function probeNamesOf(tape: TapeSymbols, kernel: LinuxKernel | undefined)
 /** Per-CPU variables are linked from 0 on, and KASLR does not move them. */
 const perCpuEnd = 1n << 32n;
 
-/** The function at whose first instruction the probe is; its parameters are in their registers there. */
-export interface ProbedFunction {
-  readonly name: string;
-  readonly type: FunctionType;
+/** What names mean at one place beyond those known everywhere: a function's parameters, a system call's arguments. */
+export interface ProbeScope {
+  /** The function, or the system call; undefined where neither is known. */
+  readonly name: string | undefined;
+  /** Names that are shown where nothing else was asked for. */
+  readonly shown: readonly string[];
+  /** What a name, or a register's with its `$`, stands for. */
+  find(name: string, column: number): Node | undefined;
+  /** All names there are. */
+  readonly names: readonly string[];
+}
+
+/** Of a place of which nothing is known. */
+export const plainScope: ProbeScope = { name: undefined, shown: [], names: [], find: () => undefined };
+
+/** The parameters of a function, where its first instruction is about to run. */
+export function entryScope(name: string, type: FunctionType): ProbeScope {
+  const names = type.parameters.slice(0, parameterRegisters.length).map((one) => one.name ?? "");
+  return {
+    name,
+    names: names.filter((one) => one !== ""),
+    shown: names.filter((one) => one !== ""),
+    find: (wanted, column) => {
+      const index = names.indexOf(wanted);
+      if (index < 0 || wanted === "") return undefined;
+      return inRegister(parameterRegisters[index]!, type.parameters[index]!.type, column);
+    },
+  };
+}
+
+/** `$retval`, where a function has returned. Its parameters' registers hold anything by then. */
+export function returnScope(name: string, type: FunctionType): ProbeScope {
+  return {
+    name,
+    names: ["$retval"],
+    shown: type.result.kind === "void" ? [] : ["$retval"],
+    find: (wanted, column) => (wanted === "$retval" ? inRegister("rax", type.result, column) : undefined),
+  };
+}
+
+/** A register as a value of a type. */
+export function inRegister(name: string, type: Type, column: number): Node {
+  return { kind: "cast", column, type, operand: { kind: "register", column, name: `$${name}` } };
 }
 
 /**
- * Reads an expression for a probe: `current`, the parameters of the function that is probed, and on its return
- * `$retval`, are put in terms of registers and memory, which every hit has.
+ * Reads an expression for a probe: `current` and the names of the place are put in terms of registers and memory, which
+ * every hit has.
  *
  * @throws VmtapeError `usage`, as `parseExpression`
  */
-export function probeExpression(
-  text: string,
-  names: ProbeNames,
-  probed: ProbedFunction | undefined,
-  isReturn = false,
-): Expression {
+export function probeExpression(text: string, names: ProbeNames, scope: ProbeScope): Expression {
   const expression = parseExpression(text, names.types);
-  const parameters = isReturn ? [] : (probed?.type.parameters ?? []);
   const replace = (node: Node): Node | undefined => {
-    if (node.kind === "register" && node.name === "$retval") {
-      return isReturn && probed ? inRegister("rax", probed.type.result, node.column) : undefined;
-    }
-    if (node.kind !== "name") return undefined;
-    const index = parameters.findIndex(({ name }) => name === node.name);
-    const register = parameterRegisters[index];
-    if (register) return inRegister(register, parameters[index]!.type, node.column);
-    return node.name === "current" ? currentNode(names) : undefined;
+    if (node.kind !== "register" && node.kind !== "name") return undefined;
+    const local = scope.find(node.name, node.column);
+    if (local) return local;
+    return node.kind === "name" && node.name === "current" ? currentNode(names) : undefined;
   };
   return { ...expression, root: replaced(expression.root, replace) };
 }
 
-function inRegister(name: string, type: Type, column: number): Node {
-  return { kind: "cast", column, type, operand: { kind: "register", column, name: `$${name}` } };
+/** Where the kernel keeps its variable `current`, as code; undefined when this is no Linux that is known. */
+export function currentCode(names: ProbeNames): Code | undefined {
+  const { variable, table } = currentPlace(names);
+  if (variable === undefined) return undefined;
+  return table === undefined ? constant(variable) : constant(table).follow().plus(variable);
+}
+
+function currentPlace({ address }: ProbeNames) {
+  return {
+    variable: address("pcpu_hot") ?? address("current_task"),
+    table: address("__per_cpu_offset"),
+  };
 }
 
 /** The variable behind `current`, through the table of per-CPU areas. */
-function currentNode({ types, address }: ProbeNames): Node | undefined {
-  const variable = address("pcpu_hot") ?? address("current_task");
-  const table = address("__per_cpu_offset");
-  if (variable === undefined || !types.findStruct("task_struct")) return undefined;
+function currentNode(names: ProbeNames): Node | undefined {
+  const { variable, table } = currentPlace(names);
+  if (variable === undefined || !names.types.findStruct("task_struct")) return undefined;
   const place = table === undefined ? `${variable}` : `*(unsigned long *)${table} + ${variable}`;
-  return parseExpression(`*(struct task_struct **)(${place})`, types).root;
+  return parseExpression(`*(struct task_struct **)(${place})`, names.types).root;
 }
 
 /** The tree with some nodes replaced, from the top down. */
@@ -103,6 +142,8 @@ function replaced(node: Node, replace: (node: Node) => Node | undefined): Node {
       return { ...node, operand: inner(node.operand), index: inner(node.index) };
     case "repeat":
       return { ...node, operand: inner(node.operand), count: inner(node.count) };
+    case "size":
+      return "column" in node.of ? { ...node, of: inner(node.of) } : node;
     default:
       return node;
   }

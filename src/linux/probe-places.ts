@@ -2,20 +2,28 @@ import { VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
 import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
+import type { Expression } from "../symbols/expression-syntax.js";
 import { constant, register } from "./collect-code.js";
-import type { ProbedFunction, ProbeNames } from "./probe-names.js";
+import { nearestOf } from "./probe-check.js";
+import { entryScope, type ProbeNames, type ProbeScope, plainScope, returnScope } from "./probe-names.js";
 
 /** One address that a probe watches. */
 export interface ProbeAddress {
   readonly address: bigint;
-  /** What is there: a function's name, a line. */
+  /** What is there: a function's name, a line, a system call. */
   readonly label: string;
-  /** Set where it is a function's first instruction, and its prototype is known. */
-  readonly probed: ProbedFunction | undefined;
+  /** What names mean there. */
+  readonly scope: ProbeScope;
+  /** What they mean where the function has returned; undefined where nothing returns. */
+  readonly returns: ProbeScope | undefined;
   /** What is collected for {@link describe}. */
   readonly items: readonly ProbeItem[];
-  /** What the event is by itself, from what was collected. */
-  describe(pieces: readonly HitPiece[]): string | undefined;
+  /** What the event is by itself, from what was collected; null for one that is not meant. */
+  describe(pieces: readonly HitPiece[]): string | undefined | null;
+  /** Only where this is not zero, whatever else is asked. */
+  readonly narrow?: Expression;
+  /** Where it returns to, when that is one place for all its calls: a system call's. */
+  readonly end?: ProbeAddress;
 }
 
 /** A glob that means more places than this means too many. */
@@ -23,22 +31,27 @@ const mostPlaces = 2000;
 
 /**
  * The addresses that WHERE means: a symbol, a pattern of symbols, FILE:LINE, an address, or one of the events `task:fork`,
- * `task:exec`, `task:exit`, `task:switch`, `irq`, `page-fault`, which are places in the kernel.
+ * `task:exec`, `task:exit`, `task:switch`, `irq`, `page-fault`, which are places in the kernel. System calls are told by
+ * `syscallAddresses`.
  *
  * @throws VmtapeError `not-found` with the nearest names; `limit-exceeded`
  */
 export function probePlaces(where: string, names: ProbeNames): ProbeAddress[] {
-  const event = eventPlaces(where, names);
-  if (event) return event;
+  const event = Object.hasOwn(events, where) ? events[where] : undefined;
+  if (event) return event(names);
   if (/^0x[0-9a-f]{1,16}$/i.test(where)) return [plainPlace(BigInt(where), where, names)];
-  if (/^(task|sys_enter|sys_exit):/.test(where)) {
-    throw new VmtapeError("usage", `'${where}' is no event: there are ${Object.keys(events).join(", ")}`, {
-      got: where,
-    });
+  if (/^task:/.test(where)) {
+    throw new VmtapeError(
+      "not-found",
+      `'${where}' is no event; there are ${Object.keys(events).join(", ")}`,
+      {
+        got: where,
+      },
+    );
   }
   const found = names.symbols.resolve(where);
   if (found.length === 0) {
-    const nearest = names.symbols.nearestNames(where, 5);
+    const nearest = [...nearestOf(where, Object.keys(events)), ...names.symbols.nearestNames(where, 5)];
     const hint = nearest.length > 0 ? `; there are ${nearest.join(", ")}` : "";
     throw new VmtapeError("not-found", `nothing is named '${where}'${hint}`, { got: where, nearest });
   }
@@ -61,15 +74,17 @@ export function probePlaces(where: string, names: ProbeNames): ProbeAddress[] {
 }
 
 function plainPlace(address: bigint, label: string, names: ProbeNames): ProbeAddress {
-  const type = names.types.findFunction(label);
-  return { address, label, probed: type && { name: label, type }, items: [], describe: () => undefined };
+  return { ...scopesOf(label, names), address, label, items: [], describe: () => undefined };
+}
+
+/** A function without a known prototype may be asked for its returns all the same. */
+function scopesOf(label: string, { types }: ProbeNames): Pick<ProbeAddress, "scope" | "returns"> {
+  const type = types.findFunction(label);
+  if (type) return { scope: entryScope(label, type), returns: returnScope(label, type) };
+  return { scope: plainScope, returns: plainScope };
 }
 
 type Event = (names: ProbeNames) => ProbeAddress[];
-
-function eventPlaces(where: string, names: ProbeNames): ProbeAddress[] | undefined {
-  return events[where]?.(names);
-}
 
 const commBytes = 16;
 
@@ -132,8 +147,9 @@ function at(
       got: symbol,
     });
   }
-  const type = names.types.findFunction(symbol);
-  return { address, label: symbol, probed: type && { name: symbol, type }, items, describe };
+  // What it is called with is told already.
+  const scopes = scopesOf(symbol, names);
+  return { ...scopes, scope: { ...scopes.scope, shown: [] }, address, label: symbol, items, describe };
 }
 
 function taskItems({ types }: ProbeNames, pointer: string): ProbeItem[] {

@@ -15,7 +15,7 @@ import { type ProbeNames, symbolOf } from "./probe-names.js";
 const longestText = 256;
 const largestValue = 4096;
 /** A probe collects at most 32 items; some are needed for other things. */
-export const mostItems = 28;
+export const mostItems = 25;
 
 /** Where a hit was, as far as expressions ask. */
 export interface HitFacts {
@@ -78,12 +78,16 @@ export class PrintPlan {
    * The value at a hit, as GDB prints it.
    *
    * @param pieces what was collected for {@link items}
+   * @param memory what is known of the hit's memory; what was collected here is added
    * @returns undefined when memory is needed that was not collected
    * @throws VmtapeError as `printExpression`: the value cannot be had, on the machine neither
    */
-  async print(facts: HitFacts, pieces: readonly HitPiece[]): Promise<string | undefined> {
-    const memory = new CollectedMemory();
-    const context = contextOf(this.names, facts, memory);
+  async print(
+    facts: HitFacts,
+    pieces: readonly HitPiece[],
+    memory = new CollectedMemory(),
+  ): Promise<string | undefined> {
+    const context = hitContext(this.names, facts, memory);
     try {
       for (const [i, { kind, node }] of this.parts.entries()) {
         const piece = pieces[i];
@@ -118,7 +122,7 @@ export function compiled(names: ProbeNames, expression: Expression): Promise<Uin
 }
 
 /** What names mean at a hit, over memory that is at hand. */
-function contextOf(names: ProbeNames, facts: HitFacts, memory: GuestMemory): ExpressionContext {
+export function hitContext(names: ProbeNames, facts: HitFacts, memory: GuestMemory): ExpressionContext {
   const special: Readonly<Record<string, bigint | undefined>> = {
     $icount: facts.icount,
     $brctr: facts.brctr,
@@ -202,7 +206,7 @@ function* within(node: Node): Generator<Node> {
 }
 
 /** Memory as far as it was collected. */
-class CollectedMemory implements GuestMemory {
+export class CollectedMemory implements GuestMemory {
   /** Something was asked for that nobody collected. */
   missed = false;
   private readonly held: { readonly start: bigint; readonly bytes: Uint8Array }[] = [];

@@ -1,198 +1,367 @@
-import { VmtapeError } from "../base/errors.js";
 import { guestAddress, type Icount } from "../base/units.js";
 import type { ProbeChannel, ProbeItem } from "../qemu/probe-channel.js";
 import type { HitBatch, HitPiece } from "../qemu/probe-hits.js";
 import type { CountedCheckpoint } from "../replay/checkpoint.js";
-import { hitBatches } from "../replay/hit-batches.js";
+import type { HitBatchOptions } from "../replay/hit-batches.js";
 import type { SessionOptions } from "../replay/session.js";
-import { addressOfKey } from "../symbols/address.js";
-import type { KernelPlacement } from "../symbols/kaslr.js";
+import { parseExpression } from "../symbols/expression-parser.js";
 import type { Tape } from "../tape/tape.js";
 import { constant, register } from "./collect-code.js";
-import type { LinuxKernel } from "./linux-kernel.js";
-import type { ArgumentText } from "./syscall-text.js";
-import type { HistoryTask, TaskHistory } from "./task-history.js";
+import type { ProbeNames } from "./probe-names.js";
+import { passSince } from "./probe-pass.js";
+import { compiled } from "./probe-print.js";
+import { currentItems, currentPieces, numberOf, readCurrent } from "./probe-task.js";
+import { type CallEntry, type CallWay, SyscallPlaces } from "./syscall-places.js";
+import { CallShape } from "./syscall-shapes.js";
+import { type SignalFacts, siginfoBytes, signalFacts } from "./syscall-signals.js";
+import type { Syscall, SyscallTable } from "./syscalls.js";
+import type { HistoryTask } from "./task-history.js";
+import type { TaskLearner } from "./task-pass.js";
 
 /** A system call, from its entry to its result. */
 export interface SyscallEvent {
+  readonly kind: "call";
   readonly task: HistoryTask;
+  readonly way: CallWay;
+  readonly call: Syscall;
   readonly number: number;
   /** The six argument registers. */
   readonly arguments: readonly bigint[];
-  /** What those of {@link textArguments} point to, where that is mapped and text. */
-  readonly texts: readonly (ArgumentText | undefined)[];
-  /** The instant of its `syscall`. */
+  /** The call's own arguments as text: names, strings, structures. */
+  readonly texts: readonly string[];
+  /** The instant at which the kernel had its arguments. */
   readonly from: number;
   /** The instant at which the kernel had its result; undefined when it did not return while the tape was watched. */
   readonly to: number | undefined;
   readonly result: bigint | undefined;
 }
 
+/** A handler of a signal is about to run. */
+export interface SignalEvent extends SignalFacts {
+  readonly kind: "signal";
+  readonly task: HistoryTask;
+  readonly from: number;
+}
+
+/** A task ends. */
+export interface ExitEvent {
+  readonly kind: "exit";
+  readonly task: HistoryTask;
+  readonly from: number;
+  /** As wait(2) gives it. */
+  readonly code: number;
+}
+
+export type TaskEvent = SyscallEvent | SignalEvent | ExitEvent;
+
 export interface SyscallPassOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
   /** The built plugin (`buildPlugin`). */
   readonly plugin: string;
-  /** The tape's. */
-  readonly history: TaskHistory;
-  readonly place: KernelPlacement;
-  /** Give each call when it begins, without its result. */
-  readonly atEntry?: boolean;
   /** Only of tasks that pass. */
   readonly isWanted?: (task: HistoryTask) => boolean;
   /** Calls begun before this instant are left out. */
   readonly fromIcount?: Icount;
   /** The replay ends here. */
   readonly toIcount?: Icount;
-  /** Begin the replay here, not behind `fromIcount`. */
-  readonly from?: CountedCheckpoint;
+  /** The checkpoints there are now, in order. */
+  readonly checkpoints?: () => Promise<readonly CountedCheckpoint[]>;
+  /** Learns the tape's tasks in passing; for a pass over all of it. Costs a third more. */
+  readonly learner?: TaskLearner;
   readonly signal?: AbortSignal;
 }
 
-const argumentRegisters = ["rdi", "rsi", "rdx", "r10", "r8", "r9"] as const;
-/** Which arguments may point to text: paths, names, what is written. */
-export const textArguments = [0, 1, 2, 3] as const;
-/** Where `struct pt_regs` keeps those. */
-const savedRegisters = ["di", "si", "dx", "r10"] as const;
-const longestText = 128;
-const entry = { id: 1, symbol: "entry_SYSCALL_64" } as const;
-/** Called with the task's registers once the result is among them. */
-const leaving = { id: 2, symbol: "syscall_exit_to_user_mode" } as const;
+/** What is known of the kernel's calls before anything runs. */
+export interface SyscallKernel {
+  readonly names: ProbeNames;
+  readonly calls: SyscallTable;
+  /** "6.1.0-56-amd64" */
+  readonly release: string | undefined;
+}
+
+/** Ids of probes. Those of shapes come behind, at `2 × place in the list` and one more for the call's end. */
+const ids = { entry: 1, exit: 11, signal: 12, end: 13, vsyscall: 14, firstShape: 100 } as const;
+/** The pages' calls by their place in it. Source: arch/x86/entry/vsyscall/vsyscall_64.c. */
+const vsyscalls = ["gettimeofday", "time", "getcpu"] as const;
 
 /**
- * The system calls of a tape in the order in which they end; those that never do come last. One replay in which the
- * plugin tells each entry and result in passing, without following branches.
+ * The system calls of a tape, its tasks' signals and ends, in the order in which they happen; a call when it has its
+ * result, and those that never do last. One replay in which the plugin tells each entry and result in passing.
  *
  * @throws VmtapeError `not-found` when the kernel lacks the symbols or types
  */
 export async function* syscallEvents(
   tape: Tape,
-  kernel: LinuxKernel,
+  kernel: SyscallKernel,
   options: SyscallPassOptions,
-): AsyncGenerator<SyscallEvent> {
-  const { plugin, from, qemu, debug, onProgress, signal, toIcount, place } = options;
-  const batches = hitBatches(
+): AsyncGenerator<TaskEvent> {
+  const { plugin, fromIcount, checkpoints, qemu, debug, onProgress, signal, toIcount, learner } = options;
+  const pass = new SyscallPass(kernel, options);
+  const prepare: HitBatchOptions["prepare"] = async (probes, channel) => {
+    await pass.place(probes);
+    await learner?.options.prepare(probes, channel);
+  };
+  const batches = passSince(
     tape,
     {
       plugin,
       ...(qemu && { qemu }),
       ...(debug && { debug }),
       ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "tracing system calls" }) }),
-      ...(from && { from }),
+      ...(checkpoints && { checkpoints }),
+      ...(fromIcount !== undefined && { since: fromIcount }),
       ...(toIcount !== undefined && { to: toIcount }),
-      prepare: (channel) => setProbes(channel, kernel, place),
+      ...learner?.options,
+      prepare,
     },
     signal,
   );
-  const matcher = new SyscallMatcher(options);
   for await (const batch of batches) {
     for (let i = 0; i < batch.length; i++) {
-      const event = matcher.take(batch, i);
-      if (event) yield event;
+      if (learner?.take(batch, i)) continue;
+      yield* pass.take(batch, i);
     }
   }
-  yield* matcher.rest();
+  yield* pass.rest();
 }
 
-async function setProbes(hits: ProbeChannel, kernel: LinuxKernel, place: KernelPlacement): Promise<void> {
-  const { table } = kernel.symbols;
-  const address = (symbol: string) => {
-    const index = table.names.find(symbol)[0];
-    if (index !== undefined) return guestAddress(addressOfKey(table.starts[index]!) + place.slide);
-    throw new VmtapeError("not-found", `the kernel has no symbol '${symbol}'`, { got: symbol });
-  };
-  const saved = kernel.types?.findStruct("pt_regs");
-  const ax = saved?.findMember("ax");
-  if (!saved || !ax) {
-    throw new VmtapeError(
-      "not-found",
-      `Linux ${kernel.symbols.release ?? ""} carries no BTF, so the results of its system calls cannot be read`,
-    );
-  }
-  const items: ProbeItem[] = [
-    ...["rax", ...argumentRegisters].map((name): ProbeItem => ({ collect: "some-registers", names: [name] })),
-    ...textArguments.map(
-      (i): ProbeItem => ({
-        collect: "text",
-        address: register(argumentRegisters[i]).bytes,
-        most: longestText,
-      }),
-    ),
-  ];
-  await hits.place(entry.id, { at: "execute", address: address(entry.symbol) }, { collect: items });
-  const result: ProbeItem = {
-    collect: "memory",
-    address: register("rdi").plus(ax.byteOffset).bytes,
-    length: constant(8).bytes,
-    most: 8,
-  };
-  // A page that nobody had touched is there once the kernel has read it.
-  const late = textArguments.map((i): ProbeItem => {
-    const at = register("rdi").plus(saved.member(savedRegisters[i]).byteOffset).follow();
-    return { collect: "text", address: at.bytes, most: longestText };
-  });
-  await hits.place(
-    leaving.id,
-    { at: "execute", address: address(leaving.symbol) },
-    { collect: [result, ...late] },
-  );
+/** A call that has begun. */
+interface OpenCall {
+  readonly event: SyscallEvent;
+  readonly shape: CallShape;
+  readonly pieces: readonly HitPiece[];
 }
 
-/** Pairs entries and results by task: each has at most one call open. */
-class SyscallMatcher {
+/** Calls whose arguments are collected in the same way. */
+interface ShapeGroup {
+  readonly shape: CallShape;
+  readonly numbers: number[];
+  readonly entry: CallEntry;
+}
+
+/** Sets the probes, and pairs entries and results by where the caller's registers are saved: one place a task. */
+class SyscallPass {
+  private readonly kernel: SyscallKernel;
   private readonly options: SyscallPassOptions;
-  private readonly open = new Map<bigint, SyscallEvent>();
+  private readonly places: SyscallPlaces;
+  private readonly groups: readonly ShapeGroup[];
+  private readonly shapes = new Map<Syscall, CallShape>();
+  private readonly current: readonly ProbeItem[];
+  private readonly open = new Map<bigint, OpenCall>();
+  /** What was collected for the call that the next hit is of, by group. */
+  private pending: { readonly icount: number; readonly key: string; readonly pieces: readonly HitPiece[] }[] =
+    [];
 
-  constructor(options: SyscallPassOptions) {
+  constructor(kernel: SyscallKernel, options: SyscallPassOptions) {
+    this.kernel = kernel;
     this.options = options;
+    this.places = new SyscallPlaces(kernel.names, kernel.release);
+    this.current = currentItems(kernel.names) ?? [];
+    this.groups = this.places.entries.flatMap((entry) => this.groupsOf(entry));
   }
 
-  /** The call that hit `i` ends, if it does and was asked for. */
-  take(batch: HitBatch, i: number): SyscallEvent | undefined {
-    const { history, isWanted, fromIcount, atEntry } = this.options;
-    const icount = Number(batch.icount(i));
-    const task = history.taskAt(icount);
-    if (batch.id(i) === entry.id) {
-      if (fromIcount !== undefined && icount < Number(fromIcount)) return undefined;
-      if (isWanted && !isWanted(task)) return undefined;
-      const begun = readEntry(batch.pieces(i), task, icount);
-      if (atEntry) return begun;
-      this.open.set(task.address, begun);
-      return undefined;
+  /** Of probes at one place the last that was set is told first: what is collected for a call comes before it. */
+  async place(probes: ProbeChannel): Promise<void> {
+    const { places, kernel } = this;
+    const { types, address } = kernel.names;
+    const execute = (id: number, at: bigint, collect: ProbeItem[], when?: Uint8Array) =>
+      probes.place(id, { at: "execute", address: guestAddress(at) }, { collect, ...(when && { when }) });
+    for (const [i, entry] of places.entries.entries()) {
+      await execute(ids.entry + i, entry.address, [
+        registers(entry.pointer),
+        places.block(entry.pointer),
+        ...this.current,
+      ]);
     }
-    const begun = this.open.get(task.address);
-    this.open.delete(task.address);
-    // A new task's first way to user space ends no call of its own.
-    if (!begun) return undefined;
-    const [result, ...late] = batch.pieces(i);
-    const texts = begun.texts.map((text, j) => text ?? (late[j] && textOf(late[j])));
-    return { ...begun, texts, to: icount, result: word(result) };
+    await execute(ids.exit, places.exit, [registers("rdi"), places.block("rdi")]);
+    for (const [i, group] of this.groups.entries()) await this.placeGroup(execute, i, group);
+    const end = address("do_exit");
+    if (end !== undefined) await execute(ids.end, end, [registers("rdi"), ...this.current]);
+    const handled = address("signal_setup_done");
+    const info = types.findStruct("ksignal")?.findMember("info")?.byteOffset;
+    if (handled !== undefined && info !== undefined) {
+      const bytes = register("rsi").plus(info).bytes;
+      await execute(ids.signal, handled, [
+        { collect: "memory", address: bytes, length: constant(siginfoBytes).bytes, most: siginfoBytes },
+        ...this.current,
+      ]);
+    }
+    const vsyscall = address("emulate_vsyscall");
+    if (vsyscall !== undefined) {
+      await execute(ids.vsyscall, vsyscall, [registers("rdx"), places.block("rsi"), ...this.current]);
+    }
+  }
+
+  private async placeGroup(
+    execute: (id: number, at: bigint, collect: ProbeItem[], when?: Uint8Array) => Promise<void>,
+    i: number,
+    { shape, numbers, entry }: ShapeGroup,
+  ): Promise<void> {
+    const { places } = this;
+    const isCompat = entry.isCompat;
+    const id = ids.firstShape + 2 * i;
+    const before = shape.items(places.place(entry.pointer, isCompat, false));
+    if (before.length > 0) {
+      await execute(id, entry.address, before, await this.among(numbers, entry.pointer, entry.number));
+    }
+    // All 32-bit entries end alike.
+    if (this.groups.findIndex((group) => group.shape.key === shape.key) !== i) return;
+    const after = shape.items(places.place("rdi", isCompat, true));
+    if (after.length > 0)
+      await execute(id + 1, places.exit, after, await this.among(numbers, "rdi", "orig_ax"));
+  }
+
+  *take(batch: HitBatch, i: number): Generator<TaskEvent> {
+    const id = batch.id(i);
+    const icount = Number(batch.icount(i));
+    const pieces = batch.pieces(i);
+    if (id >= ids.firstShape) {
+      const { key } = this.groups[(id - ids.firstShape) >> 1]!.shape;
+      if (this.pending[0]?.icount !== icount) this.pending = [];
+      this.pending.push({ icount, key, pieces });
+    } else if (id === ids.exit) {
+      const ended = this.ended(pieces, icount);
+      if (ended) yield ended;
+    } else if (id === ids.signal || id === ids.end || id === ids.vsyscall) {
+      yield* this.other(id, pieces, icount);
+    } else {
+      this.begun(this.places.entries[id - ids.entry]!, pieces, icount);
+    }
   }
 
   /** Calls that have not returned. */
   *rest(): Generator<SyscallEvent> {
-    yield* this.open.values();
+    const left = [...this.open.values()].sort((a, b) => a.event.from - b.event.from);
+    for (const one of left) yield this.finished(one, [], undefined, undefined);
+  }
+
+  private begun(entry: CallEntry, [pointer, block, ...task]: readonly HitPiece[], icount: number): void {
+    const at = numberOf(pointer);
+    const numbers = this.places.read(block, entry.isCompat, entry.number);
+    const who = readCurrent(task);
+    if (at === undefined || !numbers || !who || !this.isAsked(who, icount)) return;
+    const call = this.callOf(numbers.number, entry.isCompat);
+    const shape = this.shapeOf(call);
+    const event = this.event(who, entry.way, call, numbers, icount);
+    this.open.set(at, { event, shape, pieces: this.collected(shape, icount) });
+  }
+
+  private ended([pointer, block]: readonly HitPiece[], icount: number): SyscallEvent | undefined {
+    const at = numberOf(pointer);
+    const open = at === undefined ? undefined : this.open.get(at);
+    // A new task's first way to user space ends no call of its own.
+    if (at === undefined || !open) return undefined;
+    this.open.delete(at);
+    const result = this.places.read(block, open.event.call.isCompat ?? false, "orig_ax")?.result;
+    return this.finished(open, this.collected(open.shape, icount), icount, result);
+  }
+
+  private *other(id: number, pieces: readonly HitPiece[], icount: number): Generator<TaskEvent> {
+    const task = readCurrent(pieces.slice(-currentPieces));
+    if (!task || !this.isAsked(task, icount)) return;
+    if (id === ids.signal) {
+      const facts = signalFacts(pieces[0]!);
+      if (facts) yield { kind: "signal", task, from: icount, ...facts };
+    } else if (id === ids.end) {
+      for (const [at, open] of this.open) {
+        if (open.event.task.address !== task.address) continue;
+        this.open.delete(at);
+        yield this.finished(open, [], undefined, undefined);
+      }
+      // A thread of the kernel makes no calls.
+      if (task.mm === 0n) return;
+      yield { kind: "exit", task, from: icount, code: Number((numberOf(pieces[0]) ?? 0n) & 0xffffn) };
+    } else {
+      const name = vsyscalls[Number(((numberOf(pieces[0]) ?? 0n) >> 10n) & 3n)];
+      const call = [...this.kernel.calls.values()].find((one) => one.name === name);
+      const numbers = this.places.read(pieces[1], false, "orig_ax");
+      if (!call || !numbers) return;
+      const event = this.event(task, "vsyscall", call, { ...numbers, number: call.number }, icount);
+      yield this.finished({ event, shape: this.shapeOf(call), pieces: [] }, [], undefined, undefined);
+    }
+  }
+
+  private event(
+    task: HistoryTask,
+    way: CallWay,
+    call: Syscall,
+    { number, arguments: values }: { number: number; arguments: readonly bigint[] },
+    from: number,
+  ): SyscallEvent {
+    const empty = { texts: [], to: undefined, result: undefined };
+    return { kind: "call", task, way, call, number, arguments: values, from, ...empty };
+  }
+
+  private finished(
+    { event, shape, pieces }: OpenCall,
+    after: readonly HitPiece[],
+    to: number | undefined,
+    result: bigint | undefined,
+  ): SyscallEvent {
+    const texts = shape.argumentTexts({ arguments: event.arguments, result }, pieces, after);
+    return { ...event, texts, to, result };
+  }
+
+  private isAsked(task: HistoryTask, icount: number): boolean {
+    const { fromIcount, isWanted } = this.options;
+    return (fromIcount === undefined || icount >= Number(fromIcount)) && (isWanted?.(task) ?? true);
+  }
+
+  /** What was collected at this instant for a call of this shape. */
+  private collected(shape: CallShape, icount: number): readonly HitPiece[] {
+    return this.pending.find((one) => one.icount === icount && one.key === shape.key)?.pieces ?? [];
+  }
+
+  private callOf(number: number, isCompat: boolean): Syscall {
+    const { calls } = this.kernel;
+    const known = isCompat ? calls.compat.get(number) : calls.get(number);
+    return known ?? unknownCall(number, isCompat);
+  }
+
+  private shapeOf(call: Syscall): CallShape {
+    let shape = this.shapes.get(call);
+    if (!shape) {
+      shape = new CallShape(call);
+      this.shapes.set(call, shape);
+    }
+    return shape;
+  }
+
+  private groupsOf(entry: CallEntry): ShapeGroup[] {
+    const groups = new Map<string, ShapeGroup>();
+    for (const call of (entry.isCompat ? this.kernel.calls.compat : this.kernel.calls).values()) {
+      const shape = this.shapeOf(call);
+      if (!shape.collects) continue;
+      const group = groups.get(shape.key) ?? { shape, numbers: [], entry };
+      group.numbers.push(call.number);
+      groups.set(shape.key, group);
+    }
+    return [...groups.values()];
+  }
+
+  /** Is the call's number one of these? A bit for each number. */
+  private async among(numbers: readonly number[], pointer: string, member: string): Promise<Uint8Array> {
+    const number = `((struct pt_regs *)$${pointer})->${member}`;
+    const words = new Map<number, bigint>();
+    for (const one of numbers) words.set(one >> 6, (words.get(one >> 6) ?? 0n) | (1n << BigInt(one & 63)));
+    const tests = [...words].map(
+      ([word, bits]) => `${number} >> 6 == ${word} ? (0x${bits.toString(16)}ul >> (${number} & 63)) & 1 : `,
+    );
+    const { names } = this.kernel;
+    return (await compiled(names, parseExpression(`${tests.join("")}0`, names.types)))!;
   }
 }
 
-function readEntry(pieces: readonly HitPiece[], task: HistoryTask, from: number): SyscallEvent {
-  const [number, ...values] = pieces.slice(0, 1 + argumentRegisters.length).map((piece) => word(piece) ?? 0n);
-  const texts = pieces.slice(1 + argumentRegisters.length).map(textOf);
-  return {
-    task,
-    number: Number(BigInt.asIntN(32, number!)),
-    arguments: values,
-    texts,
-    from,
-    to: undefined,
-    result: undefined,
-  };
+const unknownCalls = new Map<string, Syscall>();
+function unknownCall(number: number, isCompat: boolean): Syscall {
+  const key = `${number} ${isCompat}`;
+  let call = unknownCalls.get(key);
+  if (!call) {
+    call = { number, name: `syscall_${number}`, parameters: undefined, isCompat };
+    unknownCalls.set(key, call);
+  }
+  return call;
 }
 
-function textOf(piece: HitPiece): ArgumentText | undefined {
-  if (piece.state === "unreadable") return undefined;
-  return { text: Buffer.from(piece.bytes).toString("utf8"), cut: piece.state === "cut" };
-}
-
-function word(piece: HitPiece | undefined): bigint | undefined {
-  if (!piece || piece.bytes.length < 8) return undefined;
-  return new DataView(piece.bytes.buffer, piece.bytes.byteOffset, 8).getBigUint64(0, true);
+function registers(name: string): ProbeItem {
+  return { collect: "some-registers", names: [name] };
 }

@@ -1,13 +1,6 @@
 import { constants } from "node:os";
-import { formatOpenFlags } from "./file.js";
+import { octal } from "./syscall-flags.js";
 import type { SyscallParameter } from "./syscalls.js";
-
-/** A text that an argument points to, as far as it was collected. */
-export interface ArgumentText {
-  readonly text: string;
-  /** There is more of it. */
-  readonly cut: boolean;
-}
 
 /** Results below 0 and above this are errors. Source: include/linux/err.h, MAX_ERRNO. */
 const mostErrors = 4095n;
@@ -20,7 +13,17 @@ const kernelErrors = [
 ] as const;
 /** Second names of a number that has a better known one. */
 const aliases: ReadonlySet<string> = new Set(["EWOULDBLOCK", "ENOTSUP", "EDEADLOCK"]);
+/** What Node does not name. Source: include/uapi/asm-generic/errno.h. */
+const moreErrors = [
+  [15, "ENOTBLK"],
+  [44, "ECHRNG"],
+  [108, "ESHUTDOWN"],
+  [112, "EHOSTDOWN"],
+  [123, "ENOMEDIUM"],
+  [126, "ENOKEY"],
+] as const;
 const errorNames = new Map<number, string>([
+  ...moreErrors,
   ...Object.entries(constants.errno)
     .filter(([name]) => !aliases.has(name))
     .map(([name, number]) => [number, name] as const),
@@ -29,7 +32,7 @@ const errorNames = new Map<number, string>([
 /** `AT_FDCWD`. */
 const currentDirectory = -100n;
 /** Calls whose result is an address. */
-const addressResults: ReadonlySet<string> = new Set(["mmap", "mremap", "brk", "shmat"]);
+const addressResults: ReadonlySet<string> = new Set(["mmap", "mmap2", "mremap", "brk", "shmat"]);
 
 /** The name of an error that a system call gave; undefined when it gave none. */
 export function errorOf(result: bigint): string | undefined {
@@ -42,44 +45,34 @@ export function errorOf(result: bigint): string | undefined {
 export function formatResult(call: string, result: bigint): string {
   const error = errorOf(result);
   if (error !== undefined) return `-${error}`;
-  return addressResults.has(call) ? hex(result) : String(BigInt.asIntN(64, result));
+  if (addressResults.has(call)) return hex(result);
+  return call === "umask" ? `0${result.toString(8)}` : String(BigInt.asIntN(64, result));
 }
 
 /** An argument as its declaration says to show it. */
-export function formatArgument(
-  { name, type }: SyscallParameter,
-  value: bigint,
-  text: ArgumentText | undefined,
-): string {
-  if (type.includes("*")) {
-    if (value === 0n) return "NULL";
-    const isText = /^(const )?(char|unsigned char)\b.*\*$/.test(type) && type.startsWith("const");
-    return isText && text ? quoted(text) : hex(value);
+export function formatArgument({ name, type }: SyscallParameter, value: bigint): string {
+  if (type.includes("*")) return pointerText(value);
+  if (/fd$/.test(name) && /\bint\b/.test(type)) return descriptorText(value);
+  if (type === "umode_t" || name === "mode") return octal(Number(value & 0xffffn));
+  if (/^(int|long|pid_t|key_t|loff_t|off_t)$/.test(type)) {
+    return String(BigInt.asIntN(/^(long|loff_t|off_t)$/.test(type) ? 64 : 32, value));
   }
-  if (/fd$/.test(name) && /\bint\b/.test(type)) {
-    const descriptor = BigInt.asIntN(32, value);
-    return descriptor === currentDirectory ? "AT_FDCWD" : String(descriptor);
-  }
-  if (type === "umode_t" || name === "mode") return value === 0n ? "0" : `0${(value & 0xffffn).toString(8)}`;
-  if (/^(int|long|pid_t|key_t|loff_t|off_t)$/.test(type)) return signedText(type, value);
   if (/^(unsigned int|unsigned|uid_t|gid_t|u32|__u32|qid_t)$/.test(type))
     return small(BigInt.asUintN(32, value));
-  return /^(size_t|loff_t)$/.test(type) ? String(value) : small(value);
+  return type === "size_t" ? String(value) : small(value);
 }
 
-/** `flags` of the open family by name. */
-export function formatFlags(call: string, { name }: SyscallParameter, value: bigint): string | undefined {
-  return name === "flags" && /^open(at)?$/.test(call)
-    ? formatOpenFlags(Number(value & 0xffff_ffffn))
-    : undefined;
+export function descriptorText(value: bigint): string {
+  const descriptor = BigInt.asIntN(32, value);
+  return descriptor === currentDirectory ? "AT_FDCWD" : String(descriptor);
 }
 
-function signedText(type: string, value: bigint): string {
-  return String(BigInt.asIntN(/^(long|loff_t|off_t)$/.test(type) ? 64 : 32, value));
+export function pointerText(value: bigint): string {
+  return value === 0n ? "NULL" : hex(value);
 }
 
 /** Sets of bits and addresses are read in hexadecimal, counts in decimal. */
-function small(value: bigint): string {
+export function small(value: bigint): string {
   return value < 1_000_000n ? String(value) : hex(value);
 }
 
@@ -87,6 +80,25 @@ function hex(value: bigint): string {
   return `0x${value.toString(16)}`;
 }
 
-function quoted({ text, cut }: ArgumentText): string {
-  return `${JSON.stringify(text)}${cut ? "…" : ""}`;
+const letters: Readonly<Record<number, string>> = {
+  9: "\\t",
+  10: "\\n",
+  11: "\\v",
+  12: "\\f",
+  13: "\\r",
+  34: '\\"',
+  92: "\\\\",
+};
+
+/** Bytes as a C string, as strace writes them: other than printable ASCII in octal. `...` where there is more. */
+export function quoted(bytes: Uint8Array, isCut: boolean): string {
+  let text = "";
+  for (const [i, byte] of bytes.entries()) {
+    const next = bytes[i + 1] ?? 0;
+    const isDigitNext = next >= 0x30 && next <= 0x37;
+    if (letters[byte] !== undefined) text += letters[byte];
+    else if (byte >= 0x20 && byte < 0x7f) text += String.fromCharCode(byte);
+    else text += `\\${byte.toString(8).padStart(isDigitNext ? 3 : 1, "0")}`;
+  }
+  return `"${text}"${isCut ? "..." : ""}`;
 }

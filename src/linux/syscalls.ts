@@ -3,6 +3,7 @@ import { addressOfKey } from "../symbols/address.js";
 import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import type { LinuxKernel } from "./linux-kernel.js";
+import { compatCallNames } from "./syscall-compat.js";
 
 /** A system call as its kernel declares it. */
 export interface Syscall {
@@ -11,6 +12,8 @@ export interface Syscall {
   readonly name: string;
   /** Undefined for a kernel that keeps no declarations (CONFIG_FTRACE_SYSCALLS off): nobody knows how many it takes. */
   readonly parameters: readonly SyscallParameter[] | undefined;
+  /** A 32-bit one: numbers, and the sizes of words, are others. */
+  readonly isCompat?: boolean;
 }
 
 export interface SyscallParameter {
@@ -46,12 +49,56 @@ const longestText = 64;
  *
  * @throws VmtapeError `not-found` when the file has no such table
  */
-export function readSyscalls(file: string, kernel: LinuxKernel): ReadonlyMap<number, Syscall> {
+export function readSyscalls(file: string, kernel: LinuxKernel): SyscallTable {
   return withSyncFile(file, (source) => {
     const { elf } = openKernelImage(source, { whole: true });
-    return new SyscallReader(kernel, (address, length) => imageBytes(elf, address, length)).read();
+    return new SyscallTable(
+      new SyscallReader(kernel, (address, length) => imageBytes(elf, address, length)).read(),
+    );
   });
 }
+
+/** The system calls of a kernel by number: 64-bit ones as a map, and 32-bit ones. */
+export class SyscallTable extends Map<number, Syscall> {
+  /** Those of 32-bit programs, and of `int 0x80`. */
+  readonly compat: ReadonlyMap<number, Syscall>;
+
+  constructor(calls: Iterable<readonly [number, Syscall]>) {
+    super(calls);
+    const declared = new Map([...this.values()].map((call) => [call.name, call.parameters]));
+    this.compat = new Map(
+      [...compatCallNames].map(([number, name]) => {
+        const parameters = declared.get(name) ?? declared.get(fullNames[name] ?? "");
+        return [number, { number, name, parameters, isCompat: true }];
+      }),
+    );
+  }
+
+  /** All names. */
+  get names(): string[] {
+    return [...new Set([...this.values(), ...this.compat.values()].map(({ name }) => name))];
+  }
+}
+
+/** 32-bit calls with the arguments of another one. */
+const fullNames: Readonly<Record<string, string>> = {
+  mmap2: "mmap",
+  waitpid: "wait4",
+  fcntl64: "fcntl",
+  _llseek: "lseek",
+  _newselect: "select",
+  stat64: "stat",
+  fstat64: "fstat",
+  lstat64: "lstat",
+  fstatat64: "newfstatat",
+  chown32: "chown",
+  setuid32: "setuid",
+  setgid32: "setgid",
+  ugetrlimit: "getrlimit",
+  clock_gettime64: "clock_gettime",
+  clock_nanosleep_time64: "clock_nanosleep",
+  futex_time64: "futex",
+};
 
 type Read = (address: bigint, length: number) => Uint8Array | undefined;
 

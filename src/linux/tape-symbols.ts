@@ -19,6 +19,7 @@ import {
   type KernelPlaceOptions,
   kernelMemory,
   kernelPlace,
+  knownPlace,
   learnPlace,
 } from "./kernel-place.js";
 import { physicalMemory } from "./physical-memory.js";
@@ -59,11 +60,30 @@ export class TapeSymbols {
    * replay, for the slide.
    */
   static async load(tape: Tape, options: KernelPlaceOptions): Promise<TapeSymbols> {
-    const symbols = new Symbols();
     const files = fileOptions(options.cache);
     const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes)) !== "multiboot";
     const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, files));
     const place = kernel && isLinux ? await kernelPlace(tape, kernel, options) : undefined;
+    return TapeSymbols.over(tape, options.cache, kernel, place);
+  }
+
+  /**
+   * The same without finding out where the kernel lies: all names, at the addresses their files have. For looking at
+   * names before anything is replayed; about 0.5 s for a stock kernel, the next time 0.05 s.
+   */
+  static async loadNames(tape: Tape, cache: string): Promise<TapeSymbols> {
+    const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, fileOptions(cache)));
+    return TapeSymbols.over(tape, cache, kernel, await knownPlace(cache));
+  }
+
+  private static async over(
+    tape: Tape,
+    cache: string,
+    kernel: KernelSymbols | undefined,
+    place: KernelPlacement | undefined,
+  ): Promise<TapeSymbols> {
+    const symbols = new Symbols();
+    const files = fileOptions(cache);
     for (const source of namedSources(tape, files)) {
       // The kernel's own vmlinux, with more to say: KASLR moves both.
       const isKernel = source.buildId !== undefined && source.buildId === kernel?.buildId;
@@ -80,7 +100,7 @@ export class TapeSymbols {
       });
     }
     for (const source of await initramfsSources(tape)) symbols.add(source);
-    const all = new TapeSymbols(options.cache, symbols, kernel, place);
+    const all = new TapeSymbols(cache, symbols, kernel, place);
     await all.addModules(await all.rememberedModules());
     return all;
   }

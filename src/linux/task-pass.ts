@@ -5,9 +5,11 @@ import { guestAddress } from "../base/units.js";
 import { BranchBatch } from "../formats/branch.js";
 import { BranchChunkDecoder } from "../formats/branch-chunk-decoder.js";
 import { chunkHeaderLayout, decodeChunkHeader } from "../formats/branch-log-layout.js";
-import { PluginChannel, type PluginEnd, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
-import { ProbeChannel } from "../qemu/probe-channel.js";
-import { Session } from "../replay/session.js";
+import type { PluginChannel, PluginEnd } from "../qemu/plugin-channel.js";
+import type { ProbeChannel } from "../qemu/probe-channel.js";
+import type { HitBatch } from "../qemu/probe-hits.js";
+import { type HitBatchOptions, hitBatches } from "../replay/hit-batches.js";
+import type { KernelPlacement } from "../symbols/kaslr.js";
 import type { Tape } from "../tape/tape.js";
 import { type KernelPlaceOptions, kernelPlace } from "./kernel-place.js";
 import type { LinuxKernel } from "./linux-kernel.js";
@@ -39,7 +41,7 @@ export async function taskHistory(
   const known = await knownHistory(options.cache);
   if (known) return known;
   const history = await makeHistory(tape, kernel, options);
-  await keep(options.cache, history);
+  await keepHistory(options.cache, history);
   return history;
 }
 
@@ -49,8 +51,8 @@ export async function knownHistory(cache: string): Promise<TaskHistory | undefin
   return bytes && TaskHistory.decode(bytes);
 }
 
-/** A cache that takes nothing costs only time. */
-async function keep(cache: string, history: TaskHistory): Promise<void> {
+/** Keeps a history in a tape's cache. A cache that takes nothing costs only time. */
+export async function keepHistory(cache: string, history: TaskHistory): Promise<void> {
   const path = join(cache, fileName);
   const draft = `${path}.${process.pid}`;
   try {
@@ -70,41 +72,80 @@ async function makeHistory(
   const { signal, plugin, onProgress, qemu, debug } = options;
   const place = await kernelPlace(tape, kernel.symbols, options);
   if (!place) throw new VmtapeError("not-found", "the tape's Linux kernel never gets to run");
-  const probes = new TaskProbes(kernel, place);
-  await using session = await Session.create(
+  const learner = new TaskLearner(kernel, place);
+  const batches = hitBatches(
     tape,
     {
+      plugin,
       ...(qemu && { qemu }),
       ...(debug && { debug }),
       ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "following tasks" }) }),
-      trusted: true,
-      attach: { extra: probeArguments(plugin) },
-      channels: probeChannels,
+      ...learner.options,
     },
     signal,
   );
-  await session.start(undefined, signal);
-  const channel = new PluginChannel(session.channels);
-  await channel.start();
-  const hits = new ProbeChannel(channel, session.channels[2]);
-  await probes.setAll(hits);
-  const begin = probes.address(firstFunction);
-  const linux = begin === undefined ? undefined : guestAddress(begin);
-  if (linux !== undefined) {
-    await channel.openWindow({ at: "address", address: linux }, { at: "never" }, "user");
+  for await (const batch of batches) {
+    for (let i = 0; i < batch.length; i++) learner.take(batch, i);
   }
-  const recorder = new HistoryRecorder(probes);
-  const taken = recorder.takeHits(hits);
-  const crossed = linux === undefined ? undefined : recorder.takeCrossings(channel);
-  for (const stream of [taken, crossed]) stream?.catch(() => {}); // awaited below, or the machine's failure tells why
-  await session.runToEnd(signal);
-  const closed = linux === undefined ? await channel.where() : await channel.closeWindow();
-  await crossed;
-  await channel.command("hits"); // all have been sent
-  const end = { icount: Number(tape.end.at), brctr: Number(closed.brctr) };
-  await session.quit(); // which ends their stream
-  await taken;
-  return recorder.finish(end, channel.reachedAt("start"));
+  return learner.finish(tape);
+}
+
+/** Their ids come behind all others, so that a pass may have more probes than these. */
+const firstId = 1 << 24;
+
+/**
+ * Learns who ran when from a pass over the whole tape, beside whatever else the pass is made for: gives the options the
+ * pass needs, and takes the hits that are its own.
+ */
+export class TaskLearner {
+  private readonly probes: TaskProbes;
+  private readonly recorder: HistoryRecorder;
+  private crossed: Promise<PluginEnd> | undefined;
+  private brctr = 0;
+  private linux: { readonly icount: bigint; readonly brctr: bigint } | undefined;
+
+  /** @throws VmtapeError `not-found` without BTF */
+  constructor(kernel: LinuxKernel, place: KernelPlacement) {
+    this.probes = new TaskProbes(kernel, place, firstId);
+    this.recorder = new HistoryRecorder(this.probes);
+  }
+
+  /** For `hitBatches`. Whoever has probes of its own sets them in a `prepare` that calls this one's, too. */
+  get options(): Required<Pick<HitBatchOptions, "follow" | "prepare" | "arrived">> {
+    return {
+      follow: true,
+      prepare: (probes, channel) => this.prepare(probes, channel),
+      arrived: (channel) => this.arrived(channel),
+    };
+  }
+
+  /** Says whether hit `i` was one of its own. */
+  take(batch: HitBatch, i: number): boolean {
+    if (batch.id(i) < firstId) return false;
+    this.recorder.take(batch, i);
+    return true;
+  }
+
+  /** Once the pass has come to the tape's end. */
+  async finish(tape: Tape): Promise<TaskHistory> {
+    await this.crossed;
+    return this.recorder.finish({ icount: Number(tape.end.at), brctr: this.brctr }, this.linux);
+  }
+
+  private async prepare(probes: ProbeChannel, channel: PluginChannel): Promise<void> {
+    await this.probes.setAll(probes);
+    const begin = this.probes.address(firstFunction);
+    if (begin === undefined) return;
+    await channel.openWindow({ at: "address", address: guestAddress(begin) }, { at: "never" }, "user");
+    this.crossed = this.recorder.takeCrossings(channel);
+    this.crossed.catch(() => {}); // awaited in the end, or the machine's failure tells why
+  }
+
+  private async arrived(channel: PluginChannel): Promise<void> {
+    const closed = this.crossed ? await channel.closeWindow() : await channel.where();
+    this.brctr = Number(closed.brctr);
+    this.linux = channel.reachedAt("start");
+  }
 }
 
 /** Gathers what both streams tell. */
@@ -123,17 +164,13 @@ class HistoryRecorder {
     this.probes = probes;
   }
 
-  async takeHits(channel: ProbeChannel): Promise<void> {
-    for await (const batch of channel.hits()) {
-      for (let i = 0; i < batch.length; i++) {
-        const event = this.probes.read(batch, i);
-        if (event?.kind === "space") this.spaces.push(event.event);
-        // A task that is given a name by another is seen with it when it runs.
-        else if (event && (event.kind === "switch" || event.task.address === this.current?.address)) {
-          const { icount, brctr } = batch.hit(i);
-          this.runs(event.task, Number(icount), Number(brctr ?? 0));
-        }
-      }
+  take(batch: HitBatch, i: number): void {
+    const event = this.probes.read(batch, i);
+    if (event?.kind === "space") this.spaces.push(event.event);
+    // A task that is given a name by another is seen with it when it runs.
+    else if (event && (event.kind === "switch" || event.task.address === this.current?.address)) {
+      const { icount, brctr } = batch.hit(i);
+      this.runs(event.task, Number(icount), Number(brctr ?? 0));
     }
   }
 

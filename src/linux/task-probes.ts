@@ -7,6 +7,7 @@ import type { KernelPlacement } from "../symbols/kaslr.js";
 import type { Types } from "../symbols/type-set.js";
 import { type Code, constant, register } from "./collect-code.js";
 import type { LinuxKernel } from "./linux-kernel.js";
+import { numberOf, readTask, taskItems } from "./probe-task.js";
 import type { FileMapping, HistoryTask, SpaceEvent } from "./task-history.js";
 
 /** The five places that tell everything; each is met where the kernel calls the function, arguments in registers. */
@@ -42,8 +43,14 @@ export class TaskProbes {
   private readonly types: Types;
   private readonly place: KernelPlacement;
 
-  /** @throws VmtapeError `not-found` without BTF */
-  constructor(kernel: LinuxKernel, place: KernelPlacement) {
+  private readonly firstId: number;
+
+  /**
+   * @param firstId comes before all of its ids
+   * @throws VmtapeError `not-found` without BTF
+   */
+  constructor(kernel: LinuxKernel, place: KernelPlacement, firstId = 0) {
+    this.firstId = firstId;
     this.kernel = kernel;
     this.place = place;
     if (!kernel.types) {
@@ -79,7 +86,7 @@ export class TaskProbes {
       if (address === undefined) continue;
       const { items, when } = collect[name as keyof typeof taskProbes];
       await channel.place(
-        id,
+        this.firstId + id,
         { at: "execute", address: guestAddress(address) },
         { collect: items, ...(when && { when }) },
       );
@@ -90,11 +97,13 @@ export class TaskProbes {
   read(batch: HitBatch, i: number): TaskEvent | undefined {
     const pieces = batch.pieces(i);
     const icount = Number(batch.icount(i));
-    switch (batch.id(i)) {
+    const id = batch.id(i) - this.firstId;
+    switch (id) {
       case taskProbes.switch.id:
       case taskProbes.rename.id: {
-        const task = readTask(pieces);
-        const kind = batch.id(i) === taskProbes.switch.id ? "switch" : "rename";
+        const [address] = words(pieces[0]);
+        const task = address === undefined ? undefined : readTask(address, pieces.slice(1));
+        const kind = id === taskProbes.switch.id ? "switch" : "rename";
         return task && { kind, task };
       }
       case taskProbes.map.id: {
@@ -111,19 +120,16 @@ export class TaskProbes {
   }
 
   private items(): Record<keyof typeof taskProbes, { items: ProbeItem[]; when?: Uint8Array }> {
-    const task = this.types.struct("task_struct");
-    const taskItems = (at: Code): ProbeItem[] => [
-      memory(at.plus(task.member("pid").byteOffset), 4),
-      memory(at.plus(task.member("tgid").byteOffset), 4),
-      memory(at.plus(task.member("mm").byteOffset), 8),
-    ];
-    const comm = register("rsi").plus(task.member("comm").byteOffset);
     return {
       switch: {
-        items: [registers("rsi"), ...taskItems(register("rsi")), text(comm, commBytes)],
+        items: [registers("rsi"), ...taskItems(this.types, register("rsi"))],
       },
       rename: {
-        items: [registers("rdi"), ...taskItems(register("rdi")), text(register("rsi"), commBytes)],
+        items: [
+          registers("rdi"),
+          ...taskItems(this.types, register("rdi")).slice(0, -1),
+          text(register("rsi"), commBytes),
+        ],
       },
       map: this.mapItems(),
       copy: { items: [registers("rdi"), registers("rsi")] },
@@ -170,24 +176,10 @@ function text(at: Code, most: number): ProbeItem {
   return { collect: "text", address: at.bytes, most };
 }
 
-function readTask(pieces: readonly HitPiece[]): HistoryTask | undefined {
-  const [address] = words(pieces[0]);
-  const [pid, tgid, mm] = [pieces[1], pieces[2], pieces[3]].map(number);
-  const name = pieces[4];
-  if (address === undefined || pid === undefined || tgid === undefined || mm === undefined) return undefined;
-  return {
-    pid: Number(BigInt.asIntN(32, pid)),
-    tgid: Number(BigInt.asIntN(32, tgid)),
-    name: name && name.state !== "unreadable" ? string(name) : "?",
-    address,
-    mm,
-  };
-}
-
 function readMapping(
   pieces: readonly HitPiece[],
 ): { readonly mm: bigint; readonly mapping: FileMapping } | undefined {
-  const [start, end, page, mm, inode, device] = pieces.slice(0, 6).map(number);
+  const [start, end, page, mm, inode, device] = pieces.slice(0, 6).map(numberOf);
   if (start === undefined || end === undefined || page === undefined || mm === undefined) return undefined;
   if (inode === undefined || device === undefined) return undefined; // memory of no file
   const parts: string[] = [];
@@ -205,13 +197,6 @@ function words(piece: HitPiece | undefined): bigint[] {
   if (!piece || piece.state === "unreadable") return [];
   const view = new DataView(piece.bytes.buffer, piece.bytes.byteOffset, piece.bytes.byteLength);
   return Array.from({ length: piece.bytes.length >> 3 }, (_, i) => view.getBigUint64(i * 8, true));
-}
-
-/** An integer of 4 or 8 bytes. */
-function number(piece: HitPiece | undefined): bigint | undefined {
-  if (piece?.state !== "whole") return undefined;
-  const view = new DataView(piece.bytes.buffer, piece.bytes.byteOffset, piece.bytes.byteLength);
-  return piece.bytes.length === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);
 }
 
 function string({ bytes }: HitPiece): string {

@@ -41,6 +41,8 @@ export interface ProbeHit {
   readonly brctr: Brctr | undefined;
   /** Linear address of the instruction. */
   readonly pc: GuestAddress;
+  /** Iterations done of the `rep` instruction at `pc`; known of places of execution where branches are followed, else 0. */
+  readonly rep: bigint;
   /** How often this probe's place was met in this run, this time included, whether the condition held or not. */
   readonly number: bigint;
   /** The condition could not be evaluated, which counts as true. */
@@ -115,6 +117,7 @@ export class HitBatch {
       icount: this.icount(i),
       brctr: branches === layout.noBrctr ? undefined : brctr(branches),
       pc: this.pc(i),
+      rep: (flags & layout.flag.access) === 0 ? view.getBigUint64(at + layout.address, true) : 0n,
       number: view.getBigUint64(at + layout.number, true),
       failed: (flags & layout.flag.failed) !== 0,
       stops: (flags & layout.flag.stops) !== 0,

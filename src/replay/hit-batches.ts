@@ -8,6 +8,8 @@ import type { Session } from "./session.js";
 export interface HitBatchOptions extends ProbedSessionOptions {
   /** Where to end; default: the tape's end. */
   readonly to?: Icount;
+  /** Called when the machine has come to the end, with all hits on their way. */
+  readonly arrived?: (channel: PluginChannel) => Promise<void>;
 }
 
 /**
@@ -21,10 +23,10 @@ export async function* hitBatches(
   options: HitBatchOptions,
   signal?: AbortSignal,
 ): AsyncGenerator<HitBatch> {
-  const { to, ...probed } = options;
+  const { to, arrived, ...probed } = options;
   await using started = await startProbed(tape, probed, signal);
   const { session, channel, probes } = started;
-  const ran = run(session, channel, to, signal);
+  const ran = run(session, channel, to, arrived, signal);
   ran.catch(() => {}); // it is awaited when the hits have ended
   yield* probes.hits();
   await ran;
@@ -35,11 +37,13 @@ async function run(
   session: Session,
   channel: PluginChannel,
   to: Icount | undefined,
+  arrived: HitBatchOptions["arrived"],
   signal: AbortSignal | undefined,
 ): Promise<void> {
   try {
     if (to === undefined) await session.runToEnd(signal);
     else await session.runTo(to, signal);
+    await arrived?.(channel);
     await channel.command("hits");
     await session.quit();
   } catch (error) {

@@ -1,4 +1,4 @@
-import { brctr } from "../base/units.js";
+import { brctr, type Icount } from "../base/units.js";
 import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
 import { ProbeChannel } from "../qemu/probe-channel.js";
 import type { Tape } from "../tape/tape.js";
@@ -10,10 +10,12 @@ export interface ProbedSessionOptions extends Pick<SessionOptions, "qemu" | "deb
   readonly plugin: string;
   /** Where to begin; default: the tape's start. */
   readonly from?: CountedCheckpoint;
+  /** The machine comes here before the probes are set. */
+  readonly since?: Icount;
   /** Count branches, too: hits then have a brctr, and conditions may ask for it. Costs a fifth more. Default false. */
   readonly follow?: boolean;
-  /** Sets the probes. */
-  readonly prepare: (channel: ProbeChannel) => Promise<void>;
+  /** Sets the probes, and asks of the plugin whatever else is wanted, before the machine runs. */
+  readonly prepare: (probes: ProbeChannel, channel: PluginChannel) => Promise<void>;
 }
 
 /** A paused session whose probes are set, and the ways to them. Disposal ends the session. */
@@ -33,7 +35,7 @@ export async function startProbed(
   options: ProbedSessionOptions,
   signal?: AbortSignal,
 ): Promise<ProbedSession> {
-  const { plugin, from, follow = false, prepare, ...rest } = options;
+  const { plugin, from, since, follow = false, prepare, ...rest } = options;
   const session = await Session.create(
     tape,
     {
@@ -50,7 +52,8 @@ export async function startProbed(
     const channel = new PluginChannel(session.channels);
     await channel.start(from?.brctr ?? brctr(0), from?.rep);
     const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
-    await prepare(probes);
+    if (since !== undefined && since > (from?.icount ?? 0n)) await session.runTo(since, signal);
+    await prepare(probes, channel);
     return { session, channel, probes, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
   } catch (error) {
     await session[Symbol.asyncDispose]();

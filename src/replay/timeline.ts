@@ -21,6 +21,12 @@ export interface TimelineOptions extends PoolOptions {
   readonly visits?: VisitLog | undefined;
 }
 
+/** The sessions behind a timeline. */
+export interface TimelineParts {
+  readonly pool: SessionPool;
+  readonly session: CountedSession;
+}
+
 /** Sessions that are kept ready for the next steps back. */
 const spareSessions = 2;
 /** Longer ways back than this are made by counting instructions, and the last of them by single steps. */
@@ -40,10 +46,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private readonly points = new Map<PointId, StopPoint>();
   private nextPoint: PointId = 1;
   private readonly marked = new Map<string, Position>();
-  private readonly options: TimelineOptions;
+  protected readonly options: TimelineOptions;
   private session: CountedSession;
 
-  private constructor(tape: Tape, options: TimelineOptions, pool: SessionPool, session: CountedSession) {
+  /** @param parts from {@link begin} */
+  protected constructor(tape: Tape, options: TimelineOptions, { pool, session }: TimelineParts) {
     this.tape = tape;
     this.options = options;
     this.pool = pool;
@@ -56,11 +63,20 @@ export class Timeline implements DebugTarget, AsyncDisposable {
    * @throws everything `checkTape` and `Session.create` throw
    */
   static async open(tape: Tape, options: TimelineOptions, signal?: AbortSignal): Promise<Timeline> {
+    return new Timeline(tape, options, await Timeline.begin(tape, options, signal));
+  }
+
+  /** What a timeline at the tape's start owns. */
+  protected static async begin(
+    tape: Tape,
+    options: TimelineOptions,
+    signal?: AbortSignal,
+  ): Promise<TimelineParts> {
     tape.requireComplete();
     if (!options.trusted) await checkTape(tape, signal);
     const pool = new SessionPool(tape, options);
     try {
-      return new Timeline(tape, options, pool, await pool.at({ icount: icount(0) }, signal));
+      return { pool, session: await pool.at({ icount: icount(0) }, signal) };
     } catch (error) {
       await pool[Symbol.asyncDispose]();
       throw error;

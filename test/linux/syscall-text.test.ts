@@ -1,7 +1,28 @@
 import { expect, test } from "vitest";
-import { errorOf, formatArgument, formatFlags, formatResult } from "../../src/linux/syscall-text.js";
+import { constant } from "../../src/linux/collect-code.js";
+import { addressText } from "../../src/linux/syscall-addresses.js";
+import {
+  cloneText,
+  flagsText,
+  futexText,
+  modeText,
+  octal,
+  openText,
+  signalSetText,
+  signalText,
+  valueText,
+} from "../../src/linux/syscall-flags.js";
+import { CallShape } from "../../src/linux/syscall-shapes.js";
+import { exitText, siginfoBytes, signalFacts } from "../../src/linux/syscall-signals.js";
+import { errorOf, formatArgument, formatResult, quoted } from "../../src/linux/syscall-text.js";
+import type { SyscallParameter } from "../../src/linux/syscalls.js";
+import type { HitPiece } from "../../src/qemu/probe-hits.js";
 
 const minus = (value: bigint) => BigInt.asUintN(64, -value);
+const whole = (bytes: Uint8Array): HitPiece => ({ bytes, state: "whole" });
+const unreadable: HitPiece = { bytes: new Uint8Array(0), state: "unreadable" };
+const text = (value: string) => whole(Buffer.from(value));
+const words = (...values: bigint[]) => whole(new Uint8Array(BigUint64Array.from(values).buffer));
 
 test("results are numbers, addresses, or names of errors", () => {
   expect(formatResult("read", 0n)).toBe("0");
@@ -10,17 +31,15 @@ test("results are numbers, addresses, or names of errors", () => {
   expect(formatResult("read", minus(95n))).toBe("-EOPNOTSUPP");
   expect(formatResult("nanosleep", minus(516n))).toBe("-ERESTART_RESTARTBLOCK");
   expect(formatResult("mmap", 0x7f0000000000n)).toBe("0x7f0000000000");
+  expect(formatResult("umask", 0o22n)).toBe("022");
   expect(errorOf(minus(4096n))).toBeUndefined();
   expect(errorOf(minus(4095n))).toBe("E4095");
 });
 
 test("arguments are shown as they are declared", () => {
-  const shown = (type: string, name: string, value: bigint, text?: string) =>
-    formatArgument({ type, name }, value, text === undefined ? undefined : { text, cut: false });
-  expect(shown("const char *", "filename", 0x1000n, "/etc/\npasswd")).toBe('"/etc/\\npasswd"');
-  expect(shown("const char *", "filename", 0x1000n)).toBe("0x1000");
-  expect(shown("const char *", "filename", 0n, "x")).toBe("NULL");
-  expect(shown("char *", "buf", 0x1000n, "what was there before")).toBe("0x1000");
+  const shown = (type: string, name: string, value: bigint) => formatArgument({ type, name }, value);
+  expect(shown("char *", "buf", 0x1000n)).toBe("0x1000");
+  expect(shown("void *", "buf", 0n)).toBe("NULL");
   expect(shown("int", "dfd", minus(100n))).toBe("AT_FDCWD");
   expect(shown("int", "dfd", 0xffff_ff9cn)).toBe("AT_FDCWD");
   expect(shown("unsigned int", "fd", 3n)).toBe("3");
@@ -28,9 +47,156 @@ test("arguments are shown as they are declared", () => {
   expect(shown("int", "who", 0xffff_ffffn)).toBe("-1");
   expect(shown("size_t", "count", 4096n)).toBe("4096");
   expect(shown("unsigned long", "addr", 0x7fff_0000_0000n)).toBe("0x7fff00000000");
-  expect(formatArgument({ type: "const char *", name: "p" }, 1n, { text: "long", cut: true })).toBe(
-    '"long"…',
+});
+
+// What strace 6.1 prints for the same.
+test("bits and values have strace's names", () => {
+  expect(openText(0o102n)).toBe("O_RDWR|O_CREAT");
+  expect(flagsText("prot", 3n)).toBe("PROT_READ|PROT_WRITE");
+  expect(flagsText("prot", 0n)).toBe("PROT_NONE");
+  expect(flagsText("map", 0x812n)).toBe("MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE");
+  expect(flagsText("access", 0n)).toBe("F_OK");
+  expect(flagsText("access", 5n)).toBe("R_OK|X_OK");
+  expect(flagsText("wait", 0x8000_0000n)).toBe("__WCLONE");
+  expect(flagsText("at", 0n)).toBe("0");
+  expect(flagsText("at", 0x10_0000n)).toBe("0x100000");
+  expect(flagsText("action", 0x14000000n)).toBe("SA_RESTORER|SA_RESTART");
+  expect(cloneText(0x1200011n)).toBe("CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD");
+  expect(cloneText(0n)).toBe("0");
+  expect(futexText(0x80n)).toBe("FUTEX_WAIT_PRIVATE");
+  expect(futexText(0x189n)).toBe("FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME");
+  expect(valueText("whence", 2n)).toBe("SEEK_END");
+  expect(valueText("ioctl", 0x5413n)).toBe("TIOCGWINSZ");
+  expect(valueText("ioctl", 0x1234_5678n)).toBe("0x12345678");
+  expect([6n, 32n, 33n, 64n, 65n].map(signalText)).toEqual([
+    "SIGABRT",
+    "SIGRTMIN",
+    "SIGRT_1",
+    "SIGRT_32",
+    "65",
+  ]);
+  expect(signalSetText(1n << 16n)).toBe("[CHLD]");
+  expect(signalSetText(0xffff_ffff_ffff_ffffn & ~(3n << 31n))).toBe("~[RTMIN RT_1]");
+  expect([0, 7, 0o77, 0o644, 0o1777].map(octal)).toEqual(["000", "007", "077", "0644", "01777"]);
+  expect(modeText(0o100755)).toBe("S_IFREG|0755");
+  expect(modeText(0o041777)).toBe("S_IFDIR|S_ISVTX|0777");
+});
+
+test("bytes are C strings", () => {
+  expect(quoted(Buffer.from('a"b\\\n\t\x7f'), false)).toBe('"a\\"b\\\\\\n\\t\\177"');
+  expect(quoted(Uint8Array.of(0, 0x31, 0, 0x39, 7), true)).toBe('"\\0001\\09\\7"...');
+});
+
+test("addresses of sockets", () => {
+  const bytes = (...values: number[]) => Uint8Array.from(values);
+  expect(addressText(Buffer.from("\x01\0/run/x\0"))).toBe('{sa_family=AF_UNIX, sun_path="/run/x"}');
+  expect(addressText(Buffer.from("\x01\0\0abc"))).toBe('{sa_family=AF_UNIX, sun_path=@"abc"}');
+  expect(addressText(bytes(2, 0, 0, 80, 127, 0, 0, 1))).toBe(
+    '{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}',
   );
-  expect(formatFlags("openat", { type: "int", name: "flags" }, 0o102n)).toBe("O_RDWR|O_CREAT");
-  expect(formatFlags("mmap", { type: "unsigned long", name: "flags" }, 2n)).toBeUndefined();
+  const six = new Uint8Array(28);
+  six.set([10, 0, 0, 22, 0, 0, 0, 0, 0xfe, 0x80]);
+  six[23] = 1;
+  expect(addressText(six)).toBe('{sa_family=AF_INET6, sin6_port=htons(22), inet_pton(AF_INET6, "fe80::1")}');
+  for (let length = 0; length < 28; length++)
+    expect(() => addressText(six.subarray(0, length))).not.toThrow();
+  expect(addressText(bytes(1))).toBeUndefined();
+});
+
+const parameter = (name: string, type: string): SyscallParameter => ({ name, type });
+const openat = new CallShape({
+  number: 257,
+  name: "openat",
+  parameters: [
+    parameter("dfd", "int"),
+    parameter("filename", "const char *"),
+    parameter("flags", "int"),
+    parameter("mode", "umode_t"),
+  ],
+});
+const numbers = (result: bigint | undefined, ...values: bigint[]) => ({
+  arguments: [...values, 0n, 0n, 0n, 0n, 0n, 0n].slice(0, 6),
+  result,
+});
+
+test("a call is told with what it was given and what it got", () => {
+  const given = numbers(3n, minus(100n), 0x1000n, 0o100n, 0o600n);
+  expect(openat.text(given, [text("/x")], [])).toBe('openat(AT_FDCWD, "/x", O_RDONLY|O_CREAT, 0600) = 3');
+  // Nobody had touched the page of the name; at the end it is in memory.
+  expect(openat.text(given, [unreadable], [text("/late")])).toContain('"/late"');
+  expect(openat.text(given, [unreadable], [])).toContain("0x1000");
+  const missing = numbers(minus(2n), 5n, 0n, 0n);
+  expect(openat.text(missing, [unreadable], [])).toBe("openat(5, NULL, O_RDONLY) = -ENOENT");
+  const unfinished = numbers(undefined, 5n, 0x1000n, 0n);
+  expect(openat.text(unfinished, [text("a")], [])).toBe('openat(5, "a", O_RDONLY)');
+});
+
+test("what a call read is told by its result, and not when it failed", () => {
+  const read = new CallShape({
+    number: 0,
+    name: "read",
+    parameters: [parameter("fd", "unsigned int"), parameter("buf", "char *"), parameter("count", "size_t")],
+  });
+  expect(read.text(numbers(2n, 4n, 0x1000n, 100n), [], [text("hi")])).toBe('read(4, "hi", 100) = 2');
+  expect(read.text(numbers(minus(9n), 4n, 0x1000n, 100n), [], [text("junk")])).toBe(
+    "read(4, 0x1000, 100) = -EBADF",
+  );
+});
+
+test("lists of strings and of buffers are told item by item", () => {
+  const execve = new CallShape({
+    number: 59,
+    name: "execve",
+    parameters: [1, 2, 3].map((i) => parameter(`a${i}`, "x *")),
+  });
+  const argv = (...items: (string | undefined)[]) =>
+    Array.from({ length: 10 }, (_, i) => {
+      const item = items[i];
+      return item === undefined ? [words(0n), unreadable] : [words(0x5000n), text(item)];
+    }).flat();
+  const values = numbers(0n, 0x1000n, 0x2000n, 0x3000n);
+  expect(execve.text(values, [text("/bin/ls"), ...argv("ls", "-l")], [])).toBe(
+    'execve("/bin/ls", ["ls", "-l"], 0x3000) = 0',
+  );
+  const many = argv(..."abcdefghij");
+  expect(execve.text(values, [text("x"), ...many], [])).toContain('"i", "j", ...]');
+  const writev = new CallShape({
+    number: 20,
+    name: "writev",
+    parameters: [1, 2, 3].map((i) => parameter(`a${i}`, "x")),
+  });
+  const list = [words(0x10n, 2n, 0x20n, 3n), text("ab"), text("cde"), unreadable];
+  expect(writev.text(numbers(5n, 1n, 0x1000n, 2n), list, [])).toBe(
+    'writev(1, [{iov_base="ab", iov_len=2}, {iov_base="cde", iov_len=3}], 2) = 5',
+  );
+});
+
+test("items are collected for every shape, the same at every look", () => {
+  const place = { argument: () => constant(1), result: undefined };
+  const atEnd = { ...place, result: constant(1) };
+  expect(openat.items(place)).toHaveLength(1);
+  expect(openat.items(atEnd)).toHaveLength(1);
+  const compat = new CallShape({ ...openat.call, name: "execve", isCompat: true });
+  expect(compat.items(place)).toHaveLength(1); // its list has pointers of another size
+  expect(compat.key).not.toBe(openat.key);
+});
+
+test("signals and ends", () => {
+  const info = new DataView(new ArrayBuffer(siginfoBytes));
+  const fields = [17, 0, 1, 0, 79, 0, 3].entries();
+  for (const [i, value] of fields) info.setInt32(4 * i, value, true);
+  const child = { bytes: new Uint8Array(info.buffer), state: "whole" } as const;
+  expect(signalFacts(child)?.text).toBe(
+    "SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=79, si_uid=0, si_status=3, si_utime=0, si_stime=0}",
+  );
+  info.setInt32(0, 11, true);
+  info.setBigUint64(16, 0x10n, true);
+  expect(signalFacts(child)?.text).toBe("SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=0x10}");
+  expect(signalFacts({ bytes: child.bytes.subarray(0, 40), state: "whole" })).toBeUndefined();
+  expect([0, 0x300, 9, 0x8b].map(exitText)).toEqual([
+    "exited with 0",
+    "exited with 3",
+    "killed by SIGKILL",
+    "killed by SIGSEGV (core dumped)",
+  ]);
 });

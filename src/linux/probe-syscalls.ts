@@ -1,0 +1,175 @@
+import { VmtapeError } from "../base/errors.js";
+import type { HitPiece } from "../qemu/probe-hits.js";
+import { parseExpression } from "../symbols/expression-parser.js";
+import type { Node } from "../symbols/expression-syntax.js";
+import { globTest } from "../symbols/name-search.js";
+import type { Type } from "../symbols/type.js";
+import { builtin } from "../symbols/type-builtin.js";
+import { nearestOf } from "./probe-check.js";
+import { type ProbeNames, type ProbeScope, plainScope, probeExpression } from "./probe-names.js";
+import type { ProbeAddress } from "./probe-places.js";
+import { type CallEntry, compatStatus, SyscallPlaces } from "./syscall-places.js";
+import { CallShape } from "./syscall-shapes.js";
+import type { Syscall, SyscallTable } from "./syscalls.js";
+
+/** `sys_enter:NAME` or `sys_exit:NAME`, NAME a call's or a pattern; undefined for another place. */
+export function parseSyscallPlace(
+  where: string,
+): { readonly isExit: boolean; readonly pattern: string } | undefined {
+  const match = /^sys_(enter|exit):(.*)$/.exec(where);
+  return match ? { isExit: match[1] === "exit", pattern: match[2]! } : undefined;
+}
+
+/** So many different calls get a probe each; more share one that is met by every call. */
+const mostOwn = 24;
+
+/**
+ * The places of the system calls that a pattern means, where they begin or where they have their results. Arguments are
+ * known by the names the kernel declares them with, at their end `$retval`, too.
+ *
+ * @param isTyped expressions are asked, so each call needs a place of its own
+ * @throws VmtapeError `not-found` with the nearest names, or when the kernel's calls cannot be followed
+ */
+export function syscallAddresses(
+  where: string,
+  names: ProbeNames,
+  calls: SyscallTable,
+  release: string | undefined,
+  isTyped: boolean,
+): ProbeAddress[] {
+  const { isExit, pattern } = parseSyscallPlace(where)!;
+  const fits = globTest(pattern);
+  if (!calls.names.some(fits)) {
+    const nearest = nearestOf(pattern, calls.names);
+    const hint = nearest.length > 0 ? `; there are ${nearest.join(", ")}` : "";
+    throw new VmtapeError("not-found", `no system call is named '${pattern}'${hint}`, {
+      got: pattern,
+      nearest,
+    });
+  }
+  const places = new SyscallPlaces(names, release);
+  const made: ProbeAddress[] = [];
+  for (const entry of distinctEntries(places.entries, isExit)) {
+    const wanted = [...(entry.isCompat ? calls.compat : calls).values()].filter(({ name }) => fits(name));
+    if (wanted.length === 0) continue;
+    const maker = new PlaceMaker(names, places, entry);
+    if (wanted.length <= mostOwn || isTyped) {
+      made.push(...wanted.map((call) => (isExit ? maker.atExit([call]) : maker.atEntry([call]))));
+    } else {
+      made.push(isExit ? maker.atExit(wanted) : maker.atEntry(wanted));
+    }
+  }
+  return made;
+}
+
+/** All calls of a kind end at one place. */
+function distinctEntries(entries: readonly CallEntry[], isExit: boolean): readonly CallEntry[] {
+  if (!isExit) return entries;
+  return entries.filter(({ isCompat }, i) => entries.findIndex((one) => one.isCompat === isCompat) === i);
+}
+
+class PlaceMaker {
+  private readonly names: ProbeNames;
+  private readonly places: SyscallPlaces;
+  private readonly entry: CallEntry;
+
+  constructor(names: ProbeNames, places: SyscallPlaces, entry: CallEntry) {
+    this.names = names;
+    this.places = places;
+    this.entry = entry;
+  }
+
+  atEntry(calls: readonly Syscall[]): ProbeAddress {
+    const { entry } = this;
+    const at = this.at(calls, entry.address, entry.pointer, entry.number, false);
+    return { ...at, end: this.atExit(calls) };
+  }
+
+  atExit(calls: readonly Syscall[]): ProbeAddress {
+    return this.at(calls, this.places.exit, "rdi", "orig_ax", true);
+  }
+
+  private at(
+    calls: readonly Syscall[],
+    address: bigint,
+    pointer: string,
+    number: CallEntry["number"],
+    isExit: boolean,
+  ): ProbeAddress {
+    const { isCompat } = this.entry;
+    const own = calls.length === 1 ? new CallShape(calls[0]!) : undefined;
+    const shapes = new Map(calls.map((call) => [call.number, own ?? new CallShape(call)]));
+    const narrow = this.narrow(own?.call.number, pointer, number, isExit);
+    const call = calls[0]!;
+    return {
+      address,
+      label: own ? call.name : isExit ? "sys_exit" : "sys_enter",
+      scope: own ? this.scope(call, pointer, isExit) : plainScope,
+      returns: own && !isExit ? this.scope(call, "rdi", true) : undefined,
+      items: [
+        this.places.block(pointer),
+        ...(own?.items(this.places.place(pointer, isCompat, isExit)) ?? []),
+      ],
+      describe: ([block, ...pieces]: readonly HitPiece[]) => {
+        const read = this.places.read(block, isCompat, number);
+        const shape = read && shapes.get(read.number);
+        if (!read || !shape) return null;
+        const numbers = { arguments: read.arguments, result: isExit ? read.result : undefined };
+        return shape.text(numbers, isExit ? [] : pieces, isExit ? pieces : []);
+      },
+      ...(narrow && { narrow }),
+    };
+  }
+
+  /** Is it this call? At the end a 32-bit one is told by its task's state. */
+  private narrow(wanted: number | undefined, pointer: string, member: string, isExit: boolean) {
+    const compat = `(current->thread_info.status & ${compatStatus})`;
+    const tests = [
+      ...(wanted === undefined ? [] : [`(int)((struct pt_regs *)$${pointer})->${member} == ${wanted}`]),
+      ...(isExit ? [this.entry.isCompat ? `${compat} != 0` : `${compat} == 0`] : []),
+    ];
+    return tests.length === 0 ? undefined : probeExpression(tests.join(" && "), this.names, plainScope);
+  }
+
+  private scope({ name, parameters = [] }: Syscall, pointer: string, isExit: boolean): ProbeScope {
+    const { isCompat } = this.entry;
+    const members = this.places.members(isCompat);
+    const known = parameters.map((parameter) => parameter.name);
+    return {
+      name,
+      names: isExit ? [...known, "$retval"] : known,
+      shown: [],
+      find: (wanted, column) => {
+        if (wanted === "$retval") {
+          return isExit ? cast(builtin.long, this.saved("ax", pointer, column), column) : undefined;
+        }
+        const index = known.indexOf(wanted);
+        const member = members[index];
+        if (member === undefined) return undefined;
+        const word = this.saved(member, pointer, column);
+        const narrow = isCompat ? cast(builtin.unsignedInt, word, column) : word;
+        return cast(this.typeOf(parameters[index]!.type), narrow, column);
+      },
+    };
+  }
+
+  /** One of the caller's registers. */
+  private saved(member: string, pointer: string, column: number): Node {
+    const { root } = parseExpression(`((struct pt_regs *)$${pointer})->${member}`, this.names.types);
+    return { ...root, column };
+  }
+
+  /** A type of a kernel that BTF does not have is an address or a number. */
+  private typeOf(text: string): Type {
+    try {
+      return this.names.types.type(text);
+    } catch (error) {
+      if (error instanceof VmtapeError) return builtin.unsignedLong;
+      throw error;
+    }
+  }
+}
+
+function cast(type: Type, operand: Node, column: number): Node {
+  return { kind: "cast", column, type, operand };
+}

@@ -1,0 +1,211 @@
+import type { ProbeItem } from "../qemu/probe-channel.js";
+import type { HitPiece } from "../qemu/probe-hits.js";
+import { type Code, constant } from "./collect-code.js";
+import { addressText } from "./syscall-addresses.js";
+import { flagsText, modeText, signalSetText, signalText } from "./syscall-flags.js";
+import { descriptorText, errorOf, pointerText, quoted } from "./syscall-text.js";
+
+/** Where a probe finds the arguments of a call. */
+export interface CallPlace {
+  argument(index: number): Code;
+  /** Where it has one: at the call's end. */
+  readonly result: Code | undefined;
+}
+
+/** The numbers of a call that is shown. */
+export interface CallNumbers {
+  readonly arguments: readonly bigint[];
+  /** Undefined while it runs. */
+  readonly result: bigint | undefined;
+}
+
+/** What an argument that leads to memory is shown as, and what has to be collected for that. */
+export interface ArgumentKind {
+  /** Collected when the call begins, and again at its end, where what nobody had touched is in memory. */
+  readonly before?: (place: CallPlace, index: number) => ProbeItem[];
+  /** Collected at its end. */
+  readonly after?: (place: CallPlace, index: number) => ProbeItem[];
+  /** Undefined: as a pointer. */
+  text(value: bigint, pieces: readonly HitPiece[], call: CallNumbers): string | undefined;
+}
+
+const longestPath = 512;
+/** As strace: so much of what is written and read is shown. */
+const longestData = 32;
+const mostStrings = 10;
+const mostPolled = 8;
+const mostBuffers = 3;
+
+function memory(address: Code, length: number): ProbeItem {
+  return { collect: "memory", address: address.bytes, length: constant(length).bytes, most: length };
+}
+
+function text(address: Code, most: number): ProbeItem {
+  return { collect: "text", address: address.bytes, most };
+}
+
+function some(address: Code, length: Code, most: number): ProbeItem {
+  return { collect: "memory", address: address.bytes, length: length.bytes, most };
+}
+
+/** A path, or another string. */
+export const string: ArgumentKind = {
+  before: (place, i) => [text(place.argument(i), longestPath)],
+  text: (_value, [piece]) =>
+    piece && piece.state !== "unreadable" ? quoted(piece.bytes, piece.state === "cut") : undefined,
+};
+
+/** What a call is given to write; how much says another argument. */
+export const written = (length: number): ArgumentKind => ({
+  before: (place, i) => [some(place.argument(i), place.argument(length), longestData)],
+  text: (_value, [piece]) =>
+    piece && piece.state !== "unreadable" ? quoted(piece.bytes, piece.state === "cut") : undefined,
+});
+
+/** What a call has read: as much as its result says. */
+export const read: ArgumentKind = {
+  after: (place, i) => (place.result ? [some(place.argument(i), place.result, longestData)] : []),
+  text: (_value, [piece], { result }) => {
+    if (!piece || piece.state === "unreadable" || result === undefined || errorOf(result)) return undefined;
+    return quoted(piece.bytes, piece.state === "cut");
+  },
+};
+
+/** A fixed structure, before or after the call. */
+function structure(when: "before" | "after", bytes: number, show: (view: DataView) => string): ArgumentKind {
+  return {
+    [when]: (place: CallPlace, i: number) => [memory(place.argument(i), bytes)],
+    text: (_value, [piece], { result }) => {
+      if (piece?.bytes.length !== bytes) return undefined;
+      if (when === "after" && (result === undefined || errorOf(result))) return undefined;
+      return show(viewOf(piece.bytes));
+    },
+  };
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+const seconds = (part: string) => (view: DataView) =>
+  `{tv_sec=${view.getBigInt64(0, true)}, ${part}=${view.getBigInt64(8, true)}}`;
+
+export const timespec = structure("before", 16, seconds("tv_nsec"));
+export const timespecOut = structure("after", 16, seconds("tv_nsec"));
+export const timeval = structure("before", 16, seconds("tv_usec"));
+export const timevalOut = structure("after", 16, seconds("tv_usec"));
+export const signalSet = structure("before", 8, (view) => signalSetText(view.getBigUint64(0, true)));
+export const signalSetOut = structure("after", 8, (view) => signalSetText(view.getBigUint64(0, true)));
+export const pipe = structure("after", 8, (view) => `[${view.getInt32(0, true)}, ${view.getInt32(4, true)}]`);
+export const wordOut = structure("after", 4, (view) => `[${view.getInt32(0, true)}]`);
+
+/** `struct kernel_sigaction`. */
+function actionText(view: DataView): string {
+  const handler = view.getBigUint64(0, true);
+  const flags = view.getBigUint64(8, true);
+  const name = handler === 0n ? "SIG_DFL" : handler === 1n ? "SIG_IGN" : pointerText(handler);
+  const restorer = flags & 0x4000000n ? `, sa_restorer=${pointerText(view.getBigUint64(16, true))}` : "";
+  const mask = signalSetText(view.getBigUint64(24, true));
+  return `{sa_handler=${name}, sa_mask=${mask}, sa_flags=${flagsText("action", flags)}${restorer}}`;
+}
+export const action = structure("before", 32, actionText);
+export const actionOut = structure("after", 32, actionText);
+
+/** `struct stat`, in short: its kind, and its size or device number. */
+export const stat = structure("after", 56, (view) => {
+  const mode = view.getUint32(24, true);
+  const isDevice = [0o020000, 0o060000].includes(mode & 0o170000);
+  const device = Number(view.getBigUint64(40, true));
+  const minor = (device & 0xff) | ((device >>> 12) & 0xfff00);
+  const rest = isDevice
+    ? `st_rdev=makedev(0x${((device >>> 8) & 0xfff).toString(16)}, 0x${minor.toString(16)})`
+    : `st_size=${view.getBigInt64(48, true)}`;
+  return `{st_mode=${modeText(mode)}, ${rest}, ...}`;
+});
+
+/** What `wait` says of a child. Source: include/uapi/linux/wait.h. */
+export const status: ArgumentKind = {
+  after: (place, i) => [memory(place.argument(i), 4)],
+  text: (_value, [piece], { result }) => {
+    if (piece?.bytes.length !== 4 || result === undefined || errorOf(result) || result === 0n)
+      return undefined;
+    return `[{${statusText(viewOf(piece.bytes).getUint32(0, true))}}]`;
+  },
+};
+
+function statusText(word: number): string {
+  if (word === 0xffff) return "WIFCONTINUED(s)";
+  if ((word & 0xff) === 0x7f)
+    return `WIFSTOPPED(s) && WSTOPSIG(s) == ${signalText(BigInt((word >> 8) & 0xff))}`;
+  if ((word & 0x7f) === 0) return `WIFEXITED(s) && WEXITSTATUS(s) == ${(word >> 8) & 0xff}`;
+  const dumped = word & 0x80 ? " && WCOREDUMP(s)" : "";
+  return `WIFSIGNALED(s) && WTERMSIG(s) == ${signalText(BigInt(word & 0x7f))}${dumped}`;
+}
+
+/** A list of strings that ends with NULL, as `execve` gets them. */
+export const strings: ArgumentKind = {
+  before: (place, i) =>
+    Array.from({ length: mostStrings }, (_, k) => place.argument(i).plus(8 * k)).flatMap((at) => [
+      memory(at, 8),
+      text(at.follow(), longestPath),
+    ]),
+  text: (_value, pieces) => {
+    const shown: string[] = [];
+    for (let k = 0; k < mostStrings; k++) {
+      const [pointer, string] = [pieces[2 * k], pieces[2 * k + 1]];
+      if (pointer?.bytes.length !== 8 || !string) return k === 0 ? undefined : `[${shown.join(", ")}, ...]`;
+      const address = viewOf(pointer.bytes).getBigUint64(0, true);
+      if (address === 0n) return `[${shown.join(", ")}]`;
+      shown.push(
+        string.state === "unreadable" ? pointerText(address) : quoted(string.bytes, string.state === "cut"),
+      );
+    }
+    return `[${shown.join(", ")}, ...]`;
+  },
+};
+
+/** `struct iovec []` to write; how many says another argument. */
+export const buffers = (count: number): ArgumentKind => ({
+  before: (place, i) => [
+    some(place.argument(i), place.argument(count).shifted(4), 16 * mostBuffers),
+    ...Array.from({ length: mostBuffers }, (_, k) => place.argument(i).plus(16 * k)).map((at) =>
+      some(at.follow(), at.plus(8).follow(), longestData),
+    ),
+  ],
+  text: (_value, [list, ...parts], call) => {
+    if (!list || list.state === "unreadable") return undefined;
+    const view = viewOf(list.bytes);
+    const shown: string[] = [];
+    for (let k = 0; k < list.bytes.length >> 4; k++) {
+      const part = parts[k];
+      const bytes = view.getBigUint64(16 * k + 8, true);
+      const base =
+        part && part.state !== "unreadable"
+          ? quoted(part.bytes, part.state === "cut")
+          : pointerText(view.getBigUint64(16 * k, true));
+      shown.push(`{iov_base=${base}, iov_len=${bytes}}`);
+    }
+    const isMore = call.arguments[count]! > BigInt(shown.length);
+    return `[${shown.join(", ")}${isMore ? ", ..." : ""}]`;
+  },
+});
+
+/** `struct pollfd []`. */
+export const polled: ArgumentKind = {
+  before: (place, i) => [some(place.argument(i), place.argument(i + 1).shifted(3), 8 * mostPolled)],
+  text: (_value, [list]) => {
+    if (!list || list.state === "unreadable") return undefined;
+    const view = viewOf(list.bytes);
+    const shown = Array.from({ length: list.bytes.length >> 3 }, (_, k) => {
+      const events = flagsText("poll", BigInt(view.getUint16(8 * k + 4, true)));
+      return `{fd=${descriptorText(BigInt(view.getInt32(8 * k, true)))}, events=${events}}`;
+    });
+    return `[${shown.join(", ")}${list.state === "cut" ? ", ..." : ""}]`;
+  },
+};
+
+/** A `struct sockaddr` that is given; how long says another argument. */
+export const socketAddress = (length: number): ArgumentKind => ({
+  before: (place, i) => [some(place.argument(i), place.argument(length), 128)],
+  text: (_value, [piece]) => (piece && piece.state !== "unreadable" ? addressText(piece.bytes) : undefined),
+});

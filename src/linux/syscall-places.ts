@@ -1,0 +1,123 @@
+import { VmtapeError } from "../base/errors.js";
+import type { ProbeItem } from "../qemu/probe-channel.js";
+import type { HitPiece } from "../qemu/probe-hits.js";
+import type { StructType } from "../symbols/type.js";
+import { type Code, constant, register } from "./collect-code.js";
+import type { ProbeNames } from "./probe-names.js";
+import type { CallPlace } from "./syscall-kinds.js";
+
+/** How a program came to call. `vsyscall`: through the page of that name, whose calls the kernel carries out. */
+export type CallWay = "syscall" | "int 0x80" | "sysenter" | "vsyscall";
+
+/** A function of the kernel that every call of one way passes, with the caller's registers in memory. */
+export interface CallEntry {
+  readonly symbol: string;
+  readonly address: bigint;
+  readonly way: CallWay;
+  readonly isCompat: boolean;
+  /** The register that points to them. */
+  readonly pointer: string;
+  /** The member of `struct pt_regs` with the call's number. */
+  readonly number: "orig_ax" | "ax";
+}
+
+/** Where `struct pt_regs` keeps arguments. Source: System V ABI, section A.2.1; arch/x86/entry/entry_64_compat.S. */
+const arguments64 = ["di", "si", "dx", "r10", "r8", "r9"] as const;
+const argumentsCompat = ["bx", "cx", "dx", "si", "di", "bp"] as const;
+/** Called with the caller's registers once the result is among them. */
+const exitSymbol = "syscall_exit_to_user_mode";
+/** `TS_COMPAT` in `thread_info.status`: the call is a 32-bit one. */
+export const compatStatus = 2;
+
+const entries: readonly Omit<CallEntry, "address" | "pointer">[] = [
+  { symbol: "do_syscall_64", way: "syscall", isCompat: false, number: "orig_ax" },
+  { symbol: "do_int80_syscall_32", way: "int 0x80", isCompat: true, number: "orig_ax" },
+  { symbol: "do_int80_emulation", way: "int 0x80", isCompat: true, number: "ax" },
+  { symbol: "do_fast_syscall_32", way: "sysenter", isCompat: true, number: "orig_ax" },
+  { symbol: "do_SYSENTER_32", way: "sysenter", isCompat: true, number: "orig_ax" },
+];
+
+/** Where a kernel's system calls begin and end, and where their numbers, arguments and results are. */
+export class SyscallPlaces {
+  readonly entries: readonly CallEntry[];
+  readonly exit: bigint;
+  readonly registers: StructType;
+
+  /** @throws VmtapeError `not-found` when the kernel lacks the symbols or types */
+  constructor(names: ProbeNames, release: string | undefined) {
+    const registers = names.types.findStruct("pt_regs");
+    if (!registers?.findMember("orig_ax")) {
+      throw new VmtapeError(
+        "not-found",
+        `Linux ${release ?? ""} carries no BTF, so what its system calls are given cannot be read`,
+      );
+    }
+    this.registers = registers;
+    this.entries = entries.flatMap((entry) => {
+      const address = names.address(entry.symbol);
+      return address === undefined
+        ? []
+        : [{ ...entry, address, pointer: pointerOf(entry.symbol, names, release) }];
+    });
+    const exit = names.address(exitSymbol);
+    if (this.entries.length === 0 || exit === undefined) {
+      const got = exit === undefined ? exitSymbol : entries[0]!.symbol;
+      throw new VmtapeError("not-found", `the kernel has no symbol '${got}'`, { got });
+    }
+    this.exit = exit;
+  }
+
+  /** Names of the members with the arguments. */
+  members(isCompat: boolean): readonly string[] {
+    return isCompat ? argumentsCompat : arguments64;
+  }
+
+  /** All the caller's registers, in one piece. */
+  block(pointer: string): ProbeItem {
+    const { size } = this.registers;
+    return { collect: "memory", address: register(pointer).bytes, length: constant(size).bytes, most: size };
+  }
+
+  /** The numbers in such a piece; undefined when it could not be read. */
+  read(piece: HitPiece | undefined, isCompat: boolean, number: CallEntry["number"]) {
+    if (piece?.bytes.length !== this.registers.size) return undefined;
+    const view = new DataView(piece.bytes.buffer, piece.bytes.byteOffset, piece.bytes.byteLength);
+    const word = (member: string) => view.getBigUint64(this.offset(member), true);
+    const narrow = (value: bigint) => (isCompat ? value & 0xffff_ffffn : value);
+    const result = word("ax");
+    return {
+      number: Number(BigInt.asIntN(32, word(number))),
+      arguments: this.members(isCompat).map((member) => narrow(word(member))),
+      result: isCompat ? BigInt.asUintN(64, BigInt.asIntN(32, result)) : result,
+    };
+  }
+
+  /** The arguments as code. */
+  place(pointer: string, isCompat: boolean, atEnd: boolean): CallPlace {
+    const members = this.members(isCompat);
+    const word = (member: string) => this.word(pointer, member);
+    return {
+      argument: (i) => (isCompat ? word(members[i]!).and(0xffff_ffffn) : word(members[i]!)),
+      result: atEnd ? word("ax") : undefined,
+    };
+  }
+
+  /** One of the caller's registers as code. */
+  word(pointer: string, member: string): Code {
+    return register(pointer).plus(this.offset(member)).follow();
+  }
+
+  private offset(member: string): number {
+    return this.registers.member(member).byteOffset;
+  }
+}
+
+/** Before 5.13 the registers were the second argument of `do_syscall_64`, and BTF may not tell. */
+function pointerOf(symbol: string, { types }: ProbeNames, release: string | undefined): string {
+  const parameters = types.findFunction(symbol)?.parameters;
+  const index = parameters?.findIndex(({ name }) => name === "regs") ?? -1;
+  if (index >= 0) return index === 1 ? "rsi" : "rdi";
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(release ?? "") ?? [];
+  const isOld = major !== undefined && Number(major) * 1000 + Number(minor) < 5013;
+  return isOld && symbol === "do_syscall_64" ? "rsi" : "rdi";
+}

@@ -1,0 +1,246 @@
+import type { ProbeItem } from "../qemu/probe-channel.js";
+import type { HitPiece } from "../qemu/probe-hits.js";
+import { constant } from "./collect-code.js";
+import {
+  cloneText,
+  type FlagTable,
+  flagsText,
+  futexText,
+  octal,
+  openText,
+  signalText,
+  type ValueTable,
+  valueText,
+} from "./syscall-flags.js";
+import * as kinds from "./syscall-kinds.js";
+import { descriptorText, errorOf, formatArgument, formatResult, pointerText, small } from "./syscall-text.js";
+import type { Syscall } from "./syscalls.js";
+
+type Kind = kinds.ArgumentKind;
+
+const number = (text: (value: bigint) => string): Kind => ({ text });
+const flags = (table: FlagTable) => number((value) => flagsText(table, value));
+const one = (table: ValueTable) => number((value) => valueText(table, value));
+const int = number((value) => String(BigInt.asIntN(32, value)));
+const long = number((value) => String(BigInt.asIntN(64, value)));
+const pointer = number(pointerText);
+const descriptor = number(descriptorText);
+const open = number(openText);
+const mode = number((value) => octal(Number(value & 0xffffn)));
+const signal = number(signalText);
+const { string, read, timespec, stat } = kinds;
+const data = kinds.written(2);
+const address = kinds.socketAddress(2);
+/** Read as its declaration says. */
+const declared = undefined;
+
+/** The calls whose arguments say more than their declarations; what follows the last is as declared. */
+const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
+  accept: [descriptor],
+  accept4: [descriptor, declared, declared, flags("sockets")],
+  access: [string, flags("access")],
+  arch_prctl: [one("arch"), pointer],
+  bind: [descriptor, address, int],
+  brk: [pointer],
+  clock_gettime: [one("clock"), kinds.timespecOut],
+  clock_nanosleep: [one("clock"), int, timespec],
+  clone: [number(cloneText), pointer, pointer, pointer, pointer],
+  connect: [descriptor, address, int],
+  dup2: [descriptor, descriptor],
+  dup3: [descriptor, descriptor, flags("pipes")],
+  execve: [string, kinds.strings],
+  execveat: [descriptor, string, kinds.strings, pointer, flags("at")],
+  faccessat: [descriptor, string, flags("access")],
+  faccessat2: [descriptor, string, flags("access"), flags("at")],
+  fchmodat: [descriptor, string, mode],
+  fchownat: [descriptor, string, int, int, flags("at")],
+  fcntl: [descriptor, one("fcntl")],
+  fstat: [descriptor, stat],
+  futex: [pointer, number(futexText), int],
+  getcwd: [read],
+  getrandom: [read, declared, flags("random")],
+  gettimeofday: [kinds.timevalOut],
+  ioctl: [descriptor, one("ioctl"), pointer],
+  kill: [int, signal],
+  linkat: [descriptor, string, descriptor, string, flags("at")],
+  lseek: [descriptor, long, one("whence")],
+  lstat: [string, stat],
+  madvise: [pointer, declared, one("advice")],
+  mmap: [pointer, declared, flags("prot"), flags("map"), descriptor, number(small)],
+  mount: [string, string, string, flags("mount")],
+  mprotect: [pointer, declared, flags("prot")],
+  munmap: [pointer],
+  nanosleep: [timespec, pointer],
+  newfstatat: [descriptor, string, stat, flags("at")],
+  open: [string, open, mode],
+  openat: [descriptor, string, open, mode],
+  pipe: [kinds.pipe],
+  pipe2: [kinds.pipe, flags("pipes")],
+  poll: [kinds.polled, declared, int],
+  prctl: [one("prctl")],
+  pread64: [descriptor, read, declared, long],
+  prlimit64: [int, one("limit")],
+  pselect6: [int],
+  pwrite64: [descriptor, data, declared, long],
+  read: [descriptor, read],
+  readlink: [string, read],
+  readlinkat: [descriptor, string, read],
+  recvfrom: [descriptor, read, declared, flags("messages")],
+  renameat: [descriptor, string, descriptor, string],
+  renameat2: [descriptor, string, descriptor, string],
+  rt_sigaction: [signal, kinds.action, kinds.actionOut],
+  rt_sigprocmask: [one("mask"), kinds.signalSet, kinds.signalSetOut],
+  rt_sigsuspend: [kinds.signalSet],
+  sendto: [descriptor, data, declared, flags("messages"), kinds.socketAddress(5), int],
+  socket: [one("family"), flags("sockets"), int],
+  socketpair: [one("family"), flags("sockets"), int, kinds.pipe],
+  stat: [string, stat],
+  statx: [descriptor, string, flags("at")],
+  symlinkat: [string, descriptor, string],
+  tgkill: [int, int, signal],
+  tkill: [int, signal],
+  umask: [mode],
+  unlinkat: [descriptor, string, flags("at")],
+  utimensat: [descriptor, string, pointer, flags("at")],
+  wait4: [int, kinds.status, flags("wait"), pointer],
+  write: [descriptor, data],
+  writev: [descriptor, kinds.buffers(2), int],
+};
+/** In a 32-bit program words are 32 bits, and so these structures are others. */
+const sameInCompat: ReadonlySet<Kind> = new Set<Kind>([string, read, data, kinds.pipe, kinds.status]);
+/** Without `O_CREAT` or `O_TMPFILE` they have no mode. */
+const creating = 0o100n | 0o20000000n;
+
+/** How the arguments of a call are read and shown. */
+export class CallShape {
+  readonly call: Syscall;
+  private readonly kinds: readonly (Kind | undefined)[];
+  /** How many items each argument has at the call's beginning, and of its own at its end. */
+  private readonly counts: readonly { readonly before: number; readonly after: number }[];
+
+  constructor(call: Syscall) {
+    this.call = call;
+    this.kinds = kindsOf(call);
+    this.counts = this.kinds.map((kind, i) => ({
+      before: kind?.before?.(nowhere, i).length ?? 0,
+      after: kind?.after?.(nowhere, i).length ?? 0,
+    }));
+  }
+
+  /** What is collected at the call's beginning, or at its end. */
+  items(place: kinds.CallPlace): ProbeItem[] {
+    return this.kinds.flatMap((kind, i) => [
+      ...(kind?.before?.(place, i) ?? []),
+      ...(place.result ? (kind?.after?.(place, i) ?? []) : []),
+    ]);
+  }
+
+  /** Calls with the same items are collected by the same probe. */
+  get key(): string {
+    const memory = this.kinds.map((kind) => (kind && isMemory(kind) ? keyOf(kind) : ""));
+    return `${this.call.isCompat ? "compat" : "64"} ${memory.join().replace(/,+$/, "")}`;
+  }
+
+  /** Does any of it lie in memory? */
+  get collects(): boolean {
+    return this.kinds.some((kind) => kind && isMemory(kind));
+  }
+
+  /**
+   * `openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = 3`
+   *
+   * @param before what was collected when it began
+   * @param after what was collected when it ended
+   */
+  text(numbers: kinds.CallNumbers, before: readonly HitPiece[], after: readonly HitPiece[]): string {
+    const shown = this.argumentTexts(numbers, before, after);
+    const { result } = numbers;
+    const ended = result === undefined ? "" : ` = ${formatResult(this.call.name, result)}`;
+    return `${this.call.name}(${shown.join(", ")})${ended}`;
+  }
+
+  /** Each argument as it is shown. */
+  argumentTexts(
+    numbers: kinds.CallNumbers,
+    before: readonly HitPiece[],
+    after: readonly HitPiece[],
+  ): string[] {
+    const values = this.count === undefined ? numbers.arguments : numbers.arguments.slice(0, this.count);
+    let early = 0;
+    let late = 0;
+    const texts = values.map((value, i) => {
+      const count = this.counts[i] ?? { before: 0, after: 0 };
+      const first = before.slice(early, early + count.before);
+      const again = after.slice(late, late + count.before + count.after);
+      early += count.before;
+      late += count.before + count.after;
+      return this.argumentText(i, value, numbers, first, again);
+    });
+    return this.isCreating(numbers) ? texts : texts.filter((_, i) => this.kinds[i] !== mode || !this.opens);
+  }
+
+  private argumentText(
+    i: number,
+    value: bigint,
+    numbers: kinds.CallNumbers,
+    first: readonly HitPiece[],
+    again: readonly HitPiece[],
+  ): string {
+    const kind = this.kinds[i];
+    const parameter = this.call.parameters?.[i] ?? { name: `arg${i}`, type: "unsigned long" };
+    if (!kind) return formatArgument(parameter, value);
+    if (isMemory(kind) && value === 0n) return "NULL";
+    // What could not be read when the call began, because nobody had touched it yet, can be at its end.
+    const early = first.length > 0 ? kind.text(value, first, numbers) : undefined;
+    return early ?? kind.text(value, again, numbers) ?? pointerText(value);
+  }
+
+  private get count(): number | undefined {
+    return this.call.parameters?.length;
+  }
+
+  private get opens(): boolean {
+    return this.call.name === "open" || this.call.name === "openat";
+  }
+
+  private isCreating({ arguments: values }: kinds.CallNumbers): boolean {
+    if (!this.opens) return true;
+    return ((values[this.call.name === "open" ? 1 : 2] ?? 0n) & creating) !== 0n;
+  }
+}
+
+/** The result as it is shown, and whether it is an error. */
+export function resultFacts(call: string, result: bigint) {
+  return { text: formatResult(call, result), error: errorOf(result) };
+}
+
+function kindsOf(call: Syscall): readonly (Kind | undefined)[] {
+  const known = Object.hasOwn(shapes, call.name) ? shapes[call.name]! : [];
+  const count = Math.max(known.length, call.parameters?.length ?? 0);
+  const all = Array.from({ length: count }, (_, i) => known[i] ?? declaredKind(call, i));
+  if (!call.isCompat) return all;
+  return all.map((kind) => (kind && isMemory(kind) && !sameInCompat.has(kind) ? pointer : kind));
+}
+
+function isMemory(kind: Kind): boolean {
+  return kind.before !== undefined || kind.after !== undefined;
+}
+
+/** A constant text is a path or a name. */
+function declaredKind(call: Syscall, i: number): Kind | undefined {
+  const type = call.parameters?.[i]?.type ?? "";
+  return /^const (unsigned )?char ?\*$/.test(type) ? string : undefined;
+}
+
+const keys = new Map<Kind, string>();
+function keyOf(kind: Kind): string {
+  let key = keys.get(kind);
+  if (key === undefined) {
+    key = String(keys.size);
+    keys.set(kind, key);
+  }
+  return key;
+}
+
+/** A place to count items at. */
+const nowhere: kinds.CallPlace = { argument: () => constant(0), result: constant(0) };
