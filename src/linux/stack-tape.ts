@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import { type AddressKey, keyOf } from "../symbols/address.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
 import { type LoadedModule, readModules } from "../symbols/modules.js";
@@ -80,6 +81,7 @@ export class TapeStacks {
     this.kernel ??= this.readKernel(guest);
     const kernel = await this.kernel;
     if (!kernel) return undefined;
+    kernel.perCpu = await perCpuBase(guest);
     const modules = await this.modules.at(guest);
     if (modules) await kernel.setModules(guest.memory, modules);
     return kernel;
@@ -143,6 +145,12 @@ class ModuleNames {
 /** `struct module`: state, list, name. Source: include/linux/module.h. */
 const moduleList = 8n;
 const moduleHead = 80;
+
+async function perCpuBase(guest: LinuxGuest): Promise<AddressKey | undefined> {
+  const table = guest.findAddress("__per_cpu_offset");
+  const base = table === undefined ? undefined : await guest.words.u64(table);
+  return base === undefined ? undefined : keyOf(base);
+}
 
 function orUndefined<T>(read: () => T): T | undefined {
   try {

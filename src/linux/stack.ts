@@ -7,11 +7,12 @@ import { type FileAt, type UnwindFile, unwindFile } from "./stack-files.js";
 import type { Frame, FrameKind, FrameMethod, Stack, StackEnd } from "./stack-frame.js";
 import { StackMemory } from "./stack-memory.js";
 import { SavedRegisters, WalkedFrame } from "./stack-walked-frame.js";
-import { stepAtEdge, stepAtFork } from "./unwind-entry.js";
+import { stepAtEdge, stepAtFork, stepInSaving } from "./unwind-entry.js";
 import { type IsCode, isOutermost, stepByCode, stepByFramePointer, stepByScan } from "./unwind-guess.js";
 import { type KernelUnwinding, stepByOrc } from "./unwind-kernel.js";
 import { entryKind } from "./unwind-saved.js";
-import { codeSegment, isUserMode, UnwindStep } from "./unwind-step.js";
+import { codeSegment, isKernelText, isUserMode, UnwindStep } from "./unwind-step.js";
+import { returnsToStart, stepByThunk } from "./unwind-thunk.js";
 import { stepByCfi, stepByTrampoline } from "./unwind-user.js";
 
 export interface StackWalkerOptions {
@@ -185,11 +186,23 @@ export class StackWalk {
       answer = stepByOrc(kernel, step, memory, this.kindOf);
       if (answer === "undefined") step.isExact = false;
     }
-    if (answer === "stepped") return this.check();
+    if (answer === "stepped") {
+      if (step.kind !== "function" || isKernelText(step.next.key(register.rip))) {
+        if (returnsToStart(step, memory, this.isKernelCode)) step.nextIsExact = true;
+        return !this.isWaiting && this.check();
+      }
+      if (stepInSaving(step, memory, this.kindOf(step.lookup), this.isKernelCode)) return true;
+      step.stop("corrupt");
+    }
     if (this.isWaiting) return false;
+    if (answer === "undefined" || step.end === "outermost") {
+      if (stepByThunk(step, memory, this.isKernelCode)) return this.check();
+      if (this.isWaiting) return false;
+    }
     if (step.end === "outermost") return this.stepFromStart();
     const { end, endAddress } = step;
-    if (answer === "undefined" && stepAtEdge(step, memory, this.kindOf(step.lookup))) return true;
+    if (answer === "undefined" && stepAtEdge(step, memory, this.kindOf(step.lookup), kernel?.perCpu))
+      return true;
     if (this.isWaiting) return false;
     return this.guess(this.isKernelCode) || this.keepEnd(end, endAddress);
   }
@@ -198,7 +211,8 @@ export class StackWalk {
   private stepFromStart(): boolean {
     const { step, memory } = this;
     step.end = undefined;
-    if (stepAtFork(step, memory) || stepAtEdge(step, memory, this.kindOf(step.lookup))) return this.check();
+    if (stepAtFork(step, memory) || stepAtEdge(step, memory, this.kindOf(step.lookup), this.kernel?.perCpu))
+      return this.check();
     return !this.isWaiting && step.stop("outermost");
   }
 

@@ -27,6 +27,8 @@ interface KernelPart {
  * `unwind_next_frame`.
  */
 export class KernelUnwinding {
+  /** Where the processor's variables are, when it is known: entry code keeps registers there for a moment. */
+  perCpu: AddressKey | undefined;
   private readonly kernel: KernelPart;
   private modules: KernelPart[] = [];
   private readonly seen = new Map<string, KernelPart | undefined>();
@@ -135,6 +137,10 @@ export function stepByOrc(
     sp = memory.key + offset;
   } else {
     sp += offset;
+    if (base === orcRegister.sp && orc.dialect !== "typed" && orc.place(index) + part.slide < lookup) {
+      sp += pushedByPatch(step, memory);
+      if (memory.missing !== undefined) return "failed";
+    }
   }
   next.copyFrom(current);
   step.by = "orc";
@@ -154,9 +160,10 @@ export function stepByOrc(
     let at = isWhole ? sp : sp - pointerRegisters.rip;
     let hasAll = isWhole;
     if (!isCodeSegment(memory, at)) {
-      // Entry code calls `error_entry`, which saves the registers under its return address, and of which no table tells.
+      // Entry code calls `error_entry`, of which no table tells that it leaves all registers on the stack: under its
+      // return address until it returns.
       const under = current.key(register.rsp);
-      if (memory.missing === undefined && !isWhole && !step.isExact && isCodeSegment(memory, under)) {
+      if (memory.missing === undefined && !isWhole && isCodeSegment(memory, under)) {
         at = under;
         hasAll = true;
       } else {
@@ -176,6 +183,24 @@ export function stepByOrc(
   if (part.cfi && type === orcType.call) recoverSaved(part, step, memory, sp);
   return "stepped";
 }
+
+/**
+ * Bytes on the stack of which the tables do not know: a running kernel replaces calls of its hypervisor's functions by
+ * instructions, of which the first pushes and the second pops. From 5.12 on the tables tell of both.
+ * Source: Linux 5.10, arch/x86/kernel/paravirt_patch.c.
+ */
+function pushedByPatch(step: UnwindStep, memory: StackMemory): number {
+  if (!step.isExact) return 0;
+  const pc = step.current.key(register.rip);
+  const [before, here] = [memory.byte(pc - 1), memory.byte(pc)];
+  return patches.some(([push, pop]) => before === push && here === pop) ? 8 : 0;
+}
+
+/** `pushf; pop %rax` and `push %rdi; popf`. */
+const patches = [
+  [0x9c, 0x58],
+  [0x57, 0x9d],
+] as const;
 
 /** Where rbp of the caller is. With whole saved registers it is among them, and the entry says nothing. */
 function recoverBp(

@@ -71,6 +71,11 @@ export function isUserAddress(key: AddressKey): boolean {
   return key >= 0 && key < 2 ** 56;
 }
 
+/** Whether a key lies where x86-64 has all code of its kernel: the image, modules, and what is made at run time. */
+export function isKernelText(key: AddressKey): boolean {
+  return key >= -(2 ** 31) && key < 0;
+}
+
 /** Reads a word that the step cannot do without. */
 export function loadWord(step: UnwindStep, memory: StackMemory, key: AddressKey): boolean {
   return memory.load(key) || step.stop("not-mapped", key);

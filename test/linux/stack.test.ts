@@ -336,6 +336,142 @@ describe("stacks of the kernel", () => {
     expect(stack.frames[2]!.registers.get("rbx")).toBe(0x1111n);
   });
 
+  const trap = [0xe8, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9, 0x48, 0x89, 0x04, 0x24, 0xc3];
+  const inCall = [0xe8, 0, 0, 0, 0];
+
+  it("lead out of a retpoline at each of its instructions", async () => {
+    const thunk = k + 0x540n; // behind what the tables call the outermost
+    const make = () =>
+      new SceneMemory()
+        .put(thunk, Uint8Array.from(trap))
+        .put(k + 0x10n, Uint8Array.from(inCall))
+        .words(ks, 0x7777, k + 0x15n, 5, k + 0x110n, k + 0x510n);
+    const callers = ["kernel+110 called function orc", "kernel+510 called function orc", "outermost"];
+    const at = async (offset: bigint, sp: bigint) =>
+      drawn(await walk(make(), registers({ rip: thunk + offset, rsp: sp }, 0x10), options))
+        .split("\n")
+        .slice(1);
+    expect(await at(0n, ks + 8n)).toEqual(["kernel+15 called function orc", ...callers]);
+    expect(await at(12n, ks)).toEqual(["kernel+15 called function orc", ...callers]);
+  });
+
+  it("begin a function that a retpoline is about to return to at its first instruction", async () => {
+    const ret = k + 0x90n; // a function's last instruction, on a frame of 8 bytes
+    const tables = kernelWith([call(0, 16), call(0x80, 8), nothing(0xf0), call(0x100, 8), outermost(0x500)]);
+    const memory = new SceneMemory()
+      .put(ret, Uint8Array.of(0xc3))
+      .put(k + 0x10n, Uint8Array.from(inCall))
+      .words(ks, k + 0x100n, k + 0x15n, 5, k + 0x510n);
+    const set = registers({ rip: ret, rsp: ks }, 0x10);
+    expect(
+      drawn(await walk(memory, set, { kernel: tables }))
+        .split("\n")
+        .slice(0, 3),
+    ).toEqual([
+      "kernel+90 exact function registers",
+      "kernel+100 exact function orc",
+      "kernel+15 called function orc",
+    ]);
+  });
+
+  it("know what a patched kernel of old pushes between two instructions", async () => {
+    const tables = kernelWith([call(0, 16), outermost(0x500)], { dialect: "end2" });
+    const memory = new SceneMemory()
+      .put(k + 0x20n, Uint8Array.of(0x9c, 0x58, 0x90))
+      .words(ks, 0x246, 1, k + 0x510n);
+    const at = async (rip: bigint, rsp: bigint) =>
+      (await walk(memory, registers({ rip, rsp }, 0x10), { kernel: tables })).frames.map(({ pc }) => pc);
+    expect(await at(k + 0x20n, ks + 8n)).toEqual([k + 0x20n, k + 0x510n]);
+    expect(await at(k + 0x21n, ks)).toEqual([k + 0x21n, k + 0x510n]);
+    expect(await at(k + 0x22n, ks + 8n)).toEqual([k + 0x22n, k + 0x510n]);
+  });
+
+  it("find the program's stack pointer where entry code keeps it while rsp holds something else", async () => {
+    const perCpu = 0xff11_0000_3f40_0000n; // five-level paging: no exact key, but a word's
+    const stores = [0x65, 0x48, 0x89, 0x24, 0x25, 0x14, 0x60, 0, 0];
+    const relative = [0x65, 0x48, 0x89, 0x25, 0x14 - 0x88, 0x60, 0, 0].map((byte) => byte & 255);
+    for (const code of [stores, relative]) {
+      const tables = kernelWith(entries);
+      tables.perCpu = Number(BigInt.asIntN(64, perCpu));
+      const behind = k + 0x280n + BigInt(code.length);
+      const shift = code === relative ? behind + BigInt.asIntN(32, 0x608cn) : 0x6014n;
+      const variable = BigInt.asUintN(64, perCpu + (shift & ~7n));
+      // The variable lies at a multiple of 8.
+      code[code === relative ? 4 : 5]! -= Number(shift & 7n);
+      const memory = programStack()
+        .put(k + 0x280n, Uint8Array.from(code))
+        .words(variable, inLeaf.rsp);
+      const set = registers({ ...inLeaf, rip: behind, rsp: 0x20b3000n, rcx: p + 0x1010n }, 0x10);
+      const stack = await walk(memory, set, { ...options, kernel: tables });
+      expect(stack.frames.map(({ sp }) => sp).slice(0, 3)).toEqual([0x20b3000n, s, s + 8n]);
+      expect(stack.frames[0]!.kind).toBe("syscall");
+    }
+  });
+
+  it("know the way out of an interrupt before anything lies on the stack it leaves by", async () => {
+    const saved = [7n, -1n, inLeaf.rip, 0x33n, 0x246n, inLeaf.rsp, 0x2bn];
+    const memory = programStack().words(ks, ...saved);
+    const set = registers({ ...inLeaf, rip: k + 0x290n, rsp: ks + 0x3000n, rdi: ks, rcx: -1n }, 0x10);
+    const stack = await walk(memory.words(ks + 0x2ff8n, 0), set, { ...options, nameOf: () => "leave" });
+    expect(drawn(stack).split("\n").slice(0, 3)).toEqual([
+      "kernel+290 exact interrupt registers",
+      "program+1010 exact function entry",
+      "program+1060 called function cfi",
+    ]);
+    expect(stack.frames[1]!.registers.get("rdi")).toBe(7n);
+  });
+
+  it("find whole registers where error_entry has just returned to them", async () => {
+    const memory = programStack().words(ks, ...savedRegisters({ ...inLeaf, r12: 12n }));
+    const stack = await walk(memory, registers({ rip: k + 0x388n, rsp: ks }, 0x10), options);
+    expect(drawn(stack).split("\n").slice(0, 2)).toEqual([
+      "kernel+388 exact exception registers",
+      "program+1010 exact function entry",
+    ]);
+    expect(stack.frames[1]!.registers.get("r12")).toBe(12n);
+  });
+
+  it("find the return address of code that saves registers above it: in rsi, then below them", async () => {
+    const entry = [call(0, 16), processorSaved(0x380, 8), call(0x800, 16), outermost(0x900)];
+    const tables = {
+      ...options,
+      kernel: kernelWith(entry),
+      nameOf: (a: bigint) => (a >= k + 0x800n ? "error_entry" : "asm_exc_page_fault"),
+    };
+    const frame = savedRegisters({ ...inLeaf, rbx: 0x1111n });
+    // di lies where the return address was.
+    const top = ks + 8n * 15n;
+    const memory = programStack()
+      .put(k + 0x383n, Uint8Array.from(inCall))
+      .words(ks, ...frame);
+    memory.words(top - 8n, 0xd1);
+    const waiting = registers({ ...inLeaf, rip: k + 0x808n, rsp: top - 16n, rsi: k + 0x388n }, 0x10);
+    expect(
+      drawn(await walk(memory, waiting, tables))
+        .split("\n")
+        .slice(0, 3),
+    ).toEqual([
+      "kernel+808 exact function registers",
+      "kernel+388 called exception orc",
+      "program+1010 exact function entry",
+    ]);
+    memory.words(ks - 8n, k + 0x388n);
+    const below = registers({ ...inLeaf, rip: k + 0x808n, rsp: top - 16n, rsi: 0n }, 0x10);
+    const stack = await walk(memory, below, tables);
+    expect(drawn(stack).split("\n").slice(0, 3)).toEqual([
+      "kernel+808 exact function registers",
+      "kernel+388 called exception orc",
+      "program+1010 exact function entry",
+    ]);
+    expect(stack.frames[2]!.registers.get("rbx")).toBe(0x1111n);
+  });
+
+  it("do not follow a return address that is no code", async () => {
+    const memory = new SceneMemory().words(ks, 1, 0xffff_8880_0123_4560n);
+    const stack = await walk(memory, registers({ rip: k + 0x10n, rsp: ks }, 0x10), options);
+    expect(drawn(stack)).toBe("kernel+10 exact function registers\ncorrupt");
+  });
+
   it("know the edge where a system call has entered and nothing is saved", async () => {
     const set = registers({ ...inLeaf, rip: k + 0x288n, rcx: p + 0x1010n }, 0x10);
     const stack = await walk(programStack(), set, options);
