@@ -278,6 +278,7 @@ static void on_flush(plugin_id id UNUSED)
     note_flush();
 }
 
+#include "chunk-coder.h"
 #include "chunk-encoder.h"
 #include "control.h"
 

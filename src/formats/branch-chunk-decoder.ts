@@ -1,67 +1,50 @@
 import { VmtapeError } from "../base/errors.js";
-import { type BranchBatch, branchKinds, isDelivery } from "./branch.js";
+import { type BranchBatch, branchKindCodes, branchKinds, isDelivery } from "./branch.js";
+import { BranchBitReader, bitPadding } from "./branch-bit-reader.js";
+import { classAfter, takeBlock } from "./branch-block-code.js";
 import * as model from "./branch-chunk-model.js";
 import { type ChunkHeader, payloadBytes } from "./branch-log-layout.js";
-import { addressBits, BranchSymbols } from "./branch-symbols.js";
+import { addressBits, BranchSymbols, blockLayout, nodeLayout } from "./branch-symbols.js";
 
-const { evenOdds, freeSets, hashIndex, initialRange, kindTreeBits, lengthTreeBits } = model;
+const { leastBits, longLengthBits, repeat, slots, toLengthBits, toLong } = model;
 /** Constants of this file, for V8 folds them into the hot loop, and loads imported ones: a quarter faster. */
-const {
-  hashA,
-  hashB,
-  hashC,
-  historyMask,
-  leastRange,
-  settled,
-  settledShift,
-  slotBits,
-  swapMargin,
-  tableBits,
-} = model;
+const nodeBits = 4;
+const fullBlock = 62;
+const { used: usedAt, turn: turnAt, choice: choiceAt } = nodeLayout;
+
+/** Kinds by their short codes. */
+const shortKinds = [branchKindCodes.conditional, branchKindCodes.call, branchKindCodes.return] as const;
 
 /** Symbols decoded in one go before their fields are looked up: small enough to stay in the first cache. */
 const block = 4096;
-/** Zeros after the payload, so that a damaged one is noticed after a block instead of at each byte. */
-const padding = 16;
-
 /**
  * Decodes chunks, one after another, into batches. Memory depends on the chunk's number of symbols, whatever a
- * hostile payload says: at most 90 bytes for each record its header has. About 70 M records a second.
+ * hostile payload says: at most 200 bytes for each record its header has. About 100 M records a second.
  */
 export class BranchChunkDecoder {
   private readonly symbols = new BranchSymbols();
-  private readonly slotOdds = new Int32Array(1 << tableBits);
-  private readonly numberOdds = new Int32Array(1 << tableBits);
-  private readonly freeOdds = new Int32Array(freeSets.size);
-  /** Symbols that were decoded; those from `walked` to `walkEnd` were not yet given out. */
-  private readonly walk = new Int32Array(block);
+  private readonly events = new BranchBitReader();
+  private readonly blocks = new BranchBitReader();
+  /** The chunk's symbols as far as they are decoded; those from `walked` to `decoded` were not yet given out. */
+  private walk = new Int32Array(block);
   private walked = 0;
-  private walkEnd = 0;
+  private decoded = 0;
   private header: ChunkHeader | undefined;
   private file = "";
   /** The payload and padding. */
   private bytes = new Uint8Array(0);
-  private codedEnd = 0;
-  private position = 0;
-  private range = 0;
-  private code = 0;
-  private runsPosition = 0;
-  private runsEnd = 0;
-  private run = 0;
-  private history = 0;
-  private last = -1;
-  private decoded = 0;
+  /** The record that the next event is about; the chunk's end when there is none. */
+  private nextEvent = 0;
+  /** Where the repeat at hand ends, and how far back it repeats. */
+  private repeatEnd = 0;
+  private repeatDistance = 0;
   /** Were records left out of the chunk? */
   private sparse = false;
   /** icount and brctr of the last record given out: an array, for a field would be allocated at each change. */
   private readonly counts = new Float64Array(2);
-  /** Result of `takeWide` and `takeDistance`. */
-  private low = 0;
-  private high = 0;
-
   /** Records of the chunk that were not yet given out. */
   get remaining(): number {
-    return this.header === undefined ? 0 : this.header.records - this.decoded + this.walkEnd - this.walked;
+    return this.header === undefined ? 0 : this.header.records - this.walked;
   }
 
   /**
@@ -74,32 +57,23 @@ export class BranchChunkDecoder {
     this.header = header;
     this.file = file;
     const length = payloadBytes(header);
-    if (this.bytes.length < length + padding) this.bytes = new Uint8Array(length + (length >> 1) + padding);
+    if (this.bytes.length < length + bitPadding) {
+      this.bytes = new Uint8Array(length + (length >> 1) + bitPadding);
+    }
     this.bytes.set(payload.subarray(0, length));
-    this.bytes.fill(0, length, length + padding);
-    this.codedEnd = length;
-    this.runsPosition = 0;
-    this.runsEnd = header.runsBytes;
+    this.bytes.fill(0, length, length + bitPadding);
+    if (this.walk.length < header.records) this.walk = new Int32Array(header.records);
+    this.events.start(this.bytes, 0, header.eventsBytes);
+    this.blocks.start(this.bytes, header.eventsBytes, length);
     this.symbols.reset();
-    this.slotOdds.fill(evenOdds);
-    this.numberOdds.fill(evenOdds);
-    this.freeOdds.fill(evenOdds);
-    this.history = 0;
-    this.last = -1;
     this.decoded = 0;
-    this.sparse = header.lastBrctr - header.firstBrctr + 1 !== header.records;
     this.walked = 0;
-    this.walkEnd = 0;
+    this.repeatEnd = 0;
+    this.sparse = header.lastBrctr - header.firstBrctr + 1 !== header.records;
     this.counts[0] = header.firstIcount;
     this.counts[1] = header.firstBrctr - 1;
-    this.run = this.takeRun();
-    const at = header.runsBytes;
-    if (header.codedBytes < 4) throw this.damaged("its coded part is too short");
-    const { bytes } = this;
-    this.code = ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
-    this.range = initialRange;
-    this.position = at + 4;
-    if (this.code >= this.range) throw this.damaged("its coded part begins wrongly");
+    this.takeNextEvent(0);
+    if (this.nextEvent > 0) throw this.damaged("it does not begin with a symbol");
   }
 
   /**
@@ -111,8 +85,8 @@ export class BranchChunkDecoder {
   read(batch: BranchBatch): number {
     const wanted = Math.min(this.remaining, batch.capacity - batch.length);
     for (let left = wanted; left > 0; ) {
-      if (this.walked === this.walkEnd) this.step();
-      const part = Math.min(left, this.walkEnd - this.walked);
+      if (this.walked === this.decoded) this.step();
+      const part = Math.min(left, this.decoded - this.walked);
       this.give(batch, part);
       left -= part;
     }
@@ -137,13 +111,13 @@ export class BranchChunkDecoder {
   private skip(brctrLimit: number, executed: number): void {
     if (this.remaining === 0) return;
     for (;;) {
-      if (this.walked === this.walkEnd) this.step();
-      const { walk, counts, walkEnd } = this;
+      if (this.walked === this.decoded) this.step();
+      const { walk, counts, decoded } = this;
       const { icountStep, brctrGap, kind } = this.symbols;
       let at = this.walked;
       let icount = counts[0]!;
       let brctr = counts[1]!;
-      for (; at < walkEnd; at++) {
+      for (; at < decoded; at++) {
         const symbol = walk[at]!;
         const nextIcount = icount + icountStep[symbol]!;
         const nextBrctr = brctr + brctrGap[symbol]! + 1;
@@ -155,7 +129,7 @@ export class BranchChunkDecoder {
       this.walked = at;
       counts[0] = icount;
       counts[1] = brctr;
-      if (at < walkEnd) return;
+      if (at < decoded) return;
       if (this.remaining === 0) break;
     }
     this.finish();
@@ -164,7 +138,7 @@ export class BranchChunkDecoder {
   /** brctr of the next record; undefined at the chunk's end. */
   peek(): number | undefined {
     if (this.remaining === 0) return undefined;
-    if (this.walked === this.walkEnd) this.step();
+    if (this.walked === this.decoded) this.step();
     return this.counts[1]! + this.symbols.brctrGap[this.walk[this.walked]!]! + 1;
   }
 
@@ -215,254 +189,185 @@ export class BranchChunkDecoder {
     counts[1] = brctr;
   }
 
-  /** Fills the empty `walk` with the chunk's next symbols. The range coder is inlined: this is the hot loop. */
+  /** Decodes the chunk's next symbols. This is the hot loop. */
   private step(): void {
-    const count = Math.min(block, this.header!.records - this.decoded);
-    this.walked = 0;
-    this.walkEnd = count;
-    this.decoded += count;
-    const { walk, bytes, slotOdds: odds, symbols } = this;
-    let { followers, hits, used: usedSlots } = symbols;
-    let { position, range, code, history, last, run } = this;
-    let i = 0;
-    while (i < count) {
-      const used = last < 0 ? 0 : usedSlots[last]!;
-      if (used === 1) {
-        if (run > 0) {
-          run--;
-          last = followers[last << slotBits]!;
-          walk[i++] = last;
-          continue;
-        }
-      } else if (used > 1) {
-        const base = last << slotBits;
-        const mixedHistory = Math.imul(history, hashB);
-        let slot = 0;
-        let right = false;
-        for (; slot < used; slot++) {
-          const mixed = (Math.imul(base + slot, hashA) + mixedHistory) | 0;
-          const place = Math.imul(mixed ^ (mixed >>> 15), hashC) >>> (32 - tableBits);
-          const state = odds[place]!;
-          const uses = state & 15;
-          const p = state >>> 4;
-          const shift = uses < settled ? 1 + (uses >> 1) : settledShift;
-          const more = uses < settled ? uses + 1 : uses;
-          const bound = Math.imul(range >>> 15, p >>> 1);
-          if (code < bound) {
-            range = bound;
-            odds[place] = ((p + ((0x10000 - p) >> shift)) << 4) | more;
-            while (range < leastRange) {
-              range <<= 8;
-              code = (code << 8) | bytes[position++]!;
-            }
-            right = true;
-            break;
-          }
-          code -= bound;
-          range -= bound;
-          odds[place] = ((p - (p >> shift)) << 4) | more;
-          while (range < leastRange) {
-            range <<= 8;
-            code = (code << 8) | bytes[position++]!;
-          }
-        }
-        if (right) {
-          const at = base + slot;
-          const symbol = followers[at]!;
-          const hit = hits[at]! + 1;
-          hits[at] = hit;
-          if (slot === 0) {
-            history = (history << 1) & historyMask;
-          } else {
-            history = ((history << 1) | 1) & historyMask;
-            const before = hits[at - 1]!;
-            if (hit > 2 * before + swapMargin) {
-              followers[at] = followers[at - 1]!;
-              followers[at - 1] = symbol;
-              hits[at] = before;
-              hits[at - 1] = hit;
-            }
-          }
-          last = symbol;
-          walk[i++] = symbol;
-          continue;
-        }
-        history = ((history << 1) | 1) & historyMask;
+    const end = Math.min(this.decoded + block, this.header!.records);
+    const { walk } = this;
+    let at = this.decoded;
+    while (at < end) {
+      if (at < this.repeatEnd) {
+        const stop = Math.min(end, this.repeatEnd);
+        const distance = this.repeatDistance;
+        for (; at < stop; at++) walk[at] = walk[at - distance]!;
+      } else if (at === this.nextEvent) {
+        at = this.takeEvent(at);
+      } else {
+        const stop = Math.min(end, this.nextEvent);
+        this.follow(at, stop);
+        at = stop;
       }
-      this.position = position;
-      this.range = range;
-      this.code = code;
-      const symbol = this.takeSymbol(last, used);
-      position = this.position;
-      range = this.range;
-      code = this.code;
-      if (used === 1) run = this.takeRun();
-      ({ followers, hits, used: usedSlots } = symbols);
-      last = symbol;
-      walk[i++] = symbol;
     }
-    this.position = position;
-    this.range = range;
-    this.code = code;
-    this.history = history;
-    this.last = last;
-    this.run = run;
-    if (position > this.codedEnd) throw this.damaged("its coded part ends too early");
+    this.decoded = end;
+    if (this.events.isOver || this.blocks.isOver) throw this.damaged("it ends too early");
   }
 
-  /** A symbol that no slot of `last` holds; it is put into one. */
-  private takeSymbol(last: number, used: number): number {
-    const { symbols } = this;
-    let symbol: number;
-    if (last < 0 || this.decide(this.freeOdds, this.isNewPlace(last, used)) === 1) {
-      if (symbols.count >= this.header!.symbols)
-        throw this.damaged("it has more symbols than its header says");
-      symbol = symbols.add();
-      this.takeFields(symbol, last);
-    } else {
-      const source = symbols.overflowed[last] ? last + 1 : 0;
-      let prefix = 1;
-      const bits = 32 - Math.clz32(symbols.count - 1);
-      for (let bit = 0; bit < bits; bit++) {
-        prefix = (prefix << 1) | this.decide(this.numberOdds, hashIndex(source, prefix));
+  /** Goes on from slot to slot: the records from `at` to `stop`. */
+  private follow(at: number, stop: number): void {
+    const { walk } = this;
+    const { nodes } = this.symbols;
+    let last = walk[at - 1]!;
+    for (let i = at; i < stop; i++) {
+      const node = last << nodeBits;
+      const used = nodes[node + usedAt]!;
+      if (used > 1) {
+        const turn = node + turnAt;
+        const first = nodes[turn]!;
+        const passed = nodes[turn + 2]! + 1;
+        let slot = first >>> 31;
+        nodes[turn] = passed === 32 ? nodes[turn + 1]! : first << 1;
+        nodes[turn + 2] = passed;
+        if (passed === fullBlock) this.nextBlock(nodes, turn);
+        if (slot > 0 && used > 2) slot = this.takeChoice(nodes, node + choiceAt, used);
+        last = nodes[node + slot]!;
+      } else {
+        if (used === 0) throw this.damaged("it goes on where nothing follows");
+        last = nodes[node]!;
       }
-      symbol = prefix - (1 << bits);
+      walk[i] = last;
+    }
+  }
+
+  /** Which slot but the first. */
+  private takeChoice(nodes: Int32Array, choice: number, used: number): number {
+    const first = nodes[choice]!;
+    const second = nodes[choice + 1]!;
+    const bits = used - 2;
+    const passed = nodes[choice + 2]! + bits;
+    const slot = 1 + (first >>> (32 - bits));
+    nodes[choice] = (first << bits) | (second >>> (32 - bits));
+    nodes[choice + 1] = second << bits;
+    nodes[choice + 2] = passed;
+    if (slot >= slots) throw this.damaged("it goes on in a slot that is not there");
+    if (passed >= fullBlock) this.nextBlock(nodes, choice);
+    return slot;
+  }
+
+  /** The block of answers after one that is passed. Its answers are kept beside it, for its ones tell the class. */
+  private nextBlock(nodes: Int32Array, place: number): void {
+    this.openBlock(nodes, place, nodes[place + blockLayout.kind]!);
+  }
+
+  /** Reads a block of answers of a class. */
+  private openBlock(nodes: Int32Array, place: number, kind: number): void {
+    if (!takeBlock(this.blocks, kind, nodes, place)) throw this.damaged("it has a block of no known code");
+    nodes[place + blockLayout.passed] = 0;
+    nodes[place + blockLayout.kind] = classAfter(nodes[place]!, nodes[place + 1]!);
+  }
+
+  /** Finds out where the next event is. */
+  private takeNextEvent(at: number): void {
+    const left = this.header!.records - at;
+    this.nextEvent = at;
+    if (left === 0) return;
+    if (!this.events.takeNumber(leastBits.event) || this.events.high > 0 || this.events.low > left) {
+      throw this.damaged("it has an event beyond its end");
+    }
+    this.nextEvent = at + this.events.low;
+  }
+
+  /**
+   * An event: a repeat, or the symbol of record `at`.
+   *
+   * @returns the record that is next
+   */
+  private takeEvent(at: number): number {
+    const { events, symbols, walk } = this;
+    const isNewOrRepeat = events.take(1) === 1;
+    if (isNewOrRepeat && events.take(1) === 1) {
+      this.takeRepeat(at);
+      return at;
+    }
+    let symbol: number;
+    if (isNewOrRepeat) {
+      if (symbols.count >= this.header!.symbols) {
+        throw this.damaged("it has more symbols than its header says");
+      }
+      symbol = symbols.add();
+      this.takeFields(symbol, at === 0 ? -1 : walk[at - 1]!);
+    } else {
+      symbol = events.take(symbols.count > 1 ? 32 - Math.clz32(symbols.count - 1) : 0);
       if (symbol >= symbols.count) throw this.damaged("it names a symbol it did not define");
     }
-    if (last >= 0) symbols.follow(last, symbol);
-    return symbol;
+    walk[at] = symbol;
+    if (at > 0) {
+      const question = symbols.follow(walk[at - 1]!, symbol);
+      if (question > 0) this.openBlock(symbols.nodes, question, 0);
+    }
+    if (events.isOver) throw this.damaged("it ends too early");
+    this.takeNextEvent(at + 1);
+    return at + 1;
   }
 
-  private isNewPlace(last: number, used: number): number {
-    if (used === 0) return freeSets.isNewFresh;
-    return this.symbols.overflowed[last] ? freeSets.isNewOverflowed : freeSets.isNewKnown;
+  private takeRepeat(at: number): void {
+    const distance = this.takeCount(leastBits.distance) + 1;
+    const length = this.takeCount(leastBits.length) + repeat.least;
+    if (distance > at || length > this.header!.records - at)
+      throw this.damaged("it repeats what is not there");
+    this.repeatDistance = distance;
+    this.repeatEnd = at + length;
+    this.takeNextEvent(this.repeatEnd);
   }
 
   private takeFields(symbol: number, last: number): void {
+    const { events } = this;
     const { addresses, kind: kinds, icountStep, brctrGap } = this.symbols;
-    let prefix = 1;
-    for (let bit = 0; bit < kindTreeBits; bit++) {
-      prefix = (prefix << 1) | this.decide(this.freeOdds, freeSets.kind + prefix);
-    }
-    const kind = prefix - (1 << kindTreeBits);
+    const code = events.take(2);
+    const kind = shortKinds[code] ?? (events.take(1) === 0 ? branchKindCodes.jump : events.take(4));
     if (kind >= branchKinds.length) throw this.damaged("it has a record of no known kind");
     kinds[symbol] = kind;
     const words = symbol << addressBits;
-    const before = last < 0 ? -1 : (last << addressBits) + 2;
-    const baseLow = before < 0 ? 0 : addresses[before]!;
-    const baseHigh = before < 0 ? 0 : addresses[before + 1]!;
-    this.takeDistance(freeSets.from + 128 * kind, baseLow, baseHigh);
-    const fromLow = this.low;
-    const fromHigh = this.high;
-    addresses[words] = fromLow;
-    addresses[words + 1] = fromHigh;
-    this.takeDistance(freeSets.to + 128 * kind, fromLow, fromHigh);
-    addresses[words + 2] = this.low;
-    addresses[words + 3] = this.high;
-    icountStep[symbol] = this.takeCount(freeSets.icountStep);
-    brctrGap[symbol] = this.takeCount(freeSets.brctrGap);
+    const before = (last << addressBits) + 2;
+    if (!events.takeNumber(leastBits.from)) throw this.tooLong();
+    this.putSum(words, last < 0 ? 0 : addresses[before]!, last < 0 ? 0 : addresses[before + 1]!);
+    let length = events.take(toLengthBits);
+    if (length === toLong) length = events.take(longLengthBits);
+    if (length > 64) throw this.tooLong();
+    events.takeBelow(length);
+    const sign = events.low & 1 ? -1 : 0;
+    const { low, high } = events;
+    events.low = (((low >>> 1) | (high << 31)) ^ sign) >>> 0;
+    events.high = ((high >>> 1) ^ sign) >>> 0;
+    this.putSum(words + 2, addresses[words]!, addresses[words + 1]!);
+    icountStep[symbol] = this.takeCount(leastBits.step);
+    brctrGap[symbol] = this.takeCount(leastBits.gap);
+  }
+
+  /** Adds the number just taken to an address, modulo 2^64. */
+  private putSum(words: number, low: number, high: number): void {
+    const { addresses } = this.symbols;
+    const sum = low + this.events.low;
+    addresses[words] = sum;
+    addresses[words + 1] = high + this.events.high + (sum >= 2 ** 32 ? 1 : 0);
   }
 
   /** An unsigned number below 2^53. */
-  private takeCount(set: number): number {
-    this.takeWide(set);
-    if (this.high >= 2 ** 21) throw this.damaged("it has a count of 2^53 or more");
-    return this.high * 2 ** 32 + this.low;
+  private takeCount(least: number): number {
+    const { events } = this;
+    if (!events.takeNumber(least)) throw this.tooLong();
+    if (events.high >= 2 ** 21) throw this.damaged("it has a count of 2^53 or more");
+    return events.high * 2 ** 32 + events.low;
   }
 
-  /** A folded distance added to a base, modulo 2^64. */
-  private takeDistance(set: number, baseLow: number, baseHigh: number): void {
-    this.takeWide(set);
-    const sign = this.low & 1 ? -1 : 0;
-    const low = (((this.low >>> 1) | (this.high << 31)) ^ sign) >>> 0;
-    const high = ((this.high >>> 1) ^ sign) >>> 0;
-    const sum = baseLow + low;
-    this.low = sum >>> 0;
-    this.high = (baseHigh + high + (sum >= 2 ** 32 ? 1 : 0)) >>> 0;
-  }
-
-  private takeWide(set: number): void {
-    let prefix = 1;
-    for (let bit = 0; bit < lengthTreeBits; bit++) {
-      prefix = (prefix << 1) | this.decide(this.freeOdds, set + prefix);
-    }
-    const length = prefix - (1 << lengthTreeBits);
-    if (length > 64) throw this.damaged("it has a number of more than 64 bits");
-    let low = 0;
-    let high = 0;
-    if (length > 32) high = 1 << (length - 33);
-    else if (length > 0) low = 1 << (length - 1);
-    for (let bit = length - 2; bit >= 0; bit--) {
-      if (this.decideEven() === 0) continue;
-      if (bit >= 32) high |= 1 << (bit - 32);
-      else low |= 1 << bit;
-    }
-    this.low = low >>> 0;
-    this.high = high >>> 0;
-  }
-
-  private decide(table: Int32Array, place: number): number {
-    const state = table[place]!;
-    const uses = state & 15;
-    const p = state >>> 4;
-    const shift = uses < settled ? 1 + (uses >> 1) : settledShift;
-    const more = uses < settled ? uses + 1 : uses;
-    const bound = Math.imul(this.range >>> 15, p >>> 1);
-    let bit: number;
-    if (this.code < bound) {
-      bit = 0;
-      this.range = bound;
-      table[place] = ((p + ((0x10000 - p) >> shift)) << 4) | more;
-    } else {
-      bit = 1;
-      this.code -= bound;
-      this.range -= bound;
-      table[place] = ((p - (p >> shift)) << 4) | more;
-    }
-    this.refill();
-    return bit;
-  }
-
-  private decideEven(): number {
-    const bound = this.range >>> 1;
-    let bit: number;
-    if (this.code < bound) {
-      bit = 0;
-      this.range = bound;
-    } else {
-      bit = 1;
-      this.code -= bound;
-      this.range -= bound;
-    }
-    this.refill();
-    return bit;
-  }
-
-  private refill(): void {
-    while (this.range < leastRange) {
-      this.range <<= 8;
-      this.code = (this.code << 8) | this.bytes[this.position++]!;
-    }
-  }
-
-  private takeRun(): number {
-    let run = 0;
-    for (let shift = 0; shift < 28; shift += 7) {
-      if (this.runsPosition >= this.runsEnd) throw this.damaged("its column of runs ends too early");
-      const byte = this.bytes[this.runsPosition++]!;
-      run |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return run;
-    }
-    throw this.damaged("its column of runs has a number that is too long");
+  private tooLong(): VmtapeError {
+    return this.damaged("it has a number of more than 64 bits");
   }
 
   /** At the end of a chunk everything must be used up and agree with the header. */
   private finish(): void {
     const header = this.header!;
     const agrees =
-      this.position === this.codedEnd &&
-      this.runsPosition === this.runsEnd &&
-      this.run === 0 &&
+      this.events.isAtEnd &&
+      this.blocks.isAtEnd &&
       this.symbols.count === header.symbols &&
       this.counts[0] === header.lastIcount &&
       this.counts[1] === header.lastBrctr;

@@ -4,10 +4,10 @@
  *
  * A chunk's records are a walk over symbols. A symbol is a distinct (from, to, kind, icount step, brctr gap);
  * symbols are numbered in order of first appearance. Each symbol keeps the symbols seen to follow it in up to
- * four slots. With one follower the next symbol is taken for granted and only the number of such steps until
- * one is wrong is written (column of runs). With several, each slot in turn is confirmed or denied by one
- * binary decision, coded by an adaptive range coder with a probability that depends on the slot and on the last
- * twelve decisions. What no slot holds is coded as a symbol's number, or defined if it is new.
+ * four slots. Where it has several, each step answers one or two questions in plain bits: was it the first slot
+ * (turn), and if not, which other one (choice)? Each symbol's answers are gathered in blocks of 64 and coded in
+ * bytes, with a code that suits the block before. All that no slot foretells is an event in a second column: a
+ * symbol that is new there, or a repeat of an earlier part of the walk.
  */
 
 /** Chunks hold records with equal `brctr >> chunkBits`. */
@@ -19,75 +19,55 @@ export const leastChunkBits = 4;
 export const mostChunkBits = 22;
 
 /** Followers a symbol keeps. */
-export const slotBits = 2;
-export const slots = 1 << slotBits;
+export const slots = 4;
+
+/** Places for answers in a block, and how many are filled at least before the next block begins. */
+export const blockAnswers = 64;
+export const fullBlock = 62;
 
 /**
- * Bits of the history: one for each symbol with several followers, 0 when its first slot was right; the newest
- * is the lowest.
+ * Classes of blocks. The most ones the block before has (or the most zeros, if it has more ones: then all bits of
+ * the block are coded inverted); a symbol's first block is as after one of zeros. Class 0 says in one bit whether
+ * there is any one in the block; if so, its bytes are coded as in class 1.
  */
-export const historyMask = 0xfff;
+export const classOnes = [0, 5, 9, 14, 21, 32] as const;
+/** Code lengths by class and by the number of ones in a byte. Codes are canonical, shorter ones and lower bytes first. */
+export const codeLengths = [
+  [1, 5, 8, 10, 11, 11, 11, 11, 11],
+  [1, 5, 8, 10, 11, 11, 11, 11, 11],
+  [2, 4, 8, 10, 11, 11, 11, 11, 11],
+  [3, 4, 7, 9, 12, 12, 12, 12, 12],
+  [3, 5, 7, 8, 9, 11, 11, 11, 11],
+  [5, 7, 7, 8, 8, 9, 9, 9, 9],
+] as const;
+export const longestCode = 12;
+
+/** Bits of numbers that are short, by what they tell: see `BranchBitWriter.putNumber`. */
+export const leastBits = { event: 0, from: 4, step: 2, gap: 0, distance: 4, length: 6 } as const;
+/** Bits of the length of the folded distance from `from` to `to`; all ones: seven more follow with the length. */
+export const toLengthBits = 5;
+export const toLong = (1 << toLengthBits) - 1;
+export const longLengthBits = 7;
 
 /**
- * A slot moves ahead of the one before it when it has been right more than `2 * other + swapMargin` times.
+ * The encoder looks for repeats where this many symbols have passed since it looked last, 16 after a repeat, twice
+ * as many (512 at most) each time it found none. It looks where the 16 symbols before were seen when it last looked
+ * (by a hash, `repeatPlace`), and takes what follows there if at least 32 symbols are the same.
  */
-export const swapMargin = 8;
-
-/** log2 of the number of probabilities for slots, and of those for symbols' numbers. */
-export const tableBits = 16;
-
-/** Multipliers of the hash that picks a probability (`hashIndex`). */
-export const hashA = 0x9e3779b1;
-export const hashB = 0x85ebca6b;
-export const hashC = 0x2c1b3c6d;
-
-/**
- * Which of 2^16 probabilities: a is `4 * symbol + slot` and b the history for slots; a is 0, or symbol + 1 once
- * its four slots have overflowed, and b the bits of the number so far under a leading 1 for symbols' numbers.
- */
-export function hashIndex(a: number, b: number): number {
-  const mixed = (Math.imul(a, hashA) + Math.imul(b, hashB)) | 0;
-  return Math.imul(mixed ^ (mixed >>> 15), hashC) >>> (32 - tableBits);
-}
-
-/**
- * A probability is `p << 4 | n`: p in 0…65535 is the chance of a 0 in 1/65536, n ≤ `settled` how often it was
- * used. Each use moves p toward what was seen by `distance >> shift` with shift = n < settled ? 1 + (n >> 1) : 5,
- * where the distance is 65536 - p after a 0 and p after a 1.
- */
-export const evenOdds = 0x8000 << 4;
-export const settled = 10;
-export const settledShift = 5;
-
-/**
- * The range coder: `range` starts at 2^31-1; a decision with probability p splits it at
- * `(range >> 15) * (p >> 1)`, the lower part meaning 0; an even decision splits at `range >> 1`. Whenever range is
- * below 2^23, it and the code move up by one byte. The code is big-endian, starts with four bytes, and the
- * encoder flushes all 32 bits of its low end.
- */
-export const initialRange = 0x7fffffff;
-export const leastRange = 0x800000;
-
-/**
- * Probabilities used without a hash, in sets of 128. Set 0: `isNew` for a symbol without followers, with
- * followers, with overflowed slots; then the tree of the kind. Sets by kind for from and to, one for the icount
- * step and one for the brctr gap: the tree of the number of bits.
- */
-export const freeSets = {
-  isNewFresh: 0,
-  isNewKnown: 1,
-  isNewOverflowed: 2,
-  kind: 16,
-  from: 128,
-  to: 128 * (1 + 16),
-  icountStep: 128 * (1 + 16 + 16),
-  brctrGap: 128 * (1 + 16 + 16 + 1),
-  size: 128 * (1 + 16 + 16 + 2),
+export const repeat = {
+  context: 16,
+  least: 32,
+  patience: 16,
+  mostPatience: 512,
+  tableBits: 12,
 } as const;
 
-/** Bits of the kind's tree and of a number's bit-length tree. */
-export const kindTreeBits = 4;
-export const lengthTreeBits = 7;
+/** Place in the table of repeats for the symbols before `at` in a walk. */
+export function repeatPlace(walk: Int32Array, at: number): number {
+  let hash = 0;
+  for (let back = repeat.context; back > 0; back--) hash = Math.imul(hash + walk[at - back]!, 0x9e3779b1);
+  return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> (32 - repeat.tableBits);
+}
 
-/** Bytes a record can need at the most: all fields of a new symbol in full length, badly predicted. */
-export const worstRecordBytes = 64;
+/** Bytes a record can need at the most: an event with all fields of a new symbol in full length, and a block. */
+export const worstRecordBytes = 80;

@@ -4,7 +4,7 @@ import { crc32 } from "./branch-checksum.js";
 import { leastChunkBits, mostChunkBits, worstRecordBytes } from "./branch-chunk-model.js";
 
 /**
- * The layout of a branch log, version 1; docs/FORMATS.md, "Branch log", has the byte diagrams. All integers are
+ * The layout of a branch log, version 2; docs/FORMATS.md, "Branch log", has the byte diagrams. All integers are
  * little-endian, every part ends in a CRC-32 of its bytes before that.
  *
  *     | file header | chunk | chunk | … | index entry | index entry | … | trailer |
@@ -12,9 +12,9 @@ import { leastChunkBits, mostChunkBits, worstRecordBytes } from "./branch-chunk-
  * A log whose writer was killed lacks index and trailer and may end in half a chunk: it is read by walking the
  * chunk headers.
  *
- * Format changelog: 1 – first.
+ * Format changelog: 2 – a new payload; 1 – first.
  */
-export const branchLogVersion = 1;
+export const branchLogVersion = 2;
 export const branchLogMagic = "vmtBRLOG";
 
 export const fileHeaderLayout = {
@@ -45,8 +45,8 @@ export const chunkHeaderLayout = {
   lastBrctr: 16,
   firstIcount: 24,
   lastIcount: 32,
-  runsBytes: 40,
-  codedBytes: 44,
+  eventsBytes: 40,
+  blocksBytes: 44,
   symbols: 48,
   kinds: 52,
   kindsSize: 16,
@@ -116,9 +116,9 @@ export interface ChunkHeader {
   readonly lastBrctr: number;
   readonly firstIcount: number;
   readonly lastIcount: number;
-  /** Bytes of the column of runs, and of the coded part that follows it. */
-  readonly runsBytes: number;
-  readonly codedBytes: number;
+  /** Bytes of the events, and of the blocks of answers that follow them. */
+  readonly eventsBytes: number;
+  readonly blocksBytes: number;
   readonly symbols: number;
   /** Records of each kind, by code. */
   readonly kinds: readonly number[];
@@ -152,7 +152,7 @@ export function mostPayloadBytes(records: number): number {
 
 /** Payload bytes of a chunk. */
 export function payloadBytes(header: ChunkHeader): number {
-  return header.runsBytes + header.codedBytes;
+  return header.eventsBytes + header.blocksBytes;
 }
 
 export function encodeFileHeader(header: BranchLogHeader): Uint8Array {
@@ -177,7 +177,7 @@ export function encodeFileHeader(header: BranchLogHeader): Uint8Array {
  * Reads the first `fileHeaderLayout.size` bytes of a log.
  *
  * @param file named in errors
- * @throws `bad-file`: not a branch log, cut, damaged; `unsupported`: of a later version
+ * @throws `bad-file`: not a branch log, cut, damaged; `unsupported`: of another version
  */
 export function decodeFileHeader(bytes: Uint8Array, file: string): BranchLogHeader {
   const at = fileHeaderLayout;
@@ -188,9 +188,10 @@ export function decodeFileHeader(bytes: Uint8Array, file: string): BranchLogHead
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(at.version, true);
   if (version !== branchLogVersion) {
+    const advice = version < branchLogVersion ? " (vmtape trace writes it anew from its tape)" : "";
     throw new VmtapeError(
       "unsupported",
-      `${file} is a branch log of version ${version}; this vmtape reads version ${branchLogVersion}`,
+      `${file} is a branch log of version ${version}; this vmtape reads version ${branchLogVersion}${advice}`,
       { file, offset: at.version, expected: String(branchLogVersion), got: String(version) },
     );
   }
@@ -236,8 +237,8 @@ export function encodeChunkHeader(header: ChunkHeader): Uint8Array {
   putCount(view, at.lastBrctr, header.lastBrctr);
   putCount(view, at.firstIcount, header.firstIcount);
   putCount(view, at.lastIcount, header.lastIcount);
-  view.setUint32(at.runsBytes, header.runsBytes, true);
-  view.setUint32(at.codedBytes, header.codedBytes, true);
+  view.setUint32(at.eventsBytes, header.eventsBytes, true);
+  view.setUint32(at.blocksBytes, header.blocksBytes, true);
   view.setUint32(at.symbols, header.symbols, true);
   for (const [code, count] of header.kinds.entries()) view.setUint32(at.kinds + 4 * code, count, true);
   view.setUint32(at.payloadCrc, header.payloadCrc, true);
@@ -264,8 +265,8 @@ export function decodeChunkHeader(bytes: Uint8Array, file: string, offset: numbe
     lastBrctr: getCount(view, at.lastBrctr) ?? -1,
     firstIcount: getCount(view, at.firstIcount) ?? -1,
     lastIcount: getCount(view, at.lastIcount) ?? -1,
-    runsBytes: view.getUint32(at.runsBytes, true),
-    codedBytes: view.getUint32(at.codedBytes, true),
+    eventsBytes: view.getUint32(at.eventsBytes, true),
+    blocksBytes: view.getUint32(at.blocksBytes, true),
     symbols: view.getUint32(at.symbols, true),
     kinds: branchKinds.map((_, code) => view.getUint32(at.kinds + 4 * code, true)),
     payloadCrc: view.getUint32(at.payloadCrc, true),

@@ -1,7 +1,20 @@
-import { slotBits, slots } from "./branch-chunk-model.js";
+import { slots } from "./branch-chunk-model.js";
 
 /** log2 of the words of a symbol in `addresses`. */
 export const addressBits = 2;
+
+/** log2 of the words of a symbol in `nodes`. */
+export const nodeBits = 4;
+/**
+ * A symbol's words in `nodes`: symbols in its slots, how many are used, the open blocks of its two questions, and
+ * what came after it when it was last added (encoder).
+ */
+export const nodeLayout = { followers: 0, used: slots, turn: 5, choice: 9, guess: 13 } as const;
+/**
+ * A block's words from `nodeLayout.turn` or `.choice` on: its answers in two words, the first one highest; how many
+ * of its places are passed; and its class (decoder) or number (encoder).
+ */
+export const blockLayout = { first: 0, second: 1, passed: 2, kind: 3 } as const;
 
 /**
  * The symbols of one chunk, numbered from 0, with their followers: what both encoder and decoder keep, and
@@ -17,13 +30,7 @@ export class BranchSymbols {
   kind = new Uint8Array(this.capacity);
   icountStep = new Float64Array(this.capacity);
   brctrGap = new Float64Array(this.capacity);
-  /** Followers in slots 0 … used-1. */
-  followers = new Int32Array(this.capacity << slotBits);
-  /** How often each slot was right. */
-  hits = new Int32Array(this.capacity << slotBits);
-  used = new Uint8Array(this.capacity);
-  /** 1 once a follower was dropped from the last slot. */
-  overflowed = new Uint8Array(this.capacity);
+  nodes = new Int32Array(this.capacity << nodeBits);
 
   reset(): void {
     this.count = 0;
@@ -33,22 +40,24 @@ export class BranchSymbols {
   add(): number {
     const symbol = this.count++;
     if (symbol >= this.capacity) this.grow();
-    this.used[symbol] = 0;
-    this.overflowed[symbol] = 0;
+    this.nodes.fill(0, symbol << nodeBits, (symbol + 1) << nodeBits);
     return symbol;
   }
 
-  /** Puts `follower`, which no slot of `symbol` holds, into the next free slot, else into the last one. */
-  follow(symbol: number, follower: number): void {
-    let slot = this.used[symbol]!;
-    if (slot < slots) {
-      this.used[symbol] = slot + 1;
-    } else {
-      slot = slots - 1;
-      this.overflowed[symbol] = 1;
-    }
-    this.followers[(symbol << slotBits) + slot] = follower;
-    this.hits[(symbol << slotBits) + slot] = 1;
+  /**
+   * Puts `follower`, which no slot of `symbol` holds, into the next free slot, else into the last one.
+   *
+   * @returns the question that is asked from now on: where its block is in `nodes`; 0 if none is new
+   */
+  follow(symbol: number, follower: number): number {
+    const { nodes } = this;
+    const node = symbol << nodeBits;
+    const used = nodes[node + nodeLayout.used]!;
+    nodes[node + Math.min(used, slots - 1)] = follower;
+    if (used === slots) return 0;
+    nodes[node + nodeLayout.used] = used + 1;
+    if (used === 1) return node + nodeLayout.turn;
+    return used === 2 ? node + nodeLayout.choice : 0;
   }
 
   private grow(): void {
@@ -58,10 +67,7 @@ export class BranchSymbols {
     this.kind = enlarged(this.kind, new Uint8Array(this.capacity));
     this.icountStep = enlarged(this.icountStep, new Float64Array(this.capacity));
     this.brctrGap = enlarged(this.brctrGap, new Float64Array(this.capacity));
-    this.followers = enlarged(this.followers, new Int32Array(this.capacity << slotBits));
-    this.hits = enlarged(this.hits, new Int32Array(this.capacity << slotBits));
-    this.used = enlarged(this.used, new Uint8Array(this.capacity));
-    this.overflowed = enlarged(this.overflowed, new Uint8Array(this.capacity));
+    this.nodes = enlarged(this.nodes, new Int32Array(this.capacity << nodeBits));
   }
 }
 

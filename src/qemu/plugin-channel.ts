@@ -92,8 +92,8 @@ const stream = {
   headerBytes: 128,
   chunkMagic: 0x4b484342,
   endMagic: 0x4e494642,
-  runsBytes: 40,
-  codedBytes: 44,
+  eventsBytes: 40,
+  blocksBytes: 44,
   /** A chunk of 2^19 records at 64 bytes each, and some. */
   longestPayload: 40 << 20,
   end: { reason: 4, brctr: 8, icount: 16, records: 24, unexplained: 32 },
@@ -209,7 +209,7 @@ export class PluginChannel {
       const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
       const magic = view.getUint32(0, true);
       if (magic === stream.endMagic) return readEnd(header);
-      const payload = view.getUint32(stream.runsBytes, true) + view.getUint32(stream.codedBytes, true);
+      const payload = view.getUint32(stream.eventsBytes, true) + view.getUint32(stream.blocksBytes, true);
       if (magic !== stream.chunkMagic || payload > stream.longestPayload) {
         throw new VmtapeError("protocol-error", "the branch plugin sent something that is no chunk", {
           got: hex(magic),

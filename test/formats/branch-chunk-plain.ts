@@ -1,93 +1,71 @@
 import type { ChunkHeader } from "../../src/formats/branch-log-layout.js";
 
 /**
- * A second decoder of a chunk's payload, written from docs/FORMATS.md alone: slow, with bigints and maps, and with
- * every number spelled out. The fast one must agree with it.
+ * A second decoder of a chunk's payload, written from docs/FORMATS.md alone: slow, with bigints, strings of bits and
+ * maps, and with every number spelled out. The fast one must agree with it.
  */
 export function decodePlainly(header: ChunkHeader, payload: Uint8Array): PlainRecord[] {
-  const runs = takeRuns(payload.subarray(0, header.runsBytes));
-  const coder = new PlainCoder(payload.subarray(header.runsBytes));
-  const slotOdds = new Map<number, Odds>();
-  const numberOdds = new Map<number, Odds>();
-  const freeOdds = new Map<number, Odds>();
-  const tree = (set: number, bits: number) => {
-    let prefix = 1;
-    for (let bit = 0; bit < bits; bit++) prefix = 2 * prefix + coder.decide(freeOdds, set + prefix);
-    return prefix - 2 ** bits;
-  };
-  const number = (set: number) => {
-    const length = tree(set, 7);
-    if (length === 0) return 0n;
-    let value = 1n;
-    for (let bit = 1; bit < length; bit++) value = 2n * value + BigInt(coder.decideEven());
-    return value;
-  };
-  const distance = (set: number) => {
-    const folded = number(set);
-    return folded % 2n === 0n ? folded / 2n : -(folded + 1n) / 2n;
-  };
+  const events = new PlainBits(payload.subarray(0, header.eventsBytes));
+  const blocks = new PlainBits(payload.subarray(header.eventsBytes));
   const symbols: PlainSymbol[] = [];
+  const walk: number[] = [];
   const define = (before: PlainSymbol | undefined) => {
-    const kind = tree(16, 4);
-    const from = BigInt.asUintN(64, (before?.to ?? 0n) + distance(128 + 128 * kind));
-    const to = BigInt.asUintN(64, from + distance(128 * 17 + 128 * kind));
-    const step = number(128 * 33);
-    const gap = number(128 * 34);
-    symbols.push({ kind, from, to, step, gap, slots: [], overflowed: false });
+    const short = Number(events.take(2));
+    const kind = short < 3 ? [1, 2, 3][short]! : events.take(1) === 0n ? 0 : Number(events.take(4));
+    const from = BigInt.asUintN(64, (before?.to ?? 0n) + events.number(4));
+    const length = Number(events.take(5));
+    const folded = events.below(length === 31 ? Number(events.take(7)) : length);
+    const to = BigInt.asUintN(64, from + (folded % 2n === 0n ? folded / 2n : -(folded + 1n) / 2n));
+    const step = events.number(2);
+    symbols.push({ kind, from, to, step, gap: events.number(0), slots: [], turns: [], choices: [] });
     return symbols.length - 1;
   };
-  const records: PlainRecord[] = [];
-  let history = 0;
-  let run = runs.shift()!;
-  let last: number | undefined;
+  const addFollower = (before: PlainSymbol, symbol: number) => {
+    if (before.slots.length === 4) before.slots.pop();
+    else if (before.slots.length === 1) before.turns.push(takeBlock(blocks, undefined));
+    else if (before.slots.length === 2) before.choices.push(takeBlock(blocks, undefined));
+    before.slots.push(symbol);
+  };
+  const answer = (its: PlainBlock[], bits: number) => {
+    const block = its.at(-1)!;
+    const value = Number.parseInt(block.bits.slice(block.used, block.used + bits), 2);
+    block.used += bits;
+    if (block.used >= 62) its.push(takeBlock(blocks, block));
+    return value;
+  };
+  const answered = ({ slots, turns, choices }: PlainSymbol) => {
+    if (slots.length === 1) return slots[0]!;
+    if (answer(turns, 1) === 0) return slots[0]!;
+    return slots.length === 2 ? slots[1]! : slots[1 + answer(choices, slots.length - 2)]!;
+  };
+  while (walk.length < header.records) {
+    const untilEvent = Number(events.number(0));
+    for (let i = 0; i < untilEvent; i++) walk.push(answered(symbols[walk.at(-1)!]!));
+    if (walk.length === header.records) break;
+    const last = walk.length === 0 ? undefined : symbols[walk.at(-1)!]!;
+    const event = events.take(1) === 0n ? "known" : events.take(1) === 0n ? "new" : "repeat";
+    if (event === "known") {
+      walk.push(
+        Number(events.take((symbols.length - 1).toString(2).length - (symbols.length === 1 ? 1 : 0))),
+      );
+      addFollower(last!, walk.at(-1)!);
+    } else if (event === "new") {
+      walk.push(define(last));
+      if (last) addFollower(last, walk.at(-1)!);
+    } else {
+      const begin = walk.length - 1 - Number(events.number(4));
+      const length = 32 + Number(events.number(6));
+      for (let i = 0; i < length; i++) walk.push(walk[begin + i]!);
+    }
+  }
   let icount = BigInt(header.firstIcount);
   let brctr = BigInt(header.firstBrctr) - 1n;
-  const next = (): number => {
-    if (last === undefined) return define(undefined);
-    const node = symbols[last]!;
-    if (node.slots.length === 1) {
-      if (run-- > 0) return node.slots[0]!.symbol;
-      run = runs.shift()!;
-    }
-    if (node.slots.length > 1) {
-      for (const [slot, { symbol }] of node.slots.entries()) {
-        if (coder.decide(slotOdds, hash(4 * last + slot, history)) === 1) continue;
-        history = (2 * history + (slot > 0 ? 1 : 0)) % 4096;
-        const hits = ++node.slots[slot]!.hits;
-        if (slot > 0 && hits > 2 * node.slots[slot - 1]!.hits + 8) {
-          node.slots.splice(slot - 1, 0, node.slots.splice(slot, 1)[0]!);
-        }
-        return symbol;
-      }
-      history = (2 * history + 1) % 4096;
-    }
-    const isNew = coder.decide(freeOdds, node.slots.length === 0 ? 0 : node.overflowed ? 2 : 1);
-    let symbol: number;
-    if (isNew) {
-      symbol = define(node);
-    } else {
-      const bits = (symbols.length - 1).toString(2).length - (symbols.length === 1 ? 1 : 0);
-      let prefix = 1;
-      for (let bit = 0; bit < bits; bit++) {
-        prefix = 2 * prefix + coder.decide(numberOdds, hash(node.overflowed ? last + 1 : 0, prefix));
-      }
-      symbol = prefix - 2 ** bits;
-    }
-    if (node.slots.length === 4) {
-      node.overflowed = true;
-      node.slots.pop();
-    }
-    node.slots.push({ symbol, hits: 1 });
-    return symbol;
-  };
-  while (records.length < header.records) {
-    last = next();
-    const { from, to, kind, step, gap } = symbols[last]!;
+  return walk.map((symbol) => {
+    const { from, to, kind, step, gap } = symbols[symbol]!;
     icount += step;
     brctr += gap + 1n;
-    records.push({ from, to, kind, icount, brctr });
-  }
-  return records;
+    return { from, to, kind, icount, brctr };
+  });
 }
 
 export interface PlainRecord {
@@ -99,75 +77,94 @@ export interface PlainRecord {
 }
 
 interface PlainSymbol {
-  readonly kind: number;
   readonly from: bigint;
   readonly to: bigint;
+  readonly kind: number;
   readonly step: bigint;
   readonly gap: bigint;
-  readonly slots: { symbol: number; hits: number }[];
-  overflowed: boolean;
+  readonly slots: number[];
+  readonly turns: PlainBlock[];
+  readonly choices: PlainBlock[];
 }
 
-interface Odds {
-  p: bigint;
-  uses: number;
+interface PlainBlock {
+  readonly bits: string;
+  used: number;
 }
 
-class PlainCoder {
-  private range = 2n ** 31n - 1n;
-  private code: bigint;
-  private at = 4;
+class PlainBits {
+  private bits: string;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.code = BigInt(`0x${Buffer.from(bytes.subarray(0, 4)).toString("hex")}`);
+  constructor(bytes: Uint8Array) {
+    this.bits = [...bytes].map((byte) => [...byte.toString(2).padStart(8, "0")].reverse().join("")).join("");
   }
 
-  decide(table: Map<number, Odds>, place: number): number {
-    const odds = table.get(place) ?? { p: 32768n, uses: 0 };
-    table.set(place, odds);
-    const shift = odds.uses < 10 ? BigInt(1 + Math.floor(odds.uses / 2)) : 5n;
-    const bit = this.split((this.range / 2n ** 15n) * (odds.p / 2n));
-    odds.p += bit === 0 ? (65536n - odds.p) / 2n ** shift : -(odds.p / 2n ** shift);
-    odds.uses++;
-    return bit;
+  take(count: number): bigint {
+    const taken = this.bits.slice(0, count);
+    if (taken.length < count) throw new RangeError("no more bits");
+    this.bits = this.bits.slice(count);
+    return BigInt(`0b0${[...taken].reverse().join("")}`);
   }
 
-  decideEven(): number {
-    return this.split(this.range / 2n);
+  number(k: number): bigint {
+    let zeros = 0;
+    while (this.take(1) === 0n) zeros++;
+    return zeros === 0 ? this.take(k) : this.below(k + zeros);
   }
 
-  private split(bound: bigint): number {
-    const bit = this.code < bound ? 0 : 1;
-    if (bit === 0) {
-      this.range = bound;
-    } else {
-      this.code -= bound;
-      this.range -= bound;
+  below(length: number): bigint {
+    return length === 0 ? 0n : 2n ** BigInt(length - 1) + this.take(length - 1);
+  }
+
+  /** One of the codes (written highest bit first) that comes next. */
+  code(codes: ReadonlyMap<string, number>): number {
+    for (let length = 1; length <= 12; length++) {
+      const byte = codes.get(this.bits.slice(0, length));
+      if (byte === undefined) continue;
+      this.bits = this.bits.slice(length);
+      return byte;
     }
-    while (this.range < 2n ** 23n) {
-      this.range *= 256n;
-      this.code = this.code * 256n + BigInt(this.bytes[this.at++]!);
-    }
-    return bit;
+    throw new RangeError("no code");
   }
 }
 
-function hash(a: number, b: number): number {
-  const mixed = (BigInt(a) * 0x9e3779b1n + BigInt(b) * 0x85ebca6bn) % 2n ** 32n;
-  return Number((((mixed ^ (mixed >> 15n)) * 0x2c1b3c6dn) % 2n ** 32n) >> 16n);
+const classes = [
+  { most: 0, lengths: [1, 5, 8, 10, 11, 11, 11, 11, 11] },
+  { most: 5, lengths: [1, 5, 8, 10, 11, 11, 11, 11, 11] },
+  { most: 9, lengths: [2, 4, 8, 10, 11, 11, 11, 11, 11] },
+  { most: 14, lengths: [3, 4, 7, 9, 12, 12, 12, 12, 12] },
+  { most: 21, lengths: [3, 5, 7, 8, 9, 11, 11, 11, 11] },
+  { most: 32, lengths: [5, 7, 7, 8, 8, 9, 9, 9, 9] },
+].map(({ most, lengths }) => ({ most, codes: canonicalCodes(lengths) }));
+
+function ones(bits: string): number {
+  return bits.replaceAll("0", "").length;
 }
 
-function takeRuns(bytes: Uint8Array): number[] {
-  const runs: number[] = [];
-  let value = 0;
-  let scale = 1;
-  for (const byte of bytes) {
-    value += (byte % 128) * scale;
-    scale *= 128;
-    if (byte >= 128) continue;
-    runs.push(value);
-    value = 0;
-    scale = 1;
+function canonicalCodes(lengths: readonly number[]): ReadonlyMap<string, number> {
+  const bytes = Array.from({ length: 256 }, (_, byte) => ({
+    byte,
+    length: lengths[ones(byte.toString(2))]!,
+  }));
+  bytes.sort((a, b) => a.length - b.length || a.byte - b.byte);
+  const codes = new Map<string, number>();
+  let next = 0;
+  let before = bytes[0]!.length;
+  for (const { byte, length } of bytes) {
+    next *= 2 ** (length - before);
+    before = length;
+    codes.set((next++).toString(2).padStart(length, "0"), byte);
   }
-  return runs;
+  return codes;
+}
+
+function takeBlock(source: PlainBits, before: PlainBlock | undefined): PlainBlock {
+  const count = before ? ones(before.bits) : 0;
+  const few = Math.min(count, 64 - count);
+  const number = classes.findIndex(({ most }) => few <= most);
+  let bits = "";
+  if (number === 0 && source.take(1) === 0n) bits = "0".repeat(64);
+  while (bits.length < 64) bits += source.code(classes[number]!.codes).toString(2).padStart(8, "0");
+  if (count > 32) bits = [...bits].map((bit) => (bit === "0" ? "1" : "0")).join("");
+  return { bits, used: 0 };
 }

@@ -52,7 +52,7 @@ describe("a branch log", () => {
     expect(await all(log)).toEqual(records);
     expect(log.info).toMatchObject({
       format: "vmtape",
-      version: 1,
+      version: 2,
       tape,
       arch: "x86_64",
       qemu: "7.2.22",
@@ -203,7 +203,11 @@ describe("a branch log", () => {
     );
     const later = await readFile(path);
     later.writeUInt32LE(9, fileHeaderLayout.version);
-    await expect(BranchLog.over(bytesSource(later, "later"))).rejects.toThrow(/version 9.*reads version 1/);
+    await expect(BranchLog.over(bytesSource(later, "later"))).rejects.toThrow(/version 9.*reads version 2$/);
+    later.writeUInt32LE(1, fileHeaderLayout.version);
+    await expect(BranchLog.over(bytesSource(later, "older"))).rejects.toThrow(
+      /version 1; this vmtape reads version 2 \(vmtape trace writes it anew from its tape\)$/,
+    );
     const empty = join(directory, "empty");
     await writeFile(empty, "");
     await expect(openBranches(empty)).rejects.toThrow(/is empty/);
