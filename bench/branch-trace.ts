@@ -5,11 +5,12 @@
  * - the same with the plugin counting only;
  * - `vmtape trace --all`: the full log, compressed, on disk, with our own process's memory;
  * - the same with `--jobs 2`, when the tape has checkpoints that know their brctr (`vmtape index`);
- * - QEMU's own `-d exec,nochain` for a few seconds, to set beside it.
+ * - QEMU's own `-d exec,nochain` for a few seconds, to set beside it;
+ * - then two guests that compute and that make system calls: the stretch of their work alone, from a checkpoint.
  *
  *     node test/oracle/run.mjs bench/branch-trace.ts [--qemu PROGRAM] [--tape DIRECTORY] [--rounds N]
  *
- * Without `--tape` a stock Debian boot is recorded first. About a minute a round; a busy machine spoils the ratios.
+ * Without `--tape` the default guest's boot is recorded first. About a minute a round; a busy machine spoils the ratios.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,6 +20,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { buildPlugin } from "../src/qemu/plugin-build.js";
+import { measureWindow, workloads } from "./branch-windows.js";
 
 const program = join(dirname(fileURLToPath(import.meta.url)), "../dist/cli/main.js");
 const { values } = parseArgs({
@@ -37,6 +39,11 @@ interface Run {
 }
 
 const directory = await mkdtemp(join(tmpdir(), "vmtape-branch-trace-"));
+const homes = {
+  VMTAPE_HOME: directory,
+  XDG_CACHE_HOME: join(directory, "cache"),
+  VMTAPE_QEMU: values.qemu,
+};
 try {
   await measure();
 } finally {
@@ -54,6 +61,8 @@ async function measure(): Promise<void> {
   const ways: Record<string, () => Promise<Run>> = {
     "plain replay": () => run(replay[0]!, replay.slice(1)),
     "counting only": () => run(replay[0]!, [...replay.slice(1), "-plugin", `${plugin},summary=on`]),
+    "vmtape replay": () => vmtape("replay", ...at),
+    "vmtape trace --count-only": () => vmtape("trace", ...at, "--all", "--count-only"),
     "full log": () => vmtape("trace", ...at, "--all", "-o", log),
   };
   const least = new Map<string, Run>();
@@ -70,19 +79,40 @@ async function measure(): Promise<void> {
   const { records } = JSON.parse(least.get("full log")!.output);
   await vmtape("index", ...at);
   ways["full log, --jobs 2"] = () => vmtape("trace", ...at, "--all", "--jobs", "2", "-o", log);
-  await runAll(["full log, --jobs 2"]);
+  for (let round = 0; round < Number(values.rounds); round++)
+    await runAll(["full log", "full log, --jobs 2"]);
 
   const plain = least.get("plain replay")!.seconds;
   const rate = Number(records) / plain;
   console.log(`${info.icount} instructions, ${records} branches, QEMU ${info.qemu.version}`);
   for (const [name, { seconds, megabytes }] of least) {
     const memory = name.startsWith("full") ? `  ${megabytes} MB of our own` : "";
-    console.log(`${name.padEnd(20)} ${seconds.toFixed(2)} s  ${(seconds / plain).toFixed(2)} x${memory}`);
+    console.log(`${name.padEnd(26)} ${seconds.toFixed(2)} s  ${(seconds / plain).toFixed(2)} x${memory}`);
   }
   const together = least.get("full log")!.seconds / least.get("full log, --jobs 2")!.seconds;
   console.log(`--jobs 2 is ${together.toFixed(2)} x faster than one`);
   console.log(`${(size / Number(records)).toFixed(4)} bytes a branch, ${size} bytes`);
   await measureExecLog(replay, rate);
+  for (const [name, command] of Object.entries(workloads)) await measureWorkload(name, command);
+}
+
+/** The later part of a guest that does one kind of work. */
+async function measureWorkload(name: string, command: string): Promise<void> {
+  const at = ["work", "--dir", join(directory, name)];
+  await vmtape("record", ...at, "--append", `vmtape.run="${command}"`);
+  await vmtape("index", ...at);
+  const times = await measureWindow(join(directory, name), {
+    rounds: Number(values.rounds),
+    output: join(directory, "window.branches"),
+    qemu: values.qemu,
+    environment: { ...process.env, ...homes },
+  });
+  const { plain, counting, log, instructions, branches, bytes } = times;
+  console.log(
+    `${name}: ${instructions} instructions, ${branches} branches in ${plain.toFixed(2)} s; ` +
+      `counting ${(counting / plain).toFixed(2)} x, full log ${(log / plain).toFixed(2)} x, ` +
+      `${(bytes / branches).toFixed(4)} bytes a branch`,
+  );
 }
 
 /** QEMU's own log of blocks, stopped after a few seconds: a line a block. */
@@ -100,16 +130,12 @@ async function measureExecLog(replay: readonly string[], branchesPerSecond: numb
   const bytesPerLine = sample.length / sample.filter((byte) => byte === 10).length;
   const slower = (branchesPerSecond * seconds) / (size / bytesPerLine);
   console.log(
-    `-d exec,nochain      about ${slower.toFixed(0)} x a plain replay, ${bytesPerLine.toFixed(0)} bytes a block`,
+    `-d exec,nochain            about ${slower.toFixed(0)} x a plain replay, ${bytesPerLine.toFixed(0)} bytes a block`,
   );
 }
 
 function vmtape(...args: string[]): Promise<Run> {
-  return run(process.execPath, [program, ...args, "--json"], {
-    VMTAPE_HOME: directory,
-    XDG_CACHE_HOME: join(directory, "cache"),
-    VMTAPE_QEMU: values.qemu,
-  });
+  return run(process.execPath, [program, ...args, "--json"], homes);
 }
 
 async function run(
