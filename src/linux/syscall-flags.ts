@@ -402,8 +402,11 @@ export function cloneText(value: bigint): string {
   return names.length > 0 ? names.join("|") : "0";
 }
 
+/** Flags of `open`, in strace's order. */
 export function openText(value: bigint): string {
-  return formatOpenFlags(Number(BigInt.asUintN(32, value)));
+  const names = formatOpenFlags(Number(BigInt.asUintN(32, value))).split("|");
+  const isLast = (name: string) => Number(name === "O_DIRECTORY");
+  return names.sort((a, b) => isLast(a) - isLast(b)).join("|");
 }
 
 const futexOperations = [

@@ -71,6 +71,17 @@ export const read: ArgumentKind = {
   },
 };
 
+/** Bytes that are no text: all of them in hexadecimal. */
+export const random: ArgumentKind = {
+  ...read,
+  text: (value, pieces, call) => {
+    const [piece] = pieces;
+    if (!piece || read.text(value, pieces, call) === undefined) return undefined;
+    const bytes = [...piece.bytes].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
+    return `"${bytes.join("")}"${piece.state === "cut" ? "..." : ""}`;
+  },
+};
+
 /** A fixed structure, before or after the call. */
 function structure(when: "before" | "after", bytes: number, show: (view: DataView) => string): ArgumentKind {
   return {

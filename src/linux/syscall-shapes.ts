@@ -13,7 +13,7 @@ import {
   valueText,
 } from "./syscall-flags.js";
 import * as kinds from "./syscall-kinds.js";
-import { descriptorText, errorOf, formatArgument, formatResult, pointerText, small } from "./syscall-text.js";
+import { descriptorText, formatArgument, formatResult, pointerText, small } from "./syscall-text.js";
 import type { Syscall } from "./syscalls.js";
 
 type Kind = kinds.ArgumentKind;
@@ -58,7 +58,7 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   fstat: [descriptor, stat],
   futex: [pointer, number(futexText), int],
   getcwd: [read],
-  getrandom: [read, declared, flags("random")],
+  getrandom: [kinds.random, declared, flags("random")],
   gettimeofday: [kinds.timevalOut],
   ioctl: [descriptor, one("ioctl"), pointer],
   kill: [int, signal],
@@ -107,9 +107,21 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   writev: [descriptor, kinds.buffers(2), int],
 };
 /** In a 32-bit program words are 32 bits, and so these structures are others. */
-const sameInCompat: ReadonlySet<Kind> = new Set<Kind>([string, read, data, kinds.pipe, kinds.status]);
+const sameInCompat: ReadonlySet<Kind> = new Set<Kind>([
+  string,
+  read,
+  kinds.random,
+  data,
+  kinds.pipe,
+  kinds.status,
+]);
 /** Without `O_CREAT` or `O_TMPFILE` they have no mode. */
 const creating = 0o100n | 0o20000000n;
+
+/** Of `futex`, by operation: FUTEX_WAIT, FUTEX_WAKE. */
+const futexArguments: Readonly<Record<number, number>> = { 0: 4, 1: 3 };
+/** Of `fcntl`: F_GETFD, F_GETFL, F_GETOWN, F_GETPIPE_SZ. */
+const plainControls: ReadonlySet<number> = new Set([1, 3, 9, 1032]);
 
 /** How the arguments of a call are read and shown. */
 export class CallShape {
@@ -176,7 +188,7 @@ export class CallShape {
       late += count.before + count.after;
       return this.argumentText(i, value, numbers, first, again);
     });
-    return this.isCreating(numbers) ? texts : texts.filter((_, i) => this.kinds[i] !== mode || !this.opens);
+    return texts.slice(0, this.used(numbers));
   }
 
   private argumentText(
@@ -199,19 +211,21 @@ export class CallShape {
     return this.call.parameters?.length;
   }
 
-  private get opens(): boolean {
-    return this.call.name === "open" || this.call.name === "openat";
+  /** How many arguments the call looks at: some depend on others. */
+  private used({ arguments: values }: kinds.CallNumbers): number | undefined {
+    switch (this.call.name) {
+      case "open":
+        return (values[1]! & creating) === 0n ? 2 : 3;
+      case "openat":
+        return (values[2]! & creating) === 0n ? 3 : 4;
+      case "futex":
+        return futexArguments[Number(values[1]! & 0x7fn)];
+      case "fcntl":
+        return plainControls.has(Number(values[1]!)) ? 2 : 3;
+      default:
+        return undefined;
+    }
   }
-
-  private isCreating({ arguments: values }: kinds.CallNumbers): boolean {
-    if (!this.opens) return true;
-    return ((values[this.call.name === "open" ? 1 : 2] ?? 0n) & creating) !== 0n;
-  }
-}
-
-/** The result as it is shown, and whether it is an error. */
-export function resultFacts(call: string, result: bigint) {
-  return { text: formatResult(call, result), error: errorOf(result) };
 }
 
 function kindsOf(call: Syscall): readonly (Kind | undefined)[] {

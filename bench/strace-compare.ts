@@ -1,0 +1,167 @@
+/**
+ * Does `strace` of a tape tell what strace tells? A guest is recorded in which the real strace follows several programs
+ * (busybox's applets, a dynamic program, one with threads, children, signals and calls by int 0x80) and prints what it
+ * has seen on the console. Each of its lines is compared with ours of the same task on the same tape: names and results
+ * must be the same, arguments where both show more than a number.
+ *
+ *     node test/oracle/run.mjs bench/strace-compare.ts [--package PACKAGE | --kernel VMLINUZ] [--qemu PROGRAM]
+ *         [--strace FILE] [--keep DIRECTORY]
+ *
+ * Needs strace (`apt-get install strace`, or `--strace` with an unpacked one whose libraries are installed) and a C
+ * compiler. Exit code 1 when a name or a result differs. About a minute.
+ */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { runTool } from "../src/base/tool.js";
+import type { Addition } from "../src/guest/addition.js";
+import { makeGuest } from "../src/guest/guest.js";
+import { syscallKernel } from "../src/linux/guest-timeline.js";
+import { loadLinuxKernel } from "../src/linux/linux-kernel.js";
+import { probeNamesOf } from "../src/linux/probe-names.js";
+import { type SyscallEvent, syscallEvents } from "../src/linux/syscall-pass.js";
+import { exitText } from "../src/linux/syscall-signals.js";
+import { formatResult } from "../src/linux/syscall-text.js";
+import { TapeSymbols } from "../src/linux/tape-symbols.js";
+import { inspectQemu } from "../src/qemu/build.js";
+import { timelineOptions } from "../src/replay/timeline-options.js";
+import { placesFrom } from "../src/tape/home.js";
+import { defaultRecordOptions } from "../src/tape/record-options.js";
+import { record } from "../src/tape/recording.js";
+import type { Tape } from "../src/tape/tape.js";
+import { compareTasks, readStrace, type TaskLines } from "./strace-lines.js";
+
+const { values } = parseArgs({
+  options: {
+    package: { type: "string", default: "linux-image-cloud-amd64" },
+    kernel: { type: "string" },
+    qemu: { type: "string", default: "qemu-system-x86_64" },
+    strace: { type: "string", default: "/usr/bin/strace" },
+    keep: { type: "string" },
+  },
+});
+const here = dirname(fileURLToPath(import.meta.url));
+const scratch = values.keep ?? (await mkdtemp(join(tmpdir(), "vmtape-strace-")));
+
+const runs = [
+  "busybox ls -l /etc /bin/busybox",
+  "busybox sh -c 'echo hi | busybox cat; busybox false; exit 4'",
+  "busybox find /etc -name 'm*'",
+  "busybox dd if=/dev/zero of=/big bs=4096 count=3",
+  "/bin/date -u -d @0",
+  "/bin/calls",
+];
+const init = `#!/bin/sh
+export PATH=/sbin:/bin:/usr/bin HOME=/
+mount -t proc proc /proc
+mount -t devtmpfs devtmpfs /dev
+cd /
+${runs.map((run, i) => `strace -f -o /strace.${i} ${run} > /dev/null 2>&1`).join("\n")}
+for i in ${runs.map((_, i) => i).join(" ")}; do echo "@@ $i"; cat /strace.$i; done
+echo "@@ end"
+poweroff -f
+`;
+
+try {
+  await main();
+} finally {
+  if (!values.keep) await rm(scratch, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const tape = await recordGuest();
+  const theirs = readStrace(await readFile(tape.layout.console, "latin1"));
+  const ours = await ourTasks(tape);
+  const totals = { tasks: 0, compared: 0, different: 0, arguments: 0, otherArguments: 0, plainer: 0 };
+  for (const [i, command] of runs.entries()) {
+    const found = compareTasks(theirs.get(i) ?? new Map(), ours);
+    totals.tasks += found.tasks;
+    totals.compared += found.compared;
+    totals.different += found.different.length;
+    totals.arguments += found.arguments;
+    totals.otherArguments += found.otherArguments.length;
+    totals.plainer += found.plainer;
+    console.log(
+      `${command}: ${found.tasks} tasks, ${found.compared} lines compared, ${found.different.length} different; ${found.arguments} arguments, ${found.otherArguments.length} different, ${found.plainer} plainer`,
+    );
+    for (const line of [...found.different.slice(0, 20), ...found.otherArguments.slice(0, 20)]) {
+      console.log(`  ${line}`);
+    }
+  }
+  console.log(
+    `in all: ${totals.tasks} tasks, compared ${totals.compared}, different ${totals.different}; arguments ${totals.arguments}, different ${totals.otherArguments}, plainer ${totals.plainer}`,
+  );
+  if (totals.different > 0 || totals.compared < 200) process.exitCode = 1;
+}
+
+async function recordGuest(): Promise<Tape> {
+  const program = join(scratch, "calls");
+  await runTool("cc", ["-O1", "-w", "-pthread", "-o", program, join(here, "strace-compare.c")]);
+  const files = ["/bin/date", program, values.strace];
+  const libraries = new Set((await Promise.all(files.map(librariesOf))).flat());
+  const additions: Addition[] = [
+    { source: "/bin/date", destination: "/bin/date" },
+    { source: program, destination: "/bin/calls" },
+    { source: values.strace, destination: "/bin/strace" },
+    ...[...libraries].map((file) => ({ source: file, destination: file })),
+  ];
+  await writeFile(join(scratch, "init"), init);
+  const { cache } = placesFrom(process.env);
+  const guest = await makeGuest({
+    cacheDir: cache,
+    directory: join(scratch, "guest"),
+    package: values.package,
+    init: join(scratch, "init"),
+    additions,
+  });
+  const places = {
+    home: join(scratch, "home"),
+    cache: join(scratch, "cache"),
+    runtime: join(scratch, "run"),
+  };
+  const { initrd, append } = guest;
+  const kernel = values.kernel ?? guest.kernel;
+  const options = {
+    ...(await defaultRecordOptions("strace")),
+    force: true,
+    kernel,
+    initrd,
+    append,
+    qemu: await inspectQemu(values.qemu),
+  };
+  const recording = await record(places, options);
+  return recording.done;
+}
+
+/** The shared libraries of a program, and its interpreter. */
+async function librariesOf(file: string): Promise<string[]> {
+  const { stdout } = await runTool("ldd", [file]);
+  return [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path!);
+}
+
+/** What the tape tells of each task, as lines without pid. */
+async function ourTasks(tape: Tape): Promise<TaskLines> {
+  const places = {
+    home: join(scratch, "home"),
+    cache: join(scratch, "cache"),
+    runtime: join(scratch, "run"),
+  };
+  const options = await timelineOptions(places, tape, { qemu: [values.qemu] });
+  const symbols = await TapeSymbols.load(tape, options);
+  const kernel = loadLinuxKernel(tape.layout.kernel);
+  const calls = syscallKernel(tape, kernel, probeNamesOf(symbols, kernel));
+  const tasks = new Map<number, string[]>();
+  for await (const event of syscallEvents(tape, calls, { plugin: options.plugin, qemu: [values.qemu] })) {
+    const lines = tasks.get(event.task.pid) ?? [];
+    tasks.set(event.task.pid, lines);
+    if (event.kind === "call") lines.push(callText(event));
+    else lines.push(event.kind === "exit" ? `+++ ${exitText(event.code)} +++` : `--- ${event.text} ---`);
+  }
+  return tasks;
+}
+
+function callText({ call, texts, result }: SyscallEvent): string {
+  return `${call.name}(${texts.join(", ")}) = ${result === undefined ? "?" : formatResult(call.name, result)}`;
+}
