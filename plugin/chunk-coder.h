@@ -29,7 +29,7 @@ struct node {
     uint32_t followers[SLOTS];
     uint64_t open[QUESTIONS], turns; /* all ones once there are turns */
     uint32_t block[QUESTIONS];
-    uint8_t class[QUESTIONS], used;
+    uint8_t used;
 } __attribute__((aligned(64)));
 
 static struct {
@@ -141,7 +141,6 @@ static void make_codes(void)
 static void open_block(struct node *node, int question, uint8_t class)
 {
     node->open[question] = 1;
-    node->class[question] = class;
     node->block[question] = coder.block_count;
     coder.block_classes[coder.block_count++] = class;
 }
@@ -161,7 +160,7 @@ static NOINLINE void next_blocks(struct node *node)
             open_block(node, question, coder.class_of[__builtin_popcountll(close_block(node, question))]);
 }
 
-static void code_blocks(void)
+static NOINLINE void code_blocks(void)
 {
     struct bits bits = coder.coded_blocks;
     for (uint32_t i = 0; i < coder.block_count; i++) {
@@ -273,7 +272,7 @@ static void make_answers(void)
         }
 }
 
-/* How many records from `at` on are as those from `before` on? */
+/* How many symbols from `at` on are as those from `before` on? */
 static uint32_t common_length(const uint32_t *before, const uint32_t *at, const uint32_t *end)
 {
     const uint32_t *start = at;
@@ -289,23 +288,41 @@ static uint32_t common_length(const uint32_t *before, const uint32_t *at, const 
     return at - start;
 }
 
-/* Where the last 16 symbols were seen when a repeat was last looked for; 0: never. */
-static uint32_t look_for_repeat(const uint32_t *walk, uint32_t at)
+/* Of the next 16 places, the one after the symbol with the least hash: the same one when the same symbols come again. */
+static const uint32_t *choose_place(const uint32_t *at, const uint32_t *end)
+{
+    const uint32_t *best = at;
+    uint32_t least = UINT32_MAX;
+    if (end - at > REPEAT_CHOICE)
+        end = at + REPEAT_CHOICE;
+    for (; at < end; at++) {
+        uint32_t hash = at[-1] * HASH_A;
+        if (hash < least) {
+            least = hash;
+            best = at;
+        }
+    }
+    return best;
+}
+
+/* Where in the walk the 16 symbols before `at` were seen when a repeat was last looked for there; 0: never. */
+static uint32_t look_for_repeat(const uint32_t *walk, const uint32_t *at)
 {
     uint32_t hash = 0;
     for (int back = REPEAT_CONTEXT; back > 0; back--)
-        hash = (hash + walk[at - back]) * HASH_A;
+        hash = (hash + at[-back]) * HASH_A;
     uint32_t *place = &coder.repeats[(hash ^ hash >> 15) * HASH_C >> (32 - REPEAT_TABLE_BITS)], found = *place;
-    *place = at;
+    *place = at - walk;
     return found;
 }
 
-static struct node *code_until(const uint32_t *walk, uint32_t *coded, uint32_t at, uint32_t stop, struct node *node,
-                               const struct fields *fields)
+/* Codes a walk from `at` up to `stop`, beginning in `node`; the node it ends in. Events told what is before `*coded`. */
+static NOINLINE struct node *code_until(const uint32_t *at, const uint32_t *stop, struct node *node,
+                                        const uint32_t **coded, const struct fields *fields)
 {
-    struct node *after = coder.nodes + 1; /* a copy, which no store through a node can change */
+    struct node *first = coder.nodes + 1; /* a copy, which no store through a node can change */
     for (; at < stop; at++) {
-        uint32_t symbol = walk[at];
+        uint32_t symbol = *at;
         unsigned found = slots_with(node->followers, symbol);
         if (likely(found)) {
             const struct answers *answers = &coder.answers[node->used << SLOTS | found];
@@ -320,7 +337,7 @@ static struct node *code_until(const uint32_t *walk, uint32_t *coded, uint32_t a
             put_new_follower(node, at - *coded, symbol, fields);
             *coded = at + 1;
         }
-        node = after + symbol;
+        node = first + symbol;
     }
     return node;
 }
@@ -329,7 +346,8 @@ static struct node *code_until(const uint32_t *walk, uint32_t *coded, uint32_t a
 static void code_walk(const uint32_t *walk, uint32_t records, const struct fields *fields)
 {
     struct node *node = coder.nodes;
-    uint32_t at = 0, coded = 0, next = REPEAT_CONTEXT, patience = REPEAT_PATIENCE;
+    const uint32_t *at = walk, *end = walk + records, *coded = walk, *next = walk + REPEAT_CONTEXT;
+    uint32_t patience = REPEAT_PATIENCE;
     memset(node, 0, sizeof *node);
     memset(node->followers, NO_SYMBOL, sizeof node->followers);
     memset(coder.repeats, 0, sizeof coder.repeats);
@@ -337,25 +355,25 @@ static void code_walk(const uint32_t *walk, uint32_t records, const struct field
     start_bits(&coder.events);
     start_bits(&coder.coded_blocks);
     for (;;) {
-        uint32_t stop = next < records ? next : records;
-        node = code_until(walk, &coded, at, stop, node, fields);
+        const uint32_t *stop = next < end ? choose_place(next, end) : end;
+        node = code_until(at, stop, node, &coded, fields);
         at = stop;
-        if (at == records)
+        if (at == end)
             break;
         uint32_t before = look_for_repeat(walk, at);
-        uint32_t length = before ? common_length(walk + before, walk + at, walk + records) : 0;
+        uint32_t length = before ? common_length(walk + before, at, end) : 0;
         if (length >= REPEAT_LEAST) {
-            put_repeat(at - coded, at - before, length);
+            put_repeat(at - coded, at - walk - before, length);
             coded = at += length;
-            node = &coder.nodes[walk[at - 1] + 1];
+            node = &coder.nodes[at[-1] + 1];
             patience = REPEAT_PATIENCE;
         } else if (patience < REPEAT_MOST_PATIENCE) {
             patience *= 2;
         }
         next = at + patience;
     }
-    if (coded < records)
-        put_number(&coder.events, records - coded, EVENT_BITS);
+    if (coded < end)
+        put_number(&coder.events, end - coded, EVENT_BITS);
     for (uint32_t i = 1; i <= coder.symbols; i++)
         for (int question = TURN; question < QUESTIONS; question++)
             if (coder.nodes[i].used > question + 1)

@@ -242,6 +242,7 @@ static uint32_t add_known(const uint32_t *numbers, uint32_t count)
     for (bool known = true; known && i < count;) {
         uint32_t stop = count - i < MOST_ADDED ? count : i + MOST_ADDED;
         kind_counts counts = { 0 };
+#pragma GCC unroll 4
         for (; i < stop; i++) {
             uint32_t symbol = local[numbers[i]];
             if (unlikely(symbol == (uint32_t)NO_SYMBOL)) {

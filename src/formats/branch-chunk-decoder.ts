@@ -359,7 +359,7 @@ export class BranchChunkDecoder {
   }
 
   private tooLong(): VmtapeError {
-    return this.damaged("it has a number of more than 64 bits");
+    return this.damaged(this.events.isOver ? "it ends too early" : "it has a number of more than 64 bits");
   }
 
   /** At the end of a chunk everything must be used up and agree with the header. */

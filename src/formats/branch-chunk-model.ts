@@ -50,17 +50,35 @@ export const toLong = (1 << toLengthBits) - 1;
 export const longLengthBits = 7;
 
 /**
- * The encoder looks for repeats where this many symbols have passed since it looked last, 16 after a repeat, twice
- * as many (512 at most) each time it found none. It looks where the 16 symbols before were seen when it last looked
- * (by a hash, `repeatPlace`), and takes what follows there if at least 32 symbols are the same.
+ * The encoder looks for repeats where this many symbols have passed since it looked last, 8 after a repeat, twice
+ * as many (512 at most) each time it found none; of the 16 places from there on at the one `repeatChoice` chooses. It
+ * looks where the 16 symbols before were seen when it last looked (by a hash, `repeatPlace`), and takes what follows
+ * there if at least 32 symbols are the same.
  */
 export const repeat = {
   context: 16,
   least: 32,
-  patience: 16,
+  patience: 8,
   mostPatience: 512,
+  choice: 16,
   tableBits: 12,
 } as const;
+
+/**
+ * Where to look: of the places from `at` on (below `end`) the one after the symbol with the least hash, so that the
+ * same one is chosen when the same symbols come again.
+ */
+export function repeatChoice(walk: Int32Array, at: number, end: number): number {
+  let best = at;
+  let least = 2 ** 32;
+  for (let place = at; place < Math.min(end, at + repeat.choice); place++) {
+    const hash = Math.imul(walk[place - 1]!, 0x9e3779b1) >>> 0;
+    if (hash >= least) continue;
+    least = hash;
+    best = place;
+  }
+  return best;
+}
 
 /** Place in the table of repeats for the symbols before `at` in a walk. */
 export function repeatPlace(walk: Int32Array, at: number): number {

@@ -4,7 +4,8 @@ import { classAfter, putBlock } from "./branch-block-code.js";
 import * as model from "./branch-chunk-model.js";
 import { addressBits, type BranchSymbols, blockLayout, nodeBits, nodeLayout } from "./branch-symbols.js";
 
-const { fullBlock, leastBits, longLengthBits, repeat, repeatPlace, toLengthBits, toLong } = model;
+const { fullBlock, leastBits, longLengthBits, repeat, repeatChoice, repeatPlace, toLengthBits, toLong } =
+  model;
 const { first, second, passed, kind: numberOfBlock } = blockLayout;
 
 /** Codes of the kinds that have short ones, with their bits; others are 7 and then the kind in four bits. */
@@ -44,7 +45,7 @@ export class BranchWalkCoder {
     let next: number = repeat.context;
     let at = 0;
     for (;;) {
-      const stop = Math.min(next, records);
+      const stop = next < records ? repeatChoice(walk, next, records) : records;
       for (; at < stop; at++) this.step(walk, at, symbols);
       if (at === records) break;
       const place = repeatPlace(walk, at);

@@ -2,6 +2,7 @@ import { crc32 as zlibCrc } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isVmtapeError } from "../../src/base/errors.js";
+import { brctr, icount } from "../../src/base/units.js";
 import { BranchBatch, type BranchRecord, branchKinds } from "../../src/formats/branch.js";
 import { crc32 } from "../../src/formats/branch-checksum.js";
 import { BranchChunkDecoder } from "../../src/formats/branch-chunk-decoder.js";
@@ -9,7 +10,7 @@ import { BranchChunkEncoder } from "../../src/formats/branch-chunk-encoder.js";
 import { chunkHeaderLayout, decodeChunkHeader } from "../../src/formats/branch-log-layout.js";
 import { decodePlainly } from "./branch-chunk-plain.js";
 import { anyRecords, batchOf, isBefore, recordsOf } from "./branch-samples.js";
-import { walkBranches } from "./branch-walk.js";
+import { randomNumbers, walkBranches } from "./branch-walk.js";
 
 function encode(records: readonly BranchRecord[], chunkBits = 19): Uint8Array[] {
   const encoder = new BranchChunkEncoder(chunkBits);
@@ -82,6 +83,37 @@ describe("chunks of branch records", () => {
     const bytes = encode(records).reduce((sum, chunk) => sum + chunk.length, 0);
     expect(bytes / records.length).toBeLessThan(0.2);
   });
+
+  test("are next to nothing for what repeats itself", () => {
+    const loop = walkBranches(12, 777);
+    const records = Array.from({ length: 100_000 }, (_, i): BranchRecord => {
+      const { from, to, kind } = loop[i % loop.length]!;
+      return { from, to, kind, brctr: brctr(i), icount: icount(3 * i) };
+    });
+    const bytes = encode(records)[0]!;
+    expect(bytes.length).toBeLessThan(encode(records.slice(0, 2000))[0]!.length + 50);
+    expect(decode([bytes])).toEqual(records);
+  });
+
+  test.each([0.01, 0.1, 0.5, 0.9, 0.99])(
+    "cost what their decisions are worth, %d of them one way",
+    (odds) => {
+      const random = randomNumbers(13);
+      const [always, one, other] = walkBranches(14, 3) as [BranchRecord, BranchRecord, BranchRecord];
+      const decisions = 6000;
+      const records = Array.from({ length: 2 * decisions }, (_, i): BranchRecord => {
+        const { from, to, kind } = i % 2 === 0 ? always : random(1000) < 1000 * odds ? one : other;
+        return { from, to, kind, brctr: brctr(i), icount: icount(i) };
+      });
+      const bytes = encode(records)[0]!;
+      const worth = -(odds * Math.log2(odds) + (1 - odds) * Math.log2(1 - odds)) * (decisions / 8);
+      expect(bytes.length - chunkHeaderLayout.size).toBeLessThan(1.15 * worth + 0.4 * (decisions / 8));
+      const header = decodeChunkHeader(bytes, "log", 0);
+      const plain = decodePlainly(header, bytes.subarray(chunkHeaderLayout.size));
+      expect(plain.map(({ kind, ...rest }) => ({ ...rest, kind: branchKinds[kind] }))).toEqual(records);
+      expect(decode([bytes])).toEqual(records);
+    },
+  );
 
   test("can be entered at any brctr or icount", () => {
     const records = walkBranches(6, 20_000);
