@@ -157,14 +157,24 @@ static void on_load(unsigned vcpu UNUSED, uint32_t info UNUSED, uint64_t linear,
         loaded_at = 0;
 }
 
-/* For blocks translated before the instruction pointer was found. */
-static void on_early_block(unsigned vcpu UNUSED, void *udata)
+static udata_callback callback_of(const struct block *block)
 {
+    return block->marks                                      ? on_marking_block
+           : block->ending == REPEATS && block->count == 1 ? on_repeating_block
+                                                              : on_block;
+}
+
+/* For blocks translated before the instruction pointer was found. */
+static void on_early_block(unsigned vcpu, void *udata)
+{
+    if (likely(run.ip_word)) {
+        callback_of(udata)(vcpu, udata);
+        return;
+    }
     struct block *next = udata;
     const struct block *before = run.current;
     uint64_t executed = executed_now(), brctr = brctr_now();
-    if (!run.ip_word)
-        find_ip_word();
+    find_ip_word();
     enter_slowly(run.current, next, instruction_pointer());
     run.repeats = brctr_now() == brctr ? repeats_after(before, run.current->pc, executed_now() - executed) : 0;
     *finished = 0;
@@ -248,11 +258,7 @@ static void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, OP_ADD_U64, finished_entry, 1);
 #endif
     }
-    udata_callback callback = !run.ip_word                                       ? on_early_block
-                              : block->marks                                     ? on_marking_block
-                              : block->ending == REPEATS && block->count == 1 ? on_repeating_block
-                                                                                 : on_block;
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, callback, CB_NO_REGS, block);
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, run.ip_word ? callback_of(block) : on_early_block, CB_NO_REGS, block);
 }
 
 static void park(uint64_t pc, uint64_t repeats)
