@@ -81,12 +81,12 @@ export async function noSuchTask(text: string, all: Iterable<string>): Promise<V
   const { nearestOf } = await import("../linux/probe-check.js");
   const names = [...new Set(all)];
   const nearest = nearestOf(text, names);
-  const shown = nearest.length > 0 ? nearest : names.slice(0, mostNames);
-  const more = shown.length < names.length ? " …" : "";
-  return new VmtapeError("not-found", `no task '${text}' ever runs; there are ${shown.join(", ")}${more}`, {
-    got: text,
-    nearest,
-  });
+  const some = names.slice(0, mostNames).join(", ");
+  const hint =
+    nearest.length > 0
+      ? `the nearest is ${nearest.join(", ")}`
+      : `there are ${some}${names.length > mostNames ? " …" : ""}`;
+  return new VmtapeError("not-found", `no task '${text}' ever runs; ${hint}`, { got: text, nearest });
 }
 
 const mostNames = 12;

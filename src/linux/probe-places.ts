@@ -24,6 +24,8 @@ export interface ProbeAddress {
   readonly narrow?: Expression;
   /** Where it returns to, when that is one place for all its calls: a system call's. */
   readonly end?: ProbeAddress;
+  /** Where it began, of a call's end that has lost what it was given. */
+  readonly begin?: ProbeAddress;
 }
 
 /** A glob that means more places than this means too many. */

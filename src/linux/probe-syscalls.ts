@@ -20,14 +20,10 @@ export function parseSyscallPlace(
   return match ? { isExit: match[1] === "exit", pattern: match[2]! } : undefined;
 }
 
-/** So many different calls get a probe each; more share one that is met by every call. */
-const mostOwn = 24;
-
 /**
  * The places of the system calls that a pattern means, where they begin or where they have their results. Arguments are
  * known by the names the kernel declares them with, at their end `$retval`, too.
  *
- * @param isTyped expressions are asked, so each call needs a place of its own
  * @throws VmtapeError `not-found` with the nearest names, or when the kernel's calls cannot be followed
  */
 export function syscallAddresses(
@@ -35,7 +31,6 @@ export function syscallAddresses(
   names: ProbeNames,
   calls: SyscallTable,
   release: string | undefined,
-  isTyped: boolean,
 ): ProbeAddress[] {
   const { isExit, pattern } = parseSyscallPlace(where)!;
   const fits = globTest(pattern);
@@ -48,18 +43,12 @@ export function syscallAddresses(
     });
   }
   const places = new SyscallPlaces(names, release);
-  const made: ProbeAddress[] = [];
-  for (const entry of distinctEntries(places.entries, isExit)) {
-    const wanted = [...(entry.isCompat ? calls.compat : calls).values()].filter(({ name }) => fits(name));
-    if (wanted.length === 0) continue;
+  return distinctEntries(places.entries, isExit).flatMap((entry) => {
     const maker = new PlaceMaker(names, places, entry);
-    if (wanted.length <= mostOwn || isTyped) {
-      made.push(...wanted.map((call) => (isExit ? maker.atExit([call]) : maker.atEntry([call]))));
-    } else {
-      made.push(isExit ? maker.atExit(wanted) : maker.atEntry(wanted));
-    }
-  }
-  return made;
+    return [...(entry.isCompat ? calls.compat : calls).values()]
+      .filter(({ name }) => fits(name))
+      .map((call) => (isExit ? maker.atExit(call) : maker.atEntry(call)));
+  });
 }
 
 /** All calls of a kind end at one place. */
@@ -67,6 +56,9 @@ function distinctEntries(entries: readonly CallEntry[], isExit: boolean): readon
   if (!isExit) return entries;
   return entries.filter(({ isCompat }, i) => entries.findIndex((one) => one.isCompat === isCompat) === i);
 }
+
+/** Calls that return with other registers than they were made with: what they were given is known at their beginning. */
+const replacing: ReadonlySet<string> = new Set(["execve", "execveat"]);
 
 class PlaceMaker {
   private readonly names: ProbeNames;
@@ -79,56 +71,49 @@ class PlaceMaker {
     this.entry = entry;
   }
 
-  atEntry(calls: readonly Syscall[]): ProbeAddress {
-    const { entry } = this;
-    const at = this.at(calls, entry.address, entry.pointer, entry.number, false);
-    return { ...at, end: this.atExit(calls) };
+  atEntry(call: Syscall): ProbeAddress {
+    const { address, pointer, number } = this.entry;
+    return { ...this.at(call, address, pointer, number, false), end: this.atExit(call) };
   }
 
-  atExit(calls: readonly Syscall[]): ProbeAddress {
-    return this.at(calls, this.places.exit, "rdi", "orig_ax", true);
+  atExit(call: Syscall): ProbeAddress {
+    const at = this.at(call, this.places.exit, "rdi", "orig_ax", true);
+    if (!replacing.has(call.name)) return at;
+    const { address, pointer, number } = this.entry;
+    return { ...at, begin: this.at(call, address, pointer, number, false) };
   }
 
   private at(
-    calls: readonly Syscall[],
+    call: Syscall,
     address: bigint,
     pointer: string,
     number: CallEntry["number"],
     isExit: boolean,
   ): ProbeAddress {
     const { isCompat } = this.entry;
-    const own = calls.length === 1 ? new CallShape(calls[0]!) : undefined;
-    const shapes = new Map(calls.map((call) => [call.number, own ?? new CallShape(call)]));
-    const narrow = this.narrow(own?.call.number, pointer, number, isExit);
-    const call = calls[0]!;
+    const shape = new CallShape(call);
     return {
       address,
-      label: own ? call.name : isExit ? "sys_exit" : "sys_enter",
-      scope: own ? this.scope(call, pointer, isExit) : plainScope,
-      returns: own && !isExit ? this.scope(call, "rdi", true) : undefined,
-      items: [
-        this.places.block(pointer),
-        ...(own?.items(this.places.place(pointer, isCompat, isExit)) ?? []),
-      ],
+      label: call.name,
+      scope: this.scope(call, pointer, isExit),
+      returns: isExit ? undefined : this.scope(call, "rdi", true),
+      items: [this.places.block(pointer), ...shape.items(this.places.place(pointer, isCompat, isExit))],
       describe: ([block, ...pieces]: readonly HitPiece[]) => {
         const read = this.places.read(block, isCompat, number);
-        const shape = read && shapes.get(read.number);
-        if (!read || !shape) return null;
+        if (!read) return null;
         const numbers = { arguments: read.arguments, result: isExit ? read.result : undefined };
         return shape.text(numbers, isExit ? [] : pieces, isExit ? pieces : []);
       },
-      ...(narrow && { narrow }),
+      narrow: this.narrow(call.number, pointer, number, isExit),
     };
   }
 
   /** Is it this call? At the end a 32-bit one is told by its task's state. */
-  private narrow(wanted: number | undefined, pointer: string, member: string, isExit: boolean) {
+  private narrow(wanted: number, pointer: string, member: string, isExit: boolean) {
+    const number = `(int)((struct pt_regs *)$${pointer})->${member} == ${wanted}`;
     const compat = `(current->thread_info.status & ${compatStatus})`;
-    const tests = [
-      ...(wanted === undefined ? [] : [`(int)((struct pt_regs *)$${pointer})->${member} == ${wanted}`]),
-      ...(isExit ? [this.entry.isCompat ? `${compat} != 0` : `${compat} == 0`] : []),
-    ];
-    return tests.length === 0 ? undefined : probeExpression(tests.join(" && "), this.names, plainScope);
+    const own = `${compat} ${this.entry.isCompat ? "!=" : "=="} 0`;
+    return probeExpression(isExit ? `${number} && ${own}` : number, this.names, plainScope);
   }
 
   private scope({ name, parameters = [] }: Syscall, pointer: string, isExit: boolean): ProbeScope {

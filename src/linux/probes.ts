@@ -105,7 +105,8 @@ class SetProbe implements Probe {
 }
 
 const maxProbes = 4096;
-/** Ids of the places where calls end come behind all others: first those of system calls, then return addresses. */
+/** Ids of the places where calls begin and end come behind all others: those of system calls, then return addresses. */
+const firstBeginId = 1 << 19;
 const firstEndId = 1 << 20;
 const firstReturnId = 1 << 21;
 
@@ -199,16 +200,17 @@ export class Probes {
     return { watches, failure };
   }
 
-  private placesOf({ where, when, print, printOnReturn }: ProbeSpec): ProbeAddress[] {
+  private placesOf({ where }: ProbeSpec): ProbeAddress[] {
     if (!parseSyscallPlace(where)) return probePlaces(where, this.names);
     if (!this.calls) throw new VmtapeError("usage", "system calls are not known here", { got: where });
     const { calls, release } = this.calls();
-    const isTyped = [when, print, printOnReturn].some((asked) => asked !== undefined);
-    return syscallAddresses(where, this.names, calls, release, isTyped);
+    return syscallAddresses(where, this.names, calls, release);
   }
 
-  private async watch(probe: SetProbe, place: ProbeAddress, isReturning: boolean): Promise<Watch> {
+  private async watch(probe: SetProbe, place: ProbeAddress, isAsked: boolean): Promise<Watch> {
     const { spec } = probe;
+    // Where a system call has its result it returns already.
+    const isReturning = isAsked && place.returns !== undefined;
     if (isReturning) this.requireReturns(place, spec.where);
     const wanted = spec.print ?? place.scope.shown.slice(0, 6);
     const returnScope = place.end?.scope ?? place.returns;
@@ -225,14 +227,11 @@ export class Probes {
   }
 
   /** @throws VmtapeError `usage` in the middle of a function, where the stack says nothing of its return */
-  private requireReturns({ returns, address, label }: ProbeAddress, where: string): void {
+  private requireReturns({ address, end }: ProbeAddress, where: string): void {
     const located = this.names.symbols.lookup(address);
-    if (returns && (!located || located.offset === 0)) return;
-    throw new VmtapeError(
-      "usage",
-      `'${where}' does not return: ${returns ? `it is no function's beginning but ${located?.name}+${located?.offset}` : label}`,
-      { got: where },
-    );
+    if (end || !located || located.offset === 0) return;
+    const what = `it is ${located.name}+${located.offset}, where the stack says nothing of a return`;
+    throw new VmtapeError("usage", `returns of '${where}' cannot be told: ${what}`, { got: where });
   }
 
   /** All addresses to which the functions return that are probed with their returns. */
@@ -310,6 +309,8 @@ class ProbeRun {
   /** Collected at each hit: who runs; nothing where the history tells. */
   private readonly current: readonly ProbeItem[];
   private readonly calls = new OpenCalls<Watch>();
+  /** What the open system call of each task was given, where it is lost at its end. */
+  private readonly given = new Map<Watch, Map<string | undefined, string>>();
   /** When the open system call of each task began. */
   private readonly begun = new Map<Watch, Map<string | undefined, bigint>>();
 
@@ -341,6 +342,11 @@ class ProbeRun {
     for (let id = this.watches.length - 1; id >= 0; id--) {
       const { place, when, plans, end, returnPlans } = this.watches[id]!;
       const items = [registers, ...this.current, returnAddress, ...place.items, ...itemsOf(plans)];
+      const { begin } = place;
+      if (begin) {
+        const narrow = begin.narrow && (await compiled(this.names, begin.narrow));
+        await execute(firstBeginId + id, begin.address, [...this.current, ...begin.items], narrow);
+      }
       if (end) {
         const narrow = end.narrow && (await compiled(this.names, end.narrow));
         const ended = [registers, ...this.current, ...end.items, ...itemsOf(returnPlans)];
@@ -357,13 +363,12 @@ class ProbeRun {
 
   async *take(batch: HitBatch, i: number): AsyncGenerator<ProbeHitEvent> {
     const id = batch.id(i);
+    if (id >= firstBeginId && id < firstEndId) {
+      this.began(batch, i, this.watches[id - firstBeginId]!);
+      return;
+    }
     const [block, ...rest] = batch.pieces(i);
-    const icount = batch.icount(i);
-    const task = this.history
-      ? this.history.taskAt(Number(icount))
-      : this.current.length > 0
-        ? readCurrent(rest.splice(0, currentPieces))
-        : undefined;
+    const task = this.taskAt(batch, i, rest);
     const at = { registers: block!.bytes, task };
     if (id >= firstReturnId) {
       yield* this.returned(batch, i, at, rest);
@@ -376,6 +381,35 @@ class ProbeRun {
       ? await this.ended(batch, i, watch, at, rest)
       : await this.met(batch, i, watch, at, rest);
     if (hit) yield hit;
+  }
+
+  /** Takes what tells who runs from the pieces. */
+  private taskAt(batch: HitBatch, i: number, pieces: HitPiece[]): HistoryTask | undefined {
+    if (this.history) return this.history.taskAt(Number(batch.icount(i)));
+    return this.current.length > 0 ? readCurrent(pieces.splice(0, currentPieces)) : undefined;
+  }
+
+  /** A call begins that will have lost what it was given. */
+  private began(batch: HitBatch, i: number, watch: Watch): void {
+    const pieces = batch.pieces(i);
+    const task = this.taskAt(batch, i, pieces);
+    const text = watch.place.begin!.describe(pieces);
+    if (text) this.give(watch, task, text);
+  }
+
+  private give(watch: Watch, task: HistoryTask | undefined, text: string): void {
+    const given = this.given.get(watch) ?? new Map<string | undefined, string>();
+    this.given.set(watch, given.set(ownerOf(task), text));
+  }
+
+  /** What a call's end is, with what its beginning was given. */
+  private withGiven(
+    what: string | undefined,
+    watch: Watch,
+    task: HistoryTask | undefined,
+  ): string | undefined {
+    const text = this.given.get(watch)?.get(ownerOf(task));
+    return text === undefined || what === undefined ? what : text + what.slice(what.lastIndexOf(" = "));
   }
 
   private async met(
@@ -395,10 +429,12 @@ class ProbeRun {
       this.calls.enter(spaceOf(slot, at), call);
     }
     if (watch.returns === "place") {
+      if (watch.end?.begin && what !== undefined) this.give(watch, at.task, what);
       const begun = this.begun.get(watch) ?? new Map<string | undefined, bigint>();
       this.begun.set(watch, begun.set(ownerOf(at.task), batch.icount(i)));
     }
-    const hit = this.hit(batch, i, { kind: "hit", watch, at, scope: place.scope, what });
+    const told = place.begin ? this.withGiven(what, watch, at.task) : what;
+    const hit = this.hit(batch, i, { kind: "hit", watch, at, scope: place.scope, what: told });
     hit.values = await valuesOf(plans, hit, rest.slice(place.items.length));
     return hit;
   }
@@ -417,7 +453,9 @@ class ProbeRun {
     if (from === undefined || what === null) return undefined;
     this.begun.get(watch)?.delete(ownerOf(at.task));
     const instructions = batch.icount(i) - from;
-    const hit = this.hit(batch, i, { kind: "return", watch, at, scope: end!.scope, what, instructions });
+    const told = end!.begin ? this.withGiven(what, watch, at.task) : what;
+    const parts = { kind: "return", watch, at, scope: end!.scope, what: told, instructions } as const;
+    const hit = this.hit(batch, i, parts);
     hit.values = await valuesOf(returnPlans, hit, rest.slice(end!.items.length));
     return hit;
   }

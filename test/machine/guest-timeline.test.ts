@@ -1,0 +1,164 @@
+/** Probes of a guest through the library and the command line: what is told of a hit is what the machine shows there. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeGuest } from "../../src/guest/guest.js";
+import {
+  GuestTimeline,
+  guestAddress,
+  icount,
+  type ProbeHitEvent,
+  parsePosition,
+  placesFrom,
+  record,
+  type Tape,
+  timelineOptions,
+} from "../../src/index.js";
+import { locate } from "../../src/replay/locate.js";
+import { defaultRecordOptions } from "../../src/tape/record-options.js";
+import { Workbench } from "../workbench.js";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const init = `#!/bin/sh
+mount -t proc proc /proc
+mount -t devtmpfs devtmpfs /dev
+cat /etc/passwd /missing /proc/version > /dev/null
+read -r line < /proc/version
+(exit 3)
+poweroff -f
+`;
+
+let bench: Workbench;
+let tape: Tape;
+const home = () => ({ VMTAPE_HOME: bench.places.home, XDG_CACHE_HOME: bench.path("xdg") });
+const placesHere = () => placesFrom({ ...process.env, ...home() });
+beforeAll(async () => {
+  bench = await Workbench.make();
+  writeFileSync(bench.path("init"), init);
+  const { kernel, initrd, append } = await makeGuest({
+    cacheDir: placesFrom(process.env).cache,
+    directory: bench.path("guest"),
+    package: "linux-image-cloud-amd64",
+    init: bench.path("init"),
+  });
+  const options = await defaultRecordOptions("boot");
+  tape = await (await record(bench.places, { ...options, kernel, initrd, append })).done;
+}, 180_000);
+afterAll(() => bench?.[Symbol.asyncDispose]());
+
+test("handlers get the machine of their hit, of all probes in one pass", async () => {
+  const options = await timelineOptions(placesHere(), tape);
+  await using timeline = await GuestTimeline.open(tape, options);
+  const opened: ProbeHitEvent[] = [];
+  const told: string[] = [];
+  const files = await timeline.probe(
+    "do_filp_open",
+    async (hit) => {
+      opened.push(hit);
+      const name = await hit.value("pathname->name");
+      if (!name.includes("/missing")) return;
+      // Not collected in passing: the timeline goes there.
+      const stack = hit.register("rsp");
+      const bytes = await hit.memory(stack, 8);
+      expect(timeline.position).toEqual(hit.position);
+      expect(bytes).toEqual(await timeline.readMemory(guestAddress(stack), 8));
+      expect(await timeline.registers()).toEqual(hit.registers);
+      expect(await hit.value("current->comm")).toContain(hit.task?.name);
+      files.remove();
+    },
+    { print: ["pathname->name"] },
+  );
+  const pairs = ["first", "second"].map((name) =>
+    timeline.probe("vfs_read", {
+      pre: (hit) => void told.push(`${name} ${hit.position.icount}`),
+      return: async (hit) => {
+        const began = hit.icount - hit.instructions!;
+        told.push(`${name} ${began} returned ${await hit.value("$retval")} ${hit.isCertain}`);
+      },
+    }),
+  );
+  const quiet = await timeline.probe("do_exit", () => expect.unreachable("it is disabled"));
+  quiet.disable();
+  await Promise.all(pairs);
+  await timeline.play();
+  expect(await Promise.all(opened.map((hit) => hit.value("pathname->name")))).toContainEqual(
+    expect.stringContaining('"/etc/passwd"'),
+  );
+  expect((await opened.at(-1)?.value("pathname->name"))?.includes("/missing")).toBe(true);
+  // Each call is told by both probes, and each return, of the same calls with the same results.
+  const of = (name: string) =>
+    told.filter((line) => line.startsWith(name)).map((line) => line.replace(name, ""));
+  expect(of("first").sort()).toEqual(of("second").sort());
+  const returned = of("first").filter((line) => line.includes("returned"));
+  expect(returned.length).toBeGreaterThan(3);
+  for (const line of returned) expect(of("first")).toContain(/^ \d+/.exec(line)![0]);
+}, 120_000);
+
+test("system calls take conditions, values, both ends and positions that can be gone to", async () => {
+  const args = ["sys_enter:openat", "--when", "(flags & 3) == 0", "--print", "filename", "--return"];
+  const { stdout } = await bench.run(["probe", "boot", ...args, "--json"], { env: home() });
+  const hits = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const missing = hits.findIndex(({ what }) => what.startsWith('openat(AT_FDCWD, "/missing", O_RDONLY)'));
+  expect(hits[missing].values[0].value).toMatch(/^0x[0-9a-f]+ "\/missing"$/);
+  expect(hits[missing + 1]).toMatchObject({ kind: "return", task: "cat", certain: true });
+  expect(hits[missing + 1].what).toMatch(/= -ENOENT$/);
+  const { pc, brctr, icount: at } = hits[missing];
+  const options = await timelineOptions(placesHere(), tape);
+  expect(await locate(tape, parsePosition(`${pc}:${brctr}`), options)).toMatchObject({
+    icount: icount(BigInt(at)),
+  });
+  const failed = await bench.run(
+    ["probe", "boot", "sys_exit:open*", "--when", "$retval < 0", "--limit", "1"],
+    {
+      env: home(),
+    },
+  );
+  expect(failed.stdout).toMatch(/ = -E[A-Z]+$/m);
+}, 120_000);
+
+test("strace tells calls, signals and ends in one pass, and leaves what it learned of the tasks", async () => {
+  const { stdout } = await bench.run(["strace", "boot"], { env: home() });
+  expect(stdout).toMatch(
+    / cat {2}openat\(AT_FDCWD, "\/missing", O_RDONLY\) = -ENOENT {2}\([\d,]+ instructions\)$/m,
+  );
+  expect(stdout).toMatch(/ init {2}read\(0, "L", 1\) = 1 {2}\([\d,]+ instructions\)$/m);
+  expect(stdout).toMatch(
+    / init {2}wait4\(-1, \[\{WIFEXITED\(s\) && WEXITSTATUS\(s\) == 3\}\], 0, NULL\) = \d+ /m,
+  );
+  expect(stdout).toMatch(
+    / init {2}--- SIGCHLD \{si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=\d+, .*\} ---$/m,
+  );
+  expect(stdout).toMatch(/ exit_group\(3\) = \?\n@\d+ \d+ init {2}\+\+\+ exited with 3 \+\+\+$/m);
+  const misspelt = await bench.run(["strace", "boot", "--task", "cst"], { env: home() });
+  expect(misspelt.stderr).toMatch(/no task 'cst' ever runs; the nearest is cat/);
+}, 120_000);
+
+test.each([
+  [["do_filp_open", "--when", "1 || pathnam->name"], /no 'pathnam' is known.* there are pathname/],
+  [["do_filp_open", "--print", "current->coom"], /no member 'coom'.* there are comm/],
+  [["sys_enter:opneat"], /no system call is named 'opneat'; there are openat/],
+  [["do_exit", "--from", "@9", "--to", "@8"], /the end \(@8\) lies before the start \(@9\)/],
+])("a mistake is told before anything is replayed: %j", async (args, message) => {
+  const { code, stderr, stdout } = await bench.run(["probe", "boot", ...args], { env: home() });
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(message);
+});
+
+test("the README's program runs as it stands there", async () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const [, source = ""] = /```ts\n((?:(?!```)[^])*GuestTimeline(?:(?!```)[^])*)```/.exec(readme) ?? [];
+  const file = bench.path("example.ts");
+  writeFileSync(file, source.replace('"vmtape"', JSON.stringify(join(root, "src/index.ts"))));
+  const runner = bench.spawn(process.execPath, [join(root, "test/oracle/run.mjs"), file], {
+    env: home(),
+    cwd: root,
+  });
+  const { code, stdout, stderr } = await runner.ended;
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/cat opens 0x[0-9a-f]+ "\/missing"/);
+  expect(stdout).toMatch(/a read of \d+ instructions gave \d+/);
+}, 120_000);
