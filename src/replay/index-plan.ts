@@ -8,7 +8,11 @@ const firstGuess = 20e6;
 /** A gap so many times too wide is no reason for another checkpoint. */
 const tolerance = 1.6;
 
-export type IndexLimits = { readonly budget: number } & Pick<Pass, "most" | "least">;
+export interface IndexLimits extends Pick<Pass, "most" | "least"> {
+  readonly budget: number;
+  /** Bytes of the budget that are kept for stretches that take long to replay. Default 0. */
+  readonly spare?: number;
+}
 
 /** Where checkpoints are missing in a tape. */
 export class IndexPlan {
@@ -39,10 +43,10 @@ export class IndexPlan {
 
   /** The next instant after `at` where a checkpoint is wanted and none is near; undefined when there is none. */
   nextAfter(at: number): number | undefined {
-    const { budget, most, least } = this.limits;
+    const { budget, most, least, spare = 0 } = this.limits;
     const { existing, end } = this;
     if (existing.length >= most) return undefined;
-    const free = budget - sumBytes(existing);
+    const free = budget - spare - sumBytes(existing);
     for (let from = at; ; ) {
       const last =
         existing.filter((one) => one.icount <= from).at(-1)?.bytes ?? Math.min(firstGuess, budget / 4);
@@ -54,6 +58,13 @@ export class IndexPlan {
         return from + gap < end - gap / 4 ? from + gap : undefined;
       from = next.icount;
     }
+  }
+
+  /** Is there room for another one, where a stretch takes long? */
+  hasRoom(): boolean {
+    const { budget, most } = this.limits;
+    const largest = Math.max(firstGuess, ...this.existing.map(({ bytes }) => bytes));
+    return this.existing.length < most && budget - sumBytes(this.existing) >= largest;
   }
 
   /** One was made. */

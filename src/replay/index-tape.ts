@@ -38,6 +38,10 @@ export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
 
 /** More checkpoints than anybody needs. */
 const mostCheckpoints = 4096;
+/** This share of the budget is for checkpoints in stretches that replay slowly. */
+const sparedForSlow = 0.15;
+/** A stretch is slow when it takes so many times as long as those before it on average, and not less than so many ms. */
+const slow = { times: 2, leastMs: 250 };
 /** Where a checkpoint could not be made, the next try comes so many instructions later, then twice as many. */
 const firstStep = 1 << 16;
 
@@ -82,7 +86,7 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
 /** Who says how many wants them, close together or not. */
 function limitsOf({ checkpoints }: IndexOptions, budget: number): IndexLimits {
   return checkpoints === undefined
-    ? { budget, most: mostCheckpoints, least: closest }
+    ? { budget, most: mostCheckpoints, least: closest, spare: budget * sparedForSlow }
     : { budget, most: checkpoints, least: 1 };
 }
 
@@ -146,6 +150,8 @@ class IndexPass {
   private readonly rows: RowKeeper;
   private readonly quiet: QuietInstants;
   private storing: Promise<unknown> = Promise.resolve();
+  private readonly startedAt = performance.now();
+  private stretches = 0;
 
   constructor(
     plan: IndexPlan,
@@ -169,9 +175,32 @@ class IndexPass {
       for (let step = firstStep; !isMade && wanted < latest; wanted += step, step *= 2) {
         at = this.quiet.from(wanted);
         if (at >= this.plan.end) return;
-        await this.session.runTo(icount(at), signal);
+        await this.travel(at, signal);
         isMade = await this.leaveOne();
+        this.stretches++;
       }
+    }
+    const last = this.quiet.from(this.plan.end - closest / 8);
+    if (last > at && last < this.plan.end) await this.travel(last, signal);
+  }
+
+  /** Runs to an instant. Where that takes long, checkpoints are left on the way. */
+  private async travel(to: number, signal?: AbortSignal): Promise<void> {
+    const { session, plan, quiet } = this;
+    for (;;) {
+      const usual = (performance.now() - this.startedAt) / Math.max(1, this.stretches);
+      const patience = Math.max(slow.leastMs, slow.times * usual);
+      let pausing: Promise<unknown> | undefined;
+      const timer = setTimeout(() => {
+        pausing = session.pause().catch(() => {}); // it has just come to its end by itself
+      }, patience);
+      const { at, why } = await session.runTo(icount(to), signal).finally(() => clearTimeout(timer));
+      await pausing;
+      if (why !== "paused") return;
+      const here = quiet.from(Number(at) + 1);
+      if (here >= to) continue;
+      await session.runTo(icount(here), signal);
+      if (plan.hasRoom()) await this.leaveOne();
     }
   }
 

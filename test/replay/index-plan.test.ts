@@ -91,3 +91,15 @@ test("a pass that was killed is continued where its rows end", () => {
   // Without rows, from the beginning, though the checkpoints are there.
   expect(new IndexPlan(end, known(whole), limits).start()).toBeUndefined();
 });
+
+test("a share of the budget is left for stretches that take long", () => {
+  const limits = { budget: 1.5e9, spare: 0.3e9, most: 4096, least: 50e6 };
+  const bytes = 50e6;
+  const made = follow([], limits, () => bytes);
+  expect(made.length * bytes).toBeLessThanOrEqual(1.2e9);
+  expect(made.length * bytes).toBeGreaterThan(1e9);
+  const plan = new IndexPlan(end, known(made, end), limits);
+  let more = 0;
+  for (; plan.hasRoom(); more++) plan.add({ icount: end - more - 1, bytes });
+  expect((made.length + more) * bytes).toBe(1.5e9);
+});
