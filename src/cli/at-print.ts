@@ -65,13 +65,19 @@ async function contextAt(
   guest: LinuxGuest | undefined,
   debug: TapeDebug,
 ): Promise<ExpressionContext> {
-  const [{ expressionContext }, { plainContext }, { frameContext, innermostFrame }, { taskPrograms }] =
-    await Promise.all([
-      import("../linux/expression-context.js"),
-      import("../linux/plain-context.js"),
-      import("../linux/frame-context.js"),
-      import("../linux/program-debug.js"),
-    ]);
+  const [
+    { expressionContext },
+    { plainContext },
+    { frameContext, innermostFrame },
+    { taskPrograms },
+    { taskContext },
+  ] = await Promise.all([
+    import("../linux/expression-context.js"),
+    import("../linux/plain-context.js"),
+    import("../linux/frame-context.js"),
+    import("../linux/program-debug.js"),
+    import("../linux/task-context.js"),
+  ]);
   const { timeline, symbols, tape } = open;
   const { pc } = timeline.position;
   const context = guest
@@ -79,8 +85,9 @@ async function contextAt(
     : await plainContext(timeline, symbols.symbols);
   const isKernel = guest !== undefined && pc >= firstKernelAddress;
   const task = guest && !isKernel ? await taskPrograms(tape, guest, context.memory) : undefined;
+  const around = task ? await taskContext(context, task, debug, symbols.symbols) : context;
   const program = await debug.at(pc, task);
-  if (!program) return context;
+  if (!program) return around;
   let frame: Promise<FrameAt> | undefined;
   const findFrame = async () => {
     const registers = new Uint8Array(await timeline.registers());
@@ -89,7 +96,7 @@ async function contextAt(
   };
   const { keyOf } = await import("../symbols/address.js");
   const hasBool = program.variables.isC(keyOf(pc - program.bias)) === false;
-  return { ...frameContext(context, program, () => (frame ??= findFrame()), isKernel), hasBool };
+  return { ...frameContext(around, program, () => (frame ??= findFrame()), isKernel), hasBool };
 }
 
 /** The guest's Linux; undefined, with a note, when none runs there. */

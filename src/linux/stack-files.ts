@@ -28,20 +28,34 @@ export interface FileAt {
 }
 
 /**
- * What was added to a file's addresses, from one of its mappings.
+ * What was added to a file's addresses, from one of its mappings. Two segments may share a page of the file, each with an
+ * address of its own for it, as lld lays them out: then the one that is code is meant where code is mapped, and that which
+ * starts with the mapping.
  *
  * @param fileOffset where in the file the mapping starts
+ * @param isCode whether its memory can be executed; undefined when that is not known
  * @returns undefined when no segment of the file lies there
  */
-export function loadBiasOf(elf: ElfFile, mapping: { start: bigint; fileOffset: bigint }): bigint | undefined {
-  for (const { type, offset, address, fileSize } of elf.segments) {
+export function loadBiasOf(
+  elf: ElfFile,
+  mapping: { readonly start: bigint; readonly fileOffset: bigint; readonly isCode?: boolean },
+): bigint | undefined {
+  const { start, fileOffset, isCode } = mapping;
+  let best: { readonly fits: number; readonly bias: bigint } | undefined;
+  for (const { type, flags, offset, address, fileSize } of elf.segments) {
     if (type !== programType.load) continue;
     const first = BigInt(offset) & ~0xfffn;
-    if (mapping.fileOffset < first || mapping.fileOffset >= BigInt(offset + fileSize)) continue;
-    return mapping.start - mapping.fileOffset - (address - BigInt(offset));
+    if (fileOffset < first || fileOffset >= BigInt(offset + fileSize)) continue;
+    const isExecutable = (flags & executable) !== 0;
+    const isStart = (fileOffset === BigInt(offset) ? 2 : 0) + (fileOffset === first ? 1 : 0);
+    const fits = (isExecutable === isCode ? 4 : 0) + isStart;
+    if (!best || fits > best.fits) best = { fits, bias: start - fileOffset - (address - BigInt(offset)) };
   }
-  return undefined;
+  return best?.bias;
 }
+
+/** `PF_X` of a program header. */
+const executable = 1;
 
 /** A mapped file as an unwinder uses it: keys in place of bigints, and its frame information. */
 export interface UnwindFile {

@@ -1,12 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { VmtapeError } from "../base/errors.js";
+import { openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { debugOfBytes } from "../symbols/debug-source.js";
 import { ElfFile } from "../symbols/elf.js";
+import { sectionType } from "../symbols/elf-layout.js";
 import { readElfSymbols } from "../symbols/elf-symbols.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { initramfsElfFiles } from "../symbols/initramfs.js";
-import { type SymbolSource, Symbols } from "../symbols/symbols.js";
+import { type Located, type SymbolSource, Symbols } from "../symbols/symbols.js";
 import { openSyncFile, syncBytes } from "../symbols/sync-source.js";
 import type { Tape } from "../tape/tape.js";
 import { type Mapping, mappingAt } from "./mappings.js";
@@ -67,6 +69,11 @@ export class GuestPrograms {
     return source === "none" ? undefined : source;
   }
 
+  /** Whether a source of symbols is a file that the user named. */
+  isNamed(source: string): boolean {
+    return this.tape.manifest.symbols.some(({ label }) => label === source);
+  }
+
   private async unpack(): Promise<ReadonlyMap<string, ElfFile>> {
     const files = new Map<string, ElfFile>();
     if (!this.tape.manifest.machine.initrd) return files;
@@ -94,6 +101,7 @@ export class GuestPrograms {
 /** One task's programs: what its mappings are of. */
 export class TaskPrograms implements FileAt {
   private readonly found = new Map<bigint, Promise<MappedFile | undefined>>();
+  private readonly files: MappedFile[] = [];
   private readonly symbols = new Symbols();
 
   constructor(
@@ -121,6 +129,44 @@ export class TaskPrograms implements FileAt {
     return this.symbols;
   }
 
+  /** Opens all files whose code is mapped. */
+  async openAll(): Promise<void> {
+    for (const { start } of this.mappings) await this.fileAt(start);
+    this.files.sort((a, b) => (a.start < b.start ? -1 : 1));
+  }
+
+  /** Those of the files that were opened of which something is known, by address. */
+  get opened(): readonly MappedFile[] {
+    return this.files;
+  }
+
+  /**
+   * The name of an address of the task, once `fileAt` was asked for it.
+   *
+   * @param others symbols of the tape, for what the task's own files do not know
+   */
+  lookup(address: bigint, others: Symbols): Located | undefined {
+    const own = this.symbols.lookup(address);
+    if (own) return own;
+    const found = others.lookup(address);
+    return found && this.mayBe(found, address) ? found : undefined;
+  }
+
+  /**
+   * Whether symbols for fixed addresses can be meant at an address of this task. Programs of other tasks lie at the same
+   * addresses; what the user named counts where nothing else is known of the code.
+   */
+  mayBe({ source, prefix }: Pick<Located, "source" | "prefix">, address: bigint): boolean {
+    if (prefix !== "") return true;
+    if (!this.programs.isNamed(source)) return false;
+    const mapping = mappingAt(this.mappings, address);
+    if (!mapping?.file) return false;
+    const isKnown = this.files.some(
+      ({ name }) => name === mapping.name && this.symbols.sources.some((known) => known.name === name),
+    );
+    return basename(source) === basename(mapping.file.path) || !isKnown;
+  }
+
   /** What a frame's code is of: a path, `[vdso]`. */
   nameAt(address: bigint): string | undefined {
     return mappingAt(this.mappings, address)?.name;
@@ -131,14 +177,17 @@ export class TaskPrograms implements FileAt {
     const name = mapping.name ?? "";
     const header = this.headerOf(mapping);
     const elf = name === vdsoName ? await this.vdso(mapping) : await this.program(mapping, header);
-    const loadBias = elf && loadBiasOf(elf, { start, fileOffset: name === vdsoName ? 0n : fileOffset });
+    const loadBias =
+      elf && loadBiasOf(elf, { start, fileOffset: name === vdsoName ? 0n : fileOffset, isCode: true });
     if (!elf || loadBias === undefined) return { start, end, name, header, elf: undefined, loadBias: 0n };
+    const file = { start, end, name, header, elf, loadBias };
+    this.files.push(file);
     const source = this.programs.symbolsOf(elf, name);
     if (source) {
       this.symbols.remove(name);
       this.symbols.add({ ...source, bias: loadBias });
     }
-    return { start, end, name, header, elf, loadBias };
+    return file;
   }
 
   /** Where the first byte of the mapping's file is. */
@@ -176,11 +225,20 @@ function begins(elf: ElfFile, start: Uint8Array | undefined): boolean {
   );
 }
 
+/** A stripped program's names and lines are in its debug file, where the distribution's debug package is installed. */
 function readSource(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
   return orUndefined(() => {
-    const table = readElfSymbols(elf);
-    const debug = elf.section(".debug_info") && debugOfBytes(elf, {});
-    return table.names.count > 0 ? { name, table, ...(debug && { debug }) } : undefined;
+    const options = { debugDirectories: systemDebugDirectories };
+    const isStripped = !elf.sections.some(({ type }) => type === sectionType.symbols);
+    const separate = isStripped ? openDebugFile(elf, undefined, systemDebugDirectories, []) : undefined;
+    try {
+      const table = readElfSymbols(elf, separate && { separate: separate.elf });
+      const hasDebug = separate !== undefined || elf.section(".debug_info") !== undefined;
+      const debug = hasDebug ? debugOfBytes(elf, options) : undefined;
+      return table.names.count > 0 ? { name, table, ...(debug && { debug }) } : undefined;
+    } finally {
+      separate?.close();
+    }
   });
 }
 

@@ -70,8 +70,8 @@ export class TapeStacks {
       ...stack,
       locate: ({ callSite, pc, space }) => {
         const address = callSite ?? pc;
-        const own = space === "user" ? task?.names.lookup(address) : undefined;
-        return own ?? this.symbols.lookup(address) ?? this.modules.symbols.lookup(address);
+        if (space === "user" && task) return task.lookup(address, this.symbols);
+        return this.symbols.lookup(address) ?? this.modules.symbols.lookup(address);
       },
       fileOf: ({ callSite, pc, space }) => (space === "user" ? task?.nameAt(callSite ?? pc) : undefined),
     };

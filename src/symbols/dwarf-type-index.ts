@@ -118,7 +118,9 @@ export class DwarfTypeIndex {
       const hasChildren = pool[position + field.hasChildren] === 1;
       const scope = scopes[depth];
       const tag = pool[position + field.tag]!;
-      const space = scope === undefined ? nameSpace.none : (spaceOfTag.get(tag) ?? nameSpace.none);
+      let space: number = scope === undefined ? nameSpace.none : (spaceOfTag.get(tag) ?? nameSpace.none);
+      // Up to DWARF 4 a static member of a class is a member that is only declared there.
+      if (tag === typeTag.member && scope && declares(pool, position)) space = nameSpace.variable;
       let inner: string | undefined = depth === 0 ? "" : undefined;
       if (space !== nameSpace.none) {
         reader.move(unit, place, table, base + at);
@@ -222,7 +224,10 @@ export class DwarfTypeIndex {
     }
     const text = textAt(this.entries.file, name, home);
     keep(this.byText, `${space}:${scope}${text}`, value);
-    if (scope !== "" && space <= nameSpace.base) this.scopes.set(offset, scope);
+    const isType = space <= nameSpace.base;
+    if (scope !== "" && (isType || (isDeclaration && space === nameSpace.variable))) {
+      this.scopes.set(offset, scope);
+    }
     return text;
   }
 
@@ -234,6 +239,15 @@ export class DwarfTypeIndex {
     if (!name) return;
     keep(this.byText, `${nameSpace.variable}:${this.scopes.get(origin.offset) ?? scope}${name}`, offset);
   }
+}
+
+/** Whether entries of an abbreviation say that they are declarations. */
+function declares(pool: Int32Array, position: number): boolean {
+  const end = position + field.size + pool[position + field.attributes]! * 3;
+  for (let i = position + field.size; i < end; i += 3) {
+    if (pool[i] === typeAttribute.declaration) return true;
+  }
+  return false;
 }
 
 function keep<K>(map: Map<K, number>, key: K, value: number): void {

@@ -79,7 +79,9 @@ export class DwarfTypes implements TypeSource {
     const offset = this.index.find(nameSpace.variable, name);
     const entry = offset === undefined ? undefined : this.entries.at(offset);
     if (!entry) return undefined;
-    return { type: this.typeOf(entry), address: this.staticAddress(entry) };
+    const address = this.staticAddress(entry);
+    const constant = address === undefined ? this.constantOf(entry) : undefined;
+    return { type: this.typeOf(entry), address, constant };
   }
 
   findEnumerator(name: string): TypedEnumerator | undefined {
@@ -114,6 +116,11 @@ export class DwarfTypes implements TypeSource {
     const block = this.entries.block(entry, typeAttribute.location);
     if (block?.length !== 9 || block[0] !== locationOp.addr) return undefined;
     return viewOf(block).getBigUint64(1, true);
+  }
+
+  private constantOf(entry: DwarfEntry): bigint | undefined {
+    const owner = this.entries.withAttribute(entry, typeAttribute.constValue);
+    return owner && this.entries.wide(owner, typeAttribute.constValue);
   }
 
   /** The type that an entry's DW_AT_type, or that of what it stands for, names; void without one. */

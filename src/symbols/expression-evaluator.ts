@@ -178,6 +178,8 @@ class Evaluator {
       const type = symbol.type ?? types.findVariable(name)?.type ?? types.findFunction(name) ?? untyped;
       return valueAt(type, symbol.address);
     }
+    const variable = types.findVariable(name);
+    if (variable?.constant !== undefined) return integerValue(variable.type, variable.constant);
     const enumerator = types.findEnumerator(name);
     if (enumerator) return integerValue(enumerator.type, enumerator.value);
     if (name === "true" || name === "false") return integerValue(builtin.bool, name === "true" ? 1n : 0n);

@@ -1,3 +1,4 @@
+import { baseTypeName, templateName } from "./template-name.js";
 import type { QualifiedType, Type } from "./type.js";
 
 /** Deeper than this no declaration is spelled out, and no more parts of it. */
@@ -15,16 +16,6 @@ export function formatType(type: Type, around = ""): string {
   const gap = around === "" ? "" : spaceAfter(left);
   return `${left}${gap}${around}${around === "" ? right : right.trimStart()}`;
 }
-
-/** Compilers spell them out. */
-const shortNames = new Map([
-  ["long int", "long"],
-  ["long unsigned int", "unsigned long"],
-  ["long long int", "long long"],
-  ["long long unsigned int", "unsigned long long"],
-  ["short int", "short"],
-  ["short unsigned int", "unsigned short"],
-]);
 
 function spaceAfter(left: string): string {
   return /[^*&(]$/.test(left) ? " " : "";
@@ -50,15 +41,16 @@ function spell(type: Type, progress: Progress): Spelling {
     case "void":
       return { left: "void", right: "" };
     case "int":
-      return { left: shortNames.get(type.name) ?? type.name, right: "" };
+      return { left: baseTypeName(type.name), right: "" };
     case "float":
-    case "typedef":
       return { left: type.name, right: "" };
+    case "typedef":
+      return { left: templateName(type.name), right: "" };
     case "struct":
     case "union":
     case "class":
     case "enum": {
-      const name = type.name ?? "{...}";
+      const name = type.name === undefined ? "{...}" : templateName(type.name);
       return { left: type.isTagless && type.name ? name : `${type.kind} ${name}`, right: "" };
     }
     case "forward":
@@ -115,6 +107,8 @@ function spellQualified(type: QualifiedType, deeper: Progress): Spelling {
     .map((kind) => (kind === "atomic" ? "_Atomic" : kind))
     .join(" ");
   const { left, right } = spell(plain, deeper);
+  // What is said of an array is said of its elements, which may say it, too.
+  if (plain.kind === "array" && left.startsWith(`${words} `)) return { left, right };
   return plain.kind === "pointer" ? { left: `${left} ${words}`, right } : { left: `${words} ${left}`, right };
 }
 

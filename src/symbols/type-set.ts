@@ -15,6 +15,8 @@ export interface TypedVariable {
   readonly type: Type;
   /** Where it lies, before any bias; undefined when only symbols tell. */
   readonly address?: bigint | undefined;
+  /** What it always is, where it lies nowhere: a constant of a class. */
+  readonly constant?: bigint | undefined;
 }
 
 /** Types by name, from one file or one stretch of memory. */

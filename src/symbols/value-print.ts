@@ -1,6 +1,7 @@
 import { isVmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
 import { type GuestMemory, MemoryReader } from "./guest-memory.js";
+import { templateName } from "./template-name.js";
 import {
   type ArrayType,
   type EnumType,
@@ -58,7 +59,7 @@ export async function printValue(value: Value, context: PrintContext): Promise<s
   }
   const bytes = await loadValue(value, context.memory);
   const body = await printer.print(value.type, bytes, value.address, 0);
-  if (plain.kind !== "pointer" || context.format) return body;
+  if (plain.kind !== "pointer" || (context.format && !plain.reference)) return body;
   if (plain.reference) return `(${formatType(value.type)}) ${body}`;
   return needsNoType(value.type, plain) ? body : `(${formatType(value.type)}) ${body}`;
 }
@@ -99,6 +100,8 @@ class Printer {
     if (plain.kind === "array") return this.array(plain, bytes, address, depth);
     const missing = this.missing(bytes);
     if (missing !== undefined) return `<${missing}>`;
+    if (plain.kind === "pointer" && plain.reference)
+      return this.reference(plain, toInteger(plain, bytes), depth);
     if (format && format !== "s") return formatScalar(type, bytes, format, (at) => this.address(at, true));
     switch (plain.kind) {
       case "int":
@@ -108,7 +111,7 @@ class Printer {
       case "enum":
         return formatEnum(plain, toInteger(plain, bytes));
       case "pointer":
-        return this.pointer(plain, toInteger(plain, bytes));
+        return this.leadsTo(plain.target, toInteger(plain, bytes));
       case "function":
         return `{${formatType(plain)}} ${this.address(address ?? 0n, true)}`;
       case "void":
@@ -136,7 +139,7 @@ class Printer {
     this.nesting++;
     const parts: string[] = [];
     for (const { name, isBase, type: memberType, byteOffset, bitOffset, bitSize } of type.members) {
-      const prefix = isBase ? `<${name}> = ` : name === undefined ? "" : `${name} = `;
+      const prefix = isBase ? `<${templateName(name ?? "")}> = ` : name === undefined ? "" : `${name} = `;
       const at = address === undefined ? undefined : address + BigInt(byteOffset);
       if (bitSize !== undefined) {
         const missing = this.missing(bytes.subarray(byteOffset, byteOffset + 1));
@@ -158,7 +161,9 @@ class Printer {
       if (this.left <= 0) break;
     }
     this.nesting--;
-    return `{${parts.join(", ") || "<No data fields>"}}`;
+    // As GDB has it, what a class inherits are no fields of its own.
+    if (type.members.every(({ isBase }) => isBase)) parts.push("<No data fields>");
+    return `{${parts.join(", ")}}`;
   }
 
   private async array(type: ArrayType, bytes: Uint8Array, address: bigint | undefined, depth: number) {
@@ -190,10 +195,9 @@ class Printer {
     return `{${parts.join(", ")}${i < count ? "..." : ""}}`;
   }
 
-  private async pointer(type: PointerType, address: bigint): Promise<string> {
-    if (!type.reference) return this.leadsTo(type.target, address);
-    const target = await this.contents(type.target, address);
-    return `@${hex(address)}: ${target}`;
+  /** What a reference within something else leads to is not shown. */
+  private async reference(type: PointerType, address: bigint, depth: number): Promise<string> {
+    return depth > 0 ? `@${hex(address)}` : `@${hex(address)}: ${await this.contents(type.target, address)}`;
   }
 
   private async contents(type: Type, address: bigint): Promise<string> {

@@ -1,11 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
 import { DwarfFile } from "../../src/symbols/dwarf-file.js";
+import { typeAttribute, typeTag } from "../../src/symbols/dwarf-type-layout.js";
 import { DwarfTypes } from "../../src/symbols/dwarf-types.js";
+import { ElfFile } from "../../src/symbols/elf.js";
 import { type ExpressionContext, printExpression } from "../../src/symbols/expression-evaluator.js";
 import { parseExpression } from "../../src/symbols/expression-parser.js";
+import { syncBytes } from "../../src/symbols/sync-source.js";
 import { formatType } from "../../src/symbols/type-name.js";
 import { Types } from "../../src/symbols/type-set.js";
+import { at, dwarfElf, type Entry, form, makeDwarf } from "./dwarf-fixture.js";
 import { golden, memory, nameOf, program, symbolsByName } from "./values-golden.js";
 
 const dwarf = new DwarfTypes(DwarfFile.open(program)!);
@@ -55,5 +59,84 @@ describe("types from DWARF", () => {
     expect(types.findEnumerator("BIG_HUGE")!.value).toBe(0x1_0000_0000n);
     expect(types.findEnumerator("ANON_B")!.value).toBe(1n);
     expect(types.findStruct("nonesuch")).toBeUndefined();
+  });
+});
+
+describe("variables in namespaces and classes", () => {
+  const int: Entry = {
+    tag: typeTag.base,
+    label: "int",
+    attributes: [
+      [at.name, form.string, "int"],
+      [typeAttribute.encoding, form.data1, 5],
+      [typeAttribute.byteSize, form.data1, 4],
+    ],
+  };
+  const typed = [typeAttribute.type, form.ref4, "int"] as const;
+  const declared = [typeAttribute.declaration, form.data1, 1] as const;
+  const definition = (of: string, address: number): Entry => ({
+    tag: typeTag.variable,
+    attributes: [
+      [at.specification, form.ref4, of],
+      [typeAttribute.location, form.exprloc, Uint8Array.of(3, address, 0, 0, 0, 0, 0, 0, 0)],
+    ],
+  });
+  /** A static member is a member up to DWARF 4, then a variable. */
+  const unit = (memberTag: number): Entry => ({
+    tag: 0x11,
+    attributes: [[at.language, form.data1, 0x1a]],
+    children: [
+      int,
+      {
+        tag: typeTag.namespace,
+        attributes: [[at.name, form.string, "shop"]],
+        children: [
+          {
+            tag: typeTag.variable,
+            label: "total",
+            attributes: [[at.name, form.string, "total"], typed, declared],
+          },
+          {
+            tag: typeTag.class,
+            attributes: [
+              [at.name, form.string, "Base"],
+              [typeAttribute.byteSize, form.data1, 4],
+            ],
+            children: [
+              {
+                tag: memberTag,
+                label: "made",
+                attributes: [[at.name, form.string, "made"], typed, declared],
+              },
+              {
+                tag: memberTag,
+                attributes: [
+                  [at.name, form.string, "limit"],
+                  typed,
+                  declared,
+                  [typeAttribute.constValue, form.data1, 77],
+                ],
+              },
+              { tag: typeTag.member, attributes: [[at.name, form.string, "own"], typed] },
+            ],
+          },
+        ],
+      },
+      definition("total", 0x10),
+      definition("made", 0x20),
+    ],
+  });
+
+  it.each([
+    ["DWARF 4", typeTag.member],
+    ["DWARF 5", typeTag.variable],
+  ])("are known by their whole names: %s", (_, tag) => {
+    const source = syncBytes(dwarfElf(makeDwarf([{ root: unit(tag) }])));
+    const found = new DwarfTypes(DwarfFile.open(ElfFile.open(source))!);
+    expect(found.findVariable("shop::total")).toMatchObject({ address: 0x10n, constant: undefined });
+    expect(found.findVariable("shop::Base::made")).toMatchObject({ address: 0x20n });
+    expect(found.findVariable("shop::Base::limit")).toMatchObject({ address: undefined, constant: 77n });
+    expect(found.findVariable("shop::Base::own")).toBeUndefined();
+    expect(found.findVariable("total")).toBeUndefined();
   });
 });
