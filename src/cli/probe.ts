@@ -7,7 +7,7 @@ import type { SyscallKernel } from "../linux/syscall-pass.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
 import { formatPosition } from "../replay/position.js";
-import { print } from "./branches-range.js";
+import { LineWriter } from "./line-writer.js";
 import { taskOption, taskTest } from "./load-history.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { placesOf, qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
@@ -78,6 +78,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
     signal,
   });
   const printer = new HitPrinter(open, where, flags, signal);
+  const lines = new LineWriter(signal);
   const others = new Set<string>();
   let told = 0;
   for await (const hit of hits) {
@@ -85,9 +86,10 @@ async function run(context: CommandContext, name: string, where: string, flags: 
       if (hit.task && others.size < mostOthers) others.add(hit.task.name);
       continue;
     }
-    await print(await printer.line(hit), signal);
+    await lines.add(await printer.line(hit));
     if (signal.aborted || ++told === flags.limit) break;
   }
+  await lines.flush();
   progress[Symbol.dispose]();
   if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
   if (told === 0) {

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import type { SyscallEvent, TaskEvent } from "../linux/syscall-pass.js";
 import type { HistoryTask } from "../linux/task-history.js";
-import { print } from "./branches-range.js";
+import { LineWriter } from "./line-writer.js";
 import { noSuchTask, taskOption, taskTest } from "./load-history.js";
 import { icountOf } from "./locate-icount.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
@@ -62,11 +62,13 @@ async function run({ signal }: CommandContext, name: string, flags: StraceFlags)
     ...(toIcount !== undefined && { toIcount }),
   });
   const { eventLine } = await import("./strace-line.js");
+  const lines = new LineWriter(signal);
   let printed = 0;
   for await (const event of events) {
-    await print(flags.json ? `${toJson(facts(event))}\n` : `${printable(eventLine(event))}\n`, signal);
+    await lines.add(`${flags.json ? toJson(facts(event)) : printable(eventLine(event))}\n`);
     if (signal.aborted || ++printed === flags.limit) break;
   }
+  await lines.flush();
   progress[Symbol.dispose]();
   if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
   if (learner) {

@@ -75,8 +75,7 @@ export class ProbeHitEvent implements HitFacts {
   readonly isCertain: boolean;
   /** Values of the expressions that were asked for with the probe. */
   values: readonly ProbeValue[] = [];
-  /** What was collected in passing. */
-  readonly collected = new CollectedMemory();
+  private memoryHere: CollectedMemory | undefined;
   private readonly names: ProbeNames;
   private readonly scope: ProbeScope;
   private readonly visitor: HitVisitor | undefined;
@@ -98,6 +97,12 @@ export class ProbeHitEvent implements HitFacts {
     this.names = parts.names;
     this.scope = parts.scope;
     this.visitor = parts.visitor;
+  }
+
+  /** What was collected in passing. */
+  get collected(): CollectedMemory {
+    this.memoryHere ??= new CollectedMemory();
+    return this.memoryHere;
   }
 
   /** Where a timeline can go. */

@@ -7,6 +7,7 @@ import { type ExpressionContext, evaluate, printExpression } from "../symbols/ex
 import type { Expression, Node } from "../symbols/expression-syntax.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { formatName } from "../symbols/symbol-format.js";
+import { resolve } from "../symbols/type.js";
 import { builtin } from "../symbols/type-builtin.js";
 import { integerValue, loadValue, toInteger } from "../symbols/value.js";
 import { type ProbeNames, symbolOf } from "./probe-names.js";
@@ -66,7 +67,7 @@ export class PrintPlan {
       parts.push({ kind: "value", node });
       items.push({ collect: "memory", address, length, most: largestValue });
     }
-    const whole = await compile(expression.root);
+    const whole = (await mayBeText(names, expression)) ? await compile(expression.root) : undefined;
     if (whole) {
       parts.push({ kind: "text", node: expression.root });
       items.push({ collect: "text", address: whole, most: longestText });
@@ -111,6 +112,26 @@ export class PrintPlan {
     }
   }
 }
+
+/** Is the value, as far as can be told before there is any, a pointer whose string is shown? */
+async function mayBeText(names: ProbeNames, expression: Expression): Promise<boolean> {
+  const memory: GuestMemory = { read: async (_address, length) => new Uint8Array(length).fill(1) };
+  const registers = new Uint8Array(lengthOfRegisters);
+  try {
+    const facts = { registers, icount: 1n, brctr: 1n, number: 1n };
+    const { type } = await evaluate(expression, hitContext(names, facts, memory));
+    const plain = resolve(type);
+    if (plain.kind !== "pointer") return false;
+    const target = resolve(plain.target);
+    return target.kind === "int" && target.size === 1;
+  } catch (error) {
+    if (!isVmtapeError(error)) throw error;
+    return true;
+  }
+}
+
+/** Of a `g` packet. */
+const lengthOfRegisters = 608;
 
 /** Code that leaves an expression's value; undefined when there is none. */
 export function compiled(names: ProbeNames, expression: Expression): Promise<Uint8Array | undefined> {

@@ -97,7 +97,7 @@ class SetProbe implements Probe {
     return this.enabled && !this.removed;
   }
 
-  async handle(hit: ProbeHitEvent): Promise<void> {
+  handle(hit: ProbeHitEvent): void | Promise<void> {
     const { handlers } = this;
     if (typeof handlers === "function") return handlers(hit);
     return hit.kind === "return" ? handlers?.return?.(hit) : handlers?.pre?.(hit);
@@ -175,8 +175,9 @@ export class Probes {
     const prepare = (channel: ProbeChannel) => run.place(channel, returnsTo);
     for await (const batch of passSince(this.tape, { ...pass, prepare }, signal)) {
       for (let i = 0; i < batch.length; i++) {
-        for await (const hit of run.take(batch, i)) {
-          await (hit.probe as SetProbe).handle(hit);
+        for (const hit of await run.take(batch, i)) {
+          const handled = (hit.probe as SetProbe).handle(hit);
+          if (handled) await handled;
           yield hit;
         }
       }
@@ -361,26 +362,23 @@ class ProbeRun {
     for (const [i, address] of returnsTo.entries()) await execute(firstReturnId + i, address, collect);
   }
 
-  async *take(batch: HitBatch, i: number): AsyncGenerator<ProbeHitEvent> {
+  async take(batch: HitBatch, i: number): Promise<readonly ProbeHitEvent[]> {
     const id = batch.id(i);
     if (id >= firstBeginId && id < firstEndId) {
       this.began(batch, i, this.watches[id - firstBeginId]!);
-      return;
+      return [];
     }
     const [block, ...rest] = batch.pieces(i);
     const task = this.taskAt(batch, i, rest);
     const at = { registers: block!.bytes, task };
-    if (id >= firstReturnId) {
-      yield* this.returned(batch, i, at, rest);
-      return;
-    }
+    if (id >= firstReturnId) return this.returned(batch, i, at, rest);
     const isEnd = id >= firstEndId;
     const watch = this.watches[isEnd ? id - firstEndId : id]!;
-    if (!watch.probe.isLive) return;
+    if (!watch.probe.isLive) return [];
     const hit = isEnd
       ? await this.ended(batch, i, watch, at, rest)
       : await this.met(batch, i, watch, at, rest);
-    if (hit) yield hit;
+    return hit ? [hit] : [];
   }
 
   /** Takes what tells who runs from the pieces. */
@@ -461,12 +459,13 @@ class ProbeRun {
   }
 
   /** Functions have returned here, if the stack pointer is one that any of them returns with. */
-  private async *returned(
+  private async returned(
     batch: HitBatch,
     i: number,
     at: Where,
     rest: readonly HitPiece[],
-  ): AsyncGenerator<ProbeHitEvent> {
+  ): Promise<readonly ProbeHitEvent[]> {
+    const hits: ProbeHitEvent[] = [];
     const stack = registerValue(at.registers, "rsp");
     const space = spaceOf(stack - 8n, at);
     for (const call of this.calls.leave(space, batch.pc(i), stack)) {
@@ -477,8 +476,9 @@ class ProbeRun {
       const hit = this.hit(batch, i, { kind: "return", watch, at, scope, instructions, isCertain });
       const own = rest.slice(this.itemsBefore(watch));
       hit.values = await valuesOf(watch.returnPlans, hit, own);
-      yield hit;
+      hits.push(hit);
     }
+    return hits;
   }
 
   /** How many items of other watches come before one's own at a return. */
@@ -489,26 +489,35 @@ class ProbeRun {
       .reduce((sum, { returnPlans }) => sum + itemsOf(returnPlans).length, 0);
   }
 
-  private hit(
-    batch: HitBatch,
-    i: number,
-    {
-      watch,
-      at,
-      ...parts
-    }: Pick<HitParts, "kind" | "scope" | "what" | "instructions" | "isCertain"> & {
-      readonly watch: Watch;
-      readonly at: Where;
-    },
-  ): ProbeHitEvent {
+  private hit(batch: HitBatch, i: number, met: Met): ProbeHitEvent {
     const { icount, brctr, pc, number, rep } = batch.hit(i);
-    const { probe, place } = watch;
-    const { names, visitor } = this;
+    const { watch, at } = met;
+    // Property by property: there are many of them, and many hits.
     return new ProbeHitEvent({
-      ...{ ...parts, ...at, probe, label: place.label, icount, brctr, pc, rep, number },
-      ...{ names, visitor },
+      kind: met.kind,
+      probe: watch.probe,
+      label: watch.place.label,
+      icount,
+      brctr,
+      pc,
+      rep,
+      number,
+      registers: at.registers,
+      task: at.task,
+      what: met.what,
+      instructions: met.instructions,
+      isCertain: met.isCertain ?? true,
+      names: this.names,
+      scope: met.scope,
+      visitor: this.visitor,
     });
   }
+}
+
+/** What makes a hit of what the plugin tells. */
+interface Met extends Pick<HitParts, "kind" | "scope" | "what" | "instructions" | "isCertain"> {
+  readonly watch: Watch;
+  readonly at: Where;
 }
 
 /** The machine at a hit. */
