@@ -2,7 +2,7 @@
 
 /*
  * The payload of a chunk: from a walk over symbols to bytes. docs/FORMATS.md, "Branch log", has the layout;
- * src/formats/branch-chunk-encoder.ts writes the same bytes.
+ * src/formats/branch-walk-coder.ts writes the same bytes.
  *
  * Most walks are as hard to foretell for the processor as for us, so a record that is coded takes no jump that depends
  * on where the walk goes: about 2 ns, and a fifth of that within a repeat.
