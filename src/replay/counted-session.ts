@@ -3,17 +3,17 @@ import { Scope } from "../base/scope.js";
 import { brctr, guestAddress, type Icount, icount } from "../base/units.js";
 import { GdbStub } from "../qemu/gdb-stub.js";
 import { MachineMemory } from "../qemu/machine-memory.js";
-import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
+import { type PluginChannel, probeChannels } from "../qemu/plugin-channel.js";
 import { ProbeChannel } from "../qemu/probe-channel.js";
 import type { HitBatch } from "../qemu/probe-hits.js";
-import { firstChannelFd } from "../qemu/process.js";
 import { GuestRam } from "../qemu/ram.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
+import { startPlugged } from "./plugged-session.js";
 import { placePoints, pointsText } from "./point-hits.js";
 import type { Position } from "./position.js";
-import { Session, type SessionOptions } from "./session.js";
+import type { Session, SessionOptions } from "./session.js";
 import type { Instant, StopPoint } from "./timeline-types.js";
 
 export interface CountedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
@@ -77,25 +77,14 @@ export class CountedSession implements AsyncDisposable {
     options: CountedSessionOptions,
     signal?: AbortSignal,
   ): Promise<CountedSession> {
-    const { plugin, from, ...rest } = options;
-    const stubFd = firstChannelFd + probeChannels;
     await using scope = new Scope();
-    const session = scope.own(
-      await Session.create(
+    const { session, channel, begun } = scope.own(
+      await startPlugged(
         tape,
-        {
-          ...rest,
-          ...(from && { from }),
-          trusted: true,
-          channels: probeChannels + 1,
-          attach: { extra: ["-chardev", `socket,id=stub,fd=${stubFd}`, ...probeArguments(plugin)] },
-        },
+        { ...options, trusted: true, probes: { follow: true }, device: "stub" },
         signal,
       ),
     );
-    await session.start(undefined, signal);
-    const channel = new PluginChannel(session.channels);
-    const begun = await channel.start(from?.brctr, from?.rep);
     // Not with `-gdb`: QEMU would save a snapshot with all of RAM before the plugin can tell it not to.
     await session.qmp.human("gdbserver chardev:stub");
     const stub = await GdbStub.connect(session.channels.at(-1)!);

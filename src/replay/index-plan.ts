@@ -60,9 +60,10 @@ export class IndexPlan {
     }
   }
 
-  /** Is there room for another one, where a stretch takes long? */
+  /** Is there room for another one, where a stretch takes long? Never without a spare share. */
   hasRoom(): boolean {
-    const { budget, most } = this.limits;
+    const { budget, most, spare = 0 } = this.limits;
+    if (spare === 0) return false;
     const largest = Math.max(firstGuess, ...this.existing.map(({ bytes }) => bytes));
     return this.existing.length < most && budget - sumBytes(this.existing) >= largest;
   }

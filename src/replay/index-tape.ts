@@ -3,12 +3,7 @@ import { fileError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
 import { icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
-import {
-  PluginChannel,
-  type PluginPosition,
-  pluginArguments,
-  pluginChannels,
-} from "../qemu/plugin-channel.js";
+import type { PluginChannel, PluginPosition } from "../qemu/plugin-channel.js";
 import { isTooEarly } from "../qemu/snapshot.js";
 import type { Tape } from "../tape/tape.js";
 import { type CountedCheckpoint, isLostCheckpoint } from "./checkpoint.js";
@@ -19,8 +14,9 @@ import { RowKeeper } from "./index-rows.js";
 import { closest, rowDistance } from "./index-spacing.js";
 import { addToTable, type CountedRow, indexingLock } from "./index-table-file.js";
 import { affordable, keepBudget } from "./index-thinning.js";
+import { startPlugged } from "./plugged-session.js";
 import { QuietInstants } from "./quiet-instants.js";
-import { Session, type SessionOptions } from "./session.js";
+import type { Session, SessionOptions } from "./session.js";
 import { TapeIndex } from "./tape-index.js";
 
 export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
@@ -98,9 +94,10 @@ async function runPass(
   options: IndexOptions,
 ): Promise<void> {
   const { cache, plugin, onProgress, signal, qemu, debug } = options;
-  await using session = await Session.create(
+  await using plugged = await startPlugged(
     tape,
     {
+      plugin,
       ...(qemu && { qemu }),
       ...(debug && { debug }),
       ...(from && { from }),
@@ -108,14 +105,10 @@ async function runPass(
         onProgress: (report) => onProgress({ ...report, doing: "indexing", total: plan.end }),
       }),
       checkpointsTo: cache,
-      attach: { extra: pluginArguments(plugin) },
-      channels: pluginChannels,
     },
     signal,
   );
-  await session.start(undefined, signal);
-  const channel = new PluginChannel(session.channels);
-  const begun = await channel.start(from?.brctr, from?.rep);
+  const { session, channel, begun } = plugged;
   const rows = new RowKeeper(tape, cache, Number(begun.icount));
   rows.add(rowOf(begun));
   await channel.marks(BigInt(rowDistance(plan.end)), (at) =>
@@ -188,6 +181,10 @@ class IndexPass {
   private async travel(to: number, signal?: AbortSignal): Promise<void> {
     const { session, plan, quiet } = this;
     for (;;) {
+      if (!plan.hasRoom()) {
+        await session.runTo(icount(to), signal);
+        return;
+      }
       const usual = (performance.now() - this.startedAt) / Math.max(1, this.stretches);
       const patience = Math.max(slow.leastMs, slow.times * usual);
       let pausing: Promise<unknown> | undefined;
@@ -200,7 +197,7 @@ class IndexPass {
       const here = quiet.from(Number(at) + 1);
       if (here >= to) continue;
       await session.runTo(icount(here), signal);
-      if (plan.hasRoom()) await this.leaveOne();
+      await this.leaveOne();
     }
   }
 

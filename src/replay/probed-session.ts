@@ -1,9 +1,10 @@
-import { brctr, type Icount } from "../base/units.js";
-import { PluginChannel, probeArguments, probeChannels } from "../qemu/plugin-channel.js";
+import type { Icount } from "../base/units.js";
+import { type PluginChannel, probeChannels } from "../qemu/plugin-channel.js";
 import { ProbeChannel } from "../qemu/probe-channel.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
-import { Session, type SessionOptions } from "./session.js";
+import { startPlugged } from "./plugged-session.js";
+import type { Session, SessionOptions } from "./session.js";
 
 export interface ProbedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
   /** The built plugin (`buildPlugin`). */
@@ -35,28 +36,16 @@ export async function startProbed(
   options: ProbedSessionOptions,
   signal?: AbortSignal,
 ): Promise<ProbedSession> {
-  const { plugin, from, since, follow = false, prepare, ...rest } = options;
-  const session = await Session.create(
-    tape,
-    {
-      ...rest,
-      ...(from && { from }),
-      trusted: true,
-      channels: probeChannels,
-      attach: { extra: probeArguments(plugin, { follow }) },
-    },
-    signal,
-  );
+  const { since, follow = false, prepare, ...rest } = options;
+  const started = await startPlugged(tape, { ...rest, trusted: true, probes: { follow } }, signal);
+  const { session, channel, begun } = started;
   try {
-    await session.start(undefined, signal);
-    const channel = new PluginChannel(session.channels);
-    await channel.start(from?.brctr ?? brctr(0), from?.rep);
     const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
-    if (since !== undefined && since > (from?.icount ?? 0n)) await session.runTo(since, signal);
+    if (since !== undefined && since > begun.icount) await session.runTo(since, signal);
     await prepare(probes, channel);
-    return { session, channel, probes, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+    return { session, channel, probes, [Symbol.asyncDispose]: () => started[Symbol.asyncDispose]() };
   } catch (error) {
-    await session[Symbol.asyncDispose]();
+    await started[Symbol.asyncDispose]();
     throw error;
   }
 }

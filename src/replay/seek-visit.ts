@@ -1,16 +1,11 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { type Brctr, brctr, hex } from "../base/units.js";
-import {
-  PluginChannel,
-  type PluginPoint,
-  type PluginPosition,
-  pluginArguments,
-  pluginChannels,
-} from "../qemu/plugin-channel.js";
+import { type Brctr, hex } from "../base/units.js";
+import type { PluginChannel, PluginPoint, PluginPosition } from "../qemu/plugin-channel.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
 import type { CountedSessionOptions } from "./counted-session.js";
-import { Session } from "./session.js";
+import { startPlugged } from "./plugged-session.js";
+import type { Session } from "./session.js";
 
 /** What is looked for: an address, a visit of it, or the first instant with so many branches before it. */
 export type SoughtPoint =
@@ -29,23 +24,9 @@ export async function seekVisit(
   options: Omit<CountedSessionOptions, "from" | "checkpointsTo"> & { readonly from?: CountedCheckpoint },
   signal?: AbortSignal,
 ): Promise<PluginPosition> {
-  const { plugin, from, ...rest } = options;
-  await using session = await Session.create(
-    tape,
-    {
-      ...rest,
-      ...(from && { from }),
-      trusted: true,
-      channels: pluginChannels,
-      attach: { extra: pluginArguments(plugin) },
-    },
-    signal,
-  );
-  await session.start(undefined, signal);
-  const channel = new PluginChannel(session.channels);
-  await channel.start(from?.brctr ?? brctr(0), from?.rep);
-  await channel.openWindow(point, { at: "never" });
-  void drain(channel);
+  await using plugged = await startPlugged(tape, { ...options, trusted: true }, signal);
+  const { session, channel } = plugged;
+  await channel.openWindow(point, { at: "never" }, "none");
   const met = new AbortController();
   const stop = () => met.abort();
   channel.listen(stop);
@@ -61,16 +42,6 @@ export async function seekVisit(
   if (found) return found;
   if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
   return await missed(session, channel, point);
-}
-
-/** Records that come before the machine has stopped: the guest must not wait for a reader. */
-async function drain(channel: PluginChannel): Promise<void> {
-  try {
-    const chunks = channel.chunks();
-    while (!(await chunks.next()).done);
-  } catch {
-    // the machine is gone: whoever ended it knows why
-  }
 }
 
 async function missed(session: Session, channel: PluginChannel, point: SoughtPoint): Promise<never> {

@@ -4,19 +4,18 @@ import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Brctr, hex, type Icount } from "../base/units.js";
 import type { BranchSelection } from "../formats/branch-log-layout.js";
-import {
+import type {
   PluginChannel,
-  type PluginEnd,
-  type PluginPoint,
-  type PluginPosition,
-  type PluginSelection,
-  pluginArguments,
-  pluginChannels,
+  PluginEnd,
+  PluginPoint,
+  PluginPosition,
+  PluginSelection,
 } from "../qemu/plugin-channel.js";
 import type { Checkpoint } from "../replay/checkpoint.js";
 import { RowKeeper } from "../replay/index-rows.js";
 import { rowDistance } from "../replay/index-spacing.js";
-import { Session, type SessionOptions } from "../replay/session.js";
+import { startPlugged } from "../replay/plugged-session.js";
+import type { Session, SessionOptions } from "../replay/session.js";
 import type { Tape } from "../tape/tape.js";
 import { BranchLogWriter } from "./branch-log-writer.js";
 
@@ -64,24 +63,21 @@ export async function collectTrace(
   options: CollectOptions,
 ): Promise<CollectedTrace> {
   const startedAt = performance.now();
-  const { qemu, debug, onProgress, trusted, from, signal, output } = options;
+  const { plugin, qemu, debug, onProgress, trusted, from, signal, output } = options;
   if (output !== undefined) await requireWritable(output);
-  await using session = await Session.create(
+  await using plugged = await startPlugged(
     tape,
     {
+      plugin,
       ...(qemu && { qemu }),
       ...(debug && { debug }),
       ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "tracing" }) }),
       ...(trusted && { trusted }),
       ...(from && { from }),
-      attach: { extra: pluginArguments(options.plugin) },
-      channels: pluginChannels,
     },
     signal,
   );
-  await session.start(undefined, signal);
-  const channel = new PluginChannel(session.channels);
-  const begun = await channel.start(from?.brctr, from?.rep);
+  const { session, channel, begun } = plugged;
   const rows = await keepRows(tape, channel, begun, options.rowsTo);
   const countsAll = output === undefined && (window.selection ?? "all") === "all";
   await channel.openWindow(window.start, window.end, countsAll ? "none" : window.selection);

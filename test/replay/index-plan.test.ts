@@ -102,4 +102,5 @@ test("a share of the budget is left for stretches that take long", () => {
   let more = 0;
   for (; plan.hasRoom(); more++) plan.add({ icount: end - more - 1, bytes });
   expect((made.length + more) * bytes).toBe(1.5e9);
+  expect(new IndexPlan(end, known([]), { ...limits, spare: 0 }).hasRoom()).toBe(false);
 });
