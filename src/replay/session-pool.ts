@@ -22,8 +22,8 @@ const startInstructions = 60_000_000n;
 const near = { most: 4_000_000n, left: 1_000_000n } as const;
 /** While a disk's answer is on its way there can be no checkpoint: so many instructions later there may be one. */
 const tooEarly = { step: 65_536n, most: 8n * 65_536n } as const;
-/** A session that has not arrived after this many seconds, and another one for each 2^26 instructions, hangs. */
-const patienceSeconds = 15;
+/** A session of which nothing has been seen to move for so many seconds hangs. */
+const patienceSeconds = 20;
 /** How often a session that parts from its tape is replaced by another, and one that was killed or hung. */
 const mostAttempts = { parted: 3, died: 10 } as const;
 
@@ -229,24 +229,33 @@ async function withPatience(
   instant: Instant,
   go: () => Promise<unknown>,
 ): Promise<void> {
-  const distance = instant.icount > session.position.icount ? instant.icount - session.position.icount : 0n;
-  const seconds = patienceSeconds + Number(distance >> 26n);
   let hung = false;
-  const timer = setTimeout(() => {
+  let still = 0;
+  let before = placeOf(session);
+  const timer = setInterval(() => {
+    const now = placeOf(session);
+    still = now === before ? still + 1 : 0;
+    before = now;
+    if (still < patienceSeconds || hung) return;
     hung = true;
     void dispose(session);
-  }, seconds * 1000);
+  }, 1000);
   try {
     await go();
   } catch (error) {
     if (!hung) throw error;
     throw new VmtapeError(
       "qemu-hung",
-      `QEMU did not get from icount ${session.position.icount} to ${instant.icount} in ${seconds} s`,
+      `QEMU stands still at icount ${session.session.seen} on its way to ${instant.icount} (for ${patienceSeconds} s)`,
       {},
       error,
     );
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
+}
+
+/** Changes whenever the session gets on, by a run or by a step. */
+function placeOf({ session, position }: CountedSession): string {
+  return `${session.seen} ${position.icount} ${position.brctr}`;
 }

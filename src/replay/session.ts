@@ -118,6 +118,11 @@ export class Session implements AsyncDisposable {
     return this.shutdown;
   }
 
+  /** The icount that was seen last, without asking: while it runs, some ms ago. */
+  get seen(): Icount {
+    return icount(this.lastSeen);
+  }
+
   /** Process id of the replaying QEMU, while there is one. */
   get pid(): number | undefined {
     return this.machine?.qemu.pid;
