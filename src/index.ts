@@ -81,14 +81,8 @@ export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/ma
 export { type OpenFile, readOpenFiles } from "./linux/open-files.js";
 export { type HitVisitor, ProbeHitEvent, type ProbeValue } from "./linux/probe-hit.js";
 export { type ProbeNames, type ProbeScope, probeNamesOf } from "./linux/probe-names.js";
-export {
-  type Probe,
-  type ProbeHandler,
-  type ProbeHandlers,
-  type ProbeRunOptions,
-  type ProbeSpec,
-  Probes,
-} from "./linux/probes.js";
+export type { Probe, ProbeHandler, ProbeHandlers, ProbeSpec } from "./linux/probe-watch.js";
+export { type ProbeRunOptions, Probes } from "./linux/probes.js";
 // Stacks.
 export { StackWalker, type StackWalkerOptions } from "./linux/stack.js";
 export type { Frame, Stack } from "./linux/stack-frame.js";

@@ -2,11 +2,12 @@ import { type Command, InvalidArgumentError } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
 import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
-import type { ProbeSpec } from "../linux/probes.js";
+import type { ProbeSpec } from "../linux/probe-watch.js";
 import type { SyscallKernel } from "../linux/syscall-pass.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
 import { formatPosition } from "../replay/position.js";
+import { breathe } from "./breathe.js";
 import { LineWriter } from "./line-writer.js";
 import { taskOption, taskTest } from "./load-history.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
@@ -55,8 +56,9 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   const { start, end } = await writtenRange(flags);
   const specOf = probeSpec(where, flags);
   using progress = new Progress();
-  const known = await lookAtNames(name, flags);
+  const known = await lookAtNames(name, flags, signal);
   await known.probes(known.names).add(specOf); // mistakes are told before anything takes time
+  await breathe(signal);
   const history = await known.history();
   const isWanted = flags.task === undefined ? undefined : await taskTest(history, flags.task);
   await using open = await openTimeline(name, flags, progress, signal);
@@ -115,7 +117,7 @@ function probeSpec(where: string, flags: ProbeFlags): ProbeSpec {
 }
 
 /** The tape's names and types, as far as its files tell. Nothing is replayed. */
-async function lookAtNames(name: string, flags: ProbeFlags) {
+async function lookAtNames(name: string, flags: ProbeFlags, signal: AbortSignal) {
   const [
     { Probes },
     { probeNamesOf },
@@ -140,14 +142,17 @@ async function lookAtNames(name: string, flags: ProbeFlags) {
   tape.requireComplete();
   const cache = tapeCache(places, tape);
   const kernel = loadLinuxKernel(tape.layout.kernel);
+  await breathe(signal);
+  const known = await TapeSymbols.loadNames(tape, cache);
+  await breathe(signal);
   let calls: SyscallKernel | undefined;
   return {
-    names: await TapeSymbols.loadNames(tape, cache),
+    names: known,
     history: () => knownHistory(cache),
     probes: (symbols: TapeSymbols, history?: TaskHistory) => {
       const names = probeNamesOf(symbols, kernel);
       return new Probes(tape, names, history, () => {
-        calls = { ...(calls ?? syscallKernel(tape, kernel, names)), names };
+        calls = { ...(calls ?? syscallKernel(tape, kernel, names, cache)), names };
         return calls;
       });
     },

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import type { SyscallEvent, TaskEvent } from "../linux/syscall-pass.js";
 import type { HistoryTask } from "../linux/task-history.js";
+import { breathe } from "./breathe.js";
 import { LineWriter } from "./line-writer.js";
 import { noSuchTask, taskOption, taskTest } from "./load-history.js";
 import { icountOf } from "./locate-icount.js";
@@ -113,13 +114,17 @@ async function openCalls(name: string, flags: StraceFlags) {
         import("../replay/tape-index.js"),
       ]);
       const kernel = loadLinuxKernel(tape.layout.kernel);
+      await breathe(signal);
       const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
       const symbols = await TapeSymbols.load(tape, { cache, signal, ...shared });
       const { place } = symbols;
       if (kernel && !place) throw new VmtapeError("not-found", "the tape's Linux kernel never gets to run");
+      await breathe(signal);
+      const calls = syscallKernel(tape, kernel, probeNamesOf(symbols, kernel), cache);
+      await breathe(signal);
       const index = await TapeIndex.open(cache, tape.manifest.qemu);
       return {
-        calls: syscallKernel(tape, kernel, probeNamesOf(symbols, kernel)),
+        calls,
         learner: async () => new TaskLearner(kernel!, place!),
         plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
         checkpoints: async () => {

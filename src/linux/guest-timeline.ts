@@ -11,7 +11,8 @@ import { type LinuxKernel, loadLinuxKernel } from "./linux-kernel.js";
 import { plainContext } from "./plain-context.js";
 import type { HitVisitor, ProbeHitEvent } from "./probe-hit.js";
 import { type ProbeNames, probeNamesOf } from "./probe-names.js";
-import { type Probe, type ProbeHandlers, type ProbeSpec, Probes } from "./probes.js";
+import type { Probe, ProbeHandlers, ProbeSpec } from "./probe-watch.js";
+import { Probes } from "./probes.js";
 import { stoppedTimeline } from "./stopped-timeline.js";
 import type { SyscallKernel } from "./syscall-pass.js";
 import { readSyscalls } from "./syscalls.js";
@@ -128,7 +129,9 @@ export class GuestTimeline extends Timeline {
     const { symbols, kernel } = await this.load(signal);
     const names = probeNamesOf(symbols, kernel);
     const history = await knownHistory(this.guestOptions.cache);
-    this.probes = new Probes(this.tape, names, history, () => syscallKernel(this.tape, kernel, names));
+    this.probes = new Probes(this.tape, names, history, () =>
+      syscallKernel(this.tape, kernel, names, this.guestOptions.cache),
+    );
     return this.probes;
   }
 
@@ -173,9 +176,15 @@ export class GuestTimeline extends Timeline {
 /**
  * What probes of system calls need of a tape's kernel.
  *
+ * @param cache the tape's (`tapeCache`): the calls are read from the kernel's file once
  * @throws VmtapeError `not-found` when the tape holds no Linux kernel with symbols
  */
-export function syscallKernel(tape: Tape, kernel: LinuxKernel | undefined, names: ProbeNames): SyscallKernel {
+export function syscallKernel(
+  tape: Tape,
+  kernel: LinuxKernel | undefined,
+  names: ProbeNames,
+  cache?: string,
+): SyscallKernel {
   if (!kernel) {
     throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
       file: tape.layout.kernel,
@@ -183,7 +192,7 @@ export function syscallKernel(tape: Tape, kernel: LinuxKernel | undefined, names
   }
   return {
     names,
-    calls: readSyscalls(tape.layout.kernel, kernel),
+    calls: readSyscalls(tape.layout.kernel, kernel, cache),
     release: kernel.symbols.release,
   };
 }

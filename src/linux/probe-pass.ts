@@ -1,25 +1,29 @@
+import type { Icount } from "../base/units.js";
 import type { HitBatch } from "../qemu/probe-hits.js";
 import { type CountedCheckpoint, isLostCheckpoint } from "../replay/checkpoint.js";
 import { type HitBatchOptions, hitBatches } from "../replay/hit-batches.js";
 import type { Tape } from "../tape/tape.js";
 
 export interface PassOptions extends Omit<HitBatchOptions, "from"> {
+  /** What comes before is of no interest: the pass may begin anywhere up to here. */
+  readonly since?: Icount;
   /** The checkpoints there are now, in order: the pass begins at the last one before `since`. */
   readonly checkpoints?: () => Promise<readonly CountedCheckpoint[]>;
 }
 
 /**
- * `hitBatches` from an instant on, from the nearest checkpoint. What is told does not depend on which there are: probes
- * are set at the instant itself. One that is lost is passed over.
+ * `hitBatches` from the nearest checkpoint before an instant; one that is lost is passed over. Probes are met from the
+ * checkpoint on, so what comes before the instant is the caller's to leave out. (They are not set at the instant itself:
+ * QEMU 7.2 may be about to deliver an interrupt there, and keeps pointers into blocks that setting probes throws away.)
  */
 export async function* passSince(
   tape: Tape,
   options: PassOptions,
   signal?: AbortSignal,
 ): AsyncGenerator<HitBatch> {
-  const { checkpoints, ...pass } = options;
+  const { checkpoints, since, ...pass } = options;
   for (;;) {
-    const from = pass.since === undefined ? undefined : await nearest(checkpoints, pass.since);
+    const from = since === undefined ? undefined : await nearest(checkpoints, since);
     try {
       // One that is lost says so when the session starts, before anything is told.
       yield* hitBatches(tape, { ...pass, ...(from && { from }) }, signal);

@@ -1,4 +1,3 @@
-import type { Icount } from "../base/units.js";
 import { type PluginChannel, probeChannels } from "../qemu/plugin-channel.js";
 import { ProbeChannel } from "../qemu/probe-channel.js";
 import type { Tape } from "../tape/tape.js";
@@ -11,8 +10,6 @@ export interface ProbedSessionOptions extends Pick<SessionOptions, "qemu" | "deb
   readonly plugin: string;
   /** Where to begin; default: the tape's start. */
   readonly from?: CountedCheckpoint;
-  /** The machine comes here before the probes are set. */
-  readonly since?: Icount;
   /** Count branches, too: hits then have a brctr, and conditions may ask for it. Costs a fifth more. Default false. */
   readonly follow?: boolean;
   /** Sets the probes, and asks of the plugin whatever else is wanted, before the machine runs. */
@@ -36,12 +33,11 @@ export async function startProbed(
   options: ProbedSessionOptions,
   signal?: AbortSignal,
 ): Promise<ProbedSession> {
-  const { since, follow = false, prepare, ...rest } = options;
+  const { follow = false, prepare, ...rest } = options;
   const started = await startPlugged(tape, { ...rest, trusted: true, probes: { follow } }, signal);
-  const { session, channel, begun } = started;
+  const { session, channel } = started;
   try {
     const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
-    if (since !== undefined && since > begun.icount) await session.runTo(since, signal);
     await prepare(probes, channel);
     return { session, channel, probes, [Symbol.asyncDispose]: () => started[Symbol.asyncDispose]() };
   } catch (error) {

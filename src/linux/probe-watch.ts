@@ -1,0 +1,108 @@
+import type { ProbeItem } from "../qemu/probe-channel.js";
+import type { Expression } from "../symbols/expression-syntax.js";
+import { constant, register } from "./collect-code.js";
+import type { ProbeHitEvent } from "./probe-hit.js";
+import type { ProbeAddress } from "./probe-places.js";
+import type { PrintPlan } from "./probe-print.js";
+
+/** What a probe is. */
+export interface ProbeSpec {
+  /** A symbol, pattern, FILE:LINE, address, `sys_enter:NAME`, `sys_exit:NAME`, or event; see `probePlaces`. */
+  readonly where: string;
+  /** Only where this expression is not zero; asked by the plugin, without a stop. */
+  readonly when?: string | undefined;
+  /** Expressions whose values a hit has. Default: the function's parameters. */
+  readonly print?: readonly string[] | undefined;
+  /** Those that a return has, `$retval` among them, which is also the default. */
+  readonly printOnReturn?: readonly string[] | undefined;
+  /** Tell the returns of the function, or the system call's result, too. */
+  readonly returns?: boolean | undefined;
+}
+
+export type ProbeHandler = (hit: ProbeHitEvent) => void | Promise<void>;
+
+/** What is called at a probe: one function for hits and returns, or one for each. */
+export type ProbeHandlers =
+  | ProbeHandler
+  | { readonly pre?: ProbeHandler | undefined; readonly return?: ProbeHandler | undefined };
+
+/** A probe that was set. What is changed holds at once, in a handler too. */
+export interface Probe {
+  readonly spec: ProbeSpec;
+  readonly enabled: boolean;
+  enable(): void;
+  /** Hits are passed over until {@link enable}. */
+  disable(): void;
+  /** For good. */
+  remove(): void;
+}
+
+export type Plans = readonly (readonly [text: string, plan: PrintPlan])[];
+
+/** One address of a probe, ready to be watched. */
+export interface Watch {
+  readonly probe: SetProbe;
+  readonly place: ProbeAddress;
+  readonly when: Expression | undefined;
+  readonly plans: Plans;
+  /** `stack`: a function, whose returns are found by its return address. `place`: one whose end is a place of its own. */
+  readonly returns: "none" | "stack" | "place";
+  readonly returnPlans: Plans;
+  /** Its end's place. */
+  readonly end: ProbeAddress | undefined;
+}
+
+/** A probe with what is called at it. */
+export class SetProbe implements Probe {
+  enabled = true;
+  removed = false;
+
+  constructor(
+    readonly spec: ProbeSpec,
+    readonly handlers: ProbeHandlers | undefined,
+  ) {}
+
+  enable(): void {
+    this.enabled = true;
+  }
+
+  disable(): void {
+    this.enabled = false;
+  }
+
+  remove(): void {
+    this.enabled = false;
+    this.removed = true;
+  }
+
+  get isLive(): boolean {
+    return this.enabled && !this.removed;
+  }
+
+  handle(hit: ProbeHitEvent): void | Promise<void> {
+    const { handlers } = this;
+    if (typeof handlers === "function") return handlers(hit);
+    return hit.kind === "return" ? handlers?.return?.(hit) : handlers?.pre?.(hit);
+  }
+}
+
+/** One condition and another. */
+export function both(left: Expression, right: Expression): Expression {
+  const root = { kind: "binary", column: 1, operator: "&&", left: left.root, right: right.root } as const;
+  return { ...right, root };
+}
+
+/** Does it ask how often the place was met? */
+export function asksForHits({ text }: Expression): boolean {
+  return /\$hit\b/.test(text);
+}
+
+/** All of them. */
+export const registers: ProbeItem = { collect: "registers" };
+/** The word on top of the stack, where a function begins. */
+export const returnAddress: ProbeItem = {
+  collect: "memory",
+  address: register("rsp").bytes,
+  length: constant(8).bytes,
+  most: 8,
+};
