@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import { VmtapeError } from "../base/errors.js";
 import { type DebugSink, silent } from "../base/log.js";
 import { findProgram } from "../base/tool.js";
@@ -60,11 +61,19 @@ export class QemuProcess implements AsyncDisposable {
         onError(line);
       }
     });
-    this.ended = new Promise((resolve) => {
-      child.once("close", (code, signal) => {
-        this.end = { code, signal };
-        resolve(this.end);
+    // Not the child's "close": a channel that nobody reads any more would hold that back for ever.
+    const heard = [child.stderr, this.monitor, this.console].map(closing);
+    const exited = new Promise<ProcessEnd>((resolve) => {
+      child.once("exit", (code, signal) => {
+        for (const stream of [this.monitor, this.console])
+          if (stream.readableFlowing === null) stream.resume();
+        resolve({ code, signal });
       });
+    });
+    this.ended = exited.then(async (end) => {
+      await Promise.all(heard);
+      this.end = end;
+      return end;
     });
   }
 
@@ -184,6 +193,14 @@ export class QemuProcess implements AsyncDisposable {
     this.console.destroy();
     for (const channel of this.channels) channel.destroy();
   }
+}
+
+/** Resolves when all that was said on a stream has been heard. */
+function closing(stream: Readable | null): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream) stream.once("close", resolve);
+    else resolve();
+  });
 }
 
 function withTunable(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

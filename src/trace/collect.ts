@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { access, rm } from "node:fs/promises";
+import { access, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Brctr, hex, type Icount } from "../base/units.js";
@@ -116,7 +116,10 @@ async function keepRows(
 
 /** Known before a long replay, not after it. */
 async function requireWritable(output: string): Promise<void> {
-  await access(dirname(output), constants.W_OK).catch((error) => {
+  const facts = await stat(output).catch(() => undefined);
+  if (facts?.isDirectory()) throw new VmtapeError("bad-file", `${output} is a directory`, { file: output });
+  const written = facts && !facts.isFile() ? output : dirname(output); // a pipe or device is written to itself
+  await access(written, constants.W_OK).catch((error) => {
     throw fileError(error, output, "writing");
   });
 }
@@ -156,6 +159,7 @@ class TraceRun {
       // A stream that breaks off means that QEMU is dying: the watch will say of what.
       if (!isVmtapeError(error, "qemu-failed")) stop();
     });
+    watched.catch(() => this.session.stop()); // else the stream goes on for as long as the machine does
     const [machine, stream] = await Promise.allSettled([watched, written]);
     this.options.signal?.removeEventListener("abort", stop);
     if (machine.status === "rejected") {
