@@ -1,3 +1,4 @@
+import { throwIfAborted } from "../base/errors.js";
 import { branchKindName } from "../formats/branch.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { BranchText } from "../trace/branch-text.js";
@@ -42,7 +43,7 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
       tracker.feed(batch);
       await print(text, signal);
       text = "";
-      if (signal.aborted) return;
+      throwIfAborted(signal);
     }
   }
   for (const text of symbols?.notes ?? []) note(text);

@@ -1,3 +1,4 @@
+import { throwIfAborted } from "../base/errors.js";
 import { type BranchBatch, branchKindName } from "../formats/branch.js";
 import type { TaskNames } from "../linux/task-names.js";
 import { formatAddress, formatPlace } from "../symbols/symbol-format.js";
@@ -43,7 +44,7 @@ export async function dumpBranches(
       for await (const batch of reader.batches(piece.range)) {
         printed += batch.length;
         await print(render(batch), signal);
-        if (signal.aborted) return;
+        throwIfAborted(signal);
       }
     }
     for (const text of symbols?.notes ?? []) note(text);

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { errnoOf, fileError } from "../base/errors.js";
+import { errnoOf, fileError, throwIfAborted } from "../base/errors.js";
 import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
 import { say, toJson } from "./output.js";
 import { action } from "./run.js";
@@ -50,7 +50,7 @@ async function play(path: string, speed: number, signal: AbortSignal): Promise<v
     input.once("error", (error) => reject(fileError(error, path, "reading")));
   });
   for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    if (signal.aborted) return;
+    throwIfAborted(signal);
     const event = parseLine(line);
     if (!event) continue;
     const due = (event.seconds * 1000) / speed - (performance.now() - startedAt);

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { openFileSource } from "../base/byte-source.js";
+import { throwIfAborted } from "../base/errors.js";
 import type { ReplayLogDialect } from "../formats/replay-log-dialect.js";
 import { guessDialect, parseKinds, readEventLists } from "../formats/replay-log-reader.js";
 import { type LogSummary, summarizeLog } from "../formats/replay-log-summary.js";
@@ -31,7 +32,7 @@ export async function printLog(place: LogPlace, options: LogFlags, signal: Abort
     const text = `${list.map(render).join("\n")}\n`;
     // A slow reader of a long log must not make us keep it in memory.
     if (!process.stdout.write(text)) await once(process.stdout, "drain", { signal }).catch(() => {});
-    if (signal.aborted) return;
+    throwIfAborted(signal);
   }
 }
 

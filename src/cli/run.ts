@@ -1,4 +1,5 @@
 import { type Command, CommanderError } from "commander";
+import { isVmtapeError } from "../base/errors.js";
 import { reportFailure } from "./failure.js";
 
 /** What every command is given. */
@@ -8,6 +9,8 @@ export interface CommandContext {
 }
 
 const interruptSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** 128 + SIGPIPE, as a shell would say. */
+const brokenPipeExitCode = 141;
 const interrupt = new AbortController();
 let outputGone = false;
 /** While a program that we started has the terminal, Ctrl-C is for it. */
@@ -31,9 +34,11 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   try {
     await program.parseAsync([...argv]);
   } catch (error) {
-    process.exitCode = error instanceof CommanderError ? usageExitCode(error) : reportFailure(error);
+    // Whoever read what we print has enough: nothing went wrong, and there is nobody to tell.
+    if (outputGone && isVmtapeError(error, "cancelled")) process.exitCode = brokenPipeExitCode;
+    else process.exitCode = error instanceof CommanderError ? usageExitCode(error) : reportFailure(error);
   }
-  if (outputGone && !process.exitCode) process.exitCode = 141; // 128 + SIGPIPE, as a shell would say
+  if (outputGone && !process.exitCode) process.exitCode = brokenPipeExitCode;
 }
 
 /** Wraps a command's action: it gets the context after its own arguments. */
