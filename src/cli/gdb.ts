@@ -49,6 +49,12 @@ async function run(
   ]);
   const { signal } = context;
   const starts = flags.run === true || args.length > 0;
+  if (starts && flags.listen !== undefined) {
+    throw new VmtapeError(
+      "usage",
+      "--listen is for debuggers that attach; the gdb that --run or -- starts needs none",
+    );
+  }
   const { at } = flags;
   parsePosition(at); // a mistake is told before anything takes time
   using progress = new Progress();

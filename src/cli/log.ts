@@ -19,7 +19,11 @@ export function logCommand(): Command {
     .option("--summary", "counts and bytes by kind")
     .option("--from <position>", "begin at: start, @ICOUNT", position)
     .option("--to <position>", "end at: end, @ICOUNT (inclusive)", position)
-    .option("--kind <kind>", "only events of this kind; several times for several", several)
+    .option(
+      "--kind <kind>",
+      "only events of this kind, as --summary names them; several times for several",
+      several,
+    )
     .option("--home <directory>", "where tapes live")
     .option("-s, --dir <directory>", "the tape's directory, when it is not in the home")
     .option("--json", "one JSON object a line")

@@ -9,7 +9,8 @@ const barWidth = 24;
 export class Progress implements Disposable {
   /** Pass this to the library. */
   readonly sink: ProgressSink = (report) => this.show(report);
-  private readonly startedAt = performance.now();
+  private startedAt = performance.now();
+  private doing: string | undefined;
   private readonly onTerminal = process.stderr.isTTY === true;
   private shownAt = Number.NEGATIVE_INFINITY;
   private drawn = false;
@@ -18,6 +19,8 @@ export class Progress implements Disposable {
   private show(report: ProgressReport): void {
     if (this.silent) return;
     const now = performance.now();
+    if (this.doing !== undefined && this.doing !== report.doing) this.startedAt = now; // the next part of the work
+    this.doing = report.doing;
     if (!this.onTerminal && this.shownAt < 0) this.shownAt = this.startedAt; // short work prints no plain line
     if (now - this.shownAt < (this.onTerminal ? terminalEveryMs : plainEveryMs)) return;
     this.shownAt = now;

@@ -1,5 +1,6 @@
-import { lstat, rm } from "node:fs/promises";
+import { lstat, rm, stat } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
 import type { DebugTarget } from "../replay/timeline-types.js";
 import { Connection, type ConversationEnd } from "./connection.js";
@@ -52,7 +53,10 @@ export class GdbServer implements AsyncDisposable {
   static async listen(address: ListenAddress, options: GdbServerOptions): Promise<GdbServer> {
     const server = createServer({ noDelay: true });
     server.maxConnections = mostSockets;
-    if (address.kind === "unix") await sweep(address.path);
+    if (address.kind === "unix") {
+      await requireDirectory(address.path);
+      await sweep(address.path);
+    }
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error) => reject(listenError(error, address)));
       if (address.kind === "tcp") server.listen({ port: address.port, host: address.host }, resolve);
@@ -120,6 +124,15 @@ function listenPrivately(server: Server, path: string, listening: () => void): v
   }
 }
 
+/** Node tells a directory that is not there as one without permission. */
+async function requireDirectory(path: string): Promise<void> {
+  const facts = await stat(dirname(path)).catch((error) => {
+    throw fileError(error, dirname(path), "listening in");
+  });
+  if (!facts.isDirectory())
+    throw new VmtapeError("bad-file", `${dirname(path)} is no directory`, { file: dirname(path) });
+}
+
 /** Removes a socket that nobody listens on any more. */
 async function sweep(path: string): Promise<void> {
   const facts = await lstat(path).catch(() => undefined);
@@ -142,7 +155,12 @@ function answers(path: string): Promise<boolean> {
 
 function listenError(error: Error, address: ListenAddress): VmtapeError {
   const place = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
-  return errnoOf(error) === "EADDRINUSE" ? occupied(place) : fileError(error, place, "listening on");
+  if (errnoOf(error) === "EADDRINUSE") return occupied(place);
+  const failed = fileError(error, place, "listening on");
+  const mend = "choose another place with --listen";
+  return failed.code === "not-writable"
+    ? new VmtapeError(failed.code, failed.message, { ...failed.facts, mend }, error)
+    : failed;
 }
 
 function occupied(place: string): VmtapeError {
