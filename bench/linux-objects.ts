@@ -11,7 +11,7 @@
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { makeGuest } from "../src/guest/guest.js";
 import { currentTask } from "../src/linux/current-task.js";
@@ -36,7 +36,7 @@ const { values } = parseArgs({
     keep: { type: "string" },
   },
 });
-const scratch = values.keep ?? (await mkdtemp(join(tmpdir(), "vmtape-linux-")));
+const scratch = values.keep ? resolve(values.keep) : await mkdtemp(join(tmpdir(), "vmtape-linux-"));
 const init = join(scratch, "init");
 await writeFile(init, proofInit);
 const additions = values.program ? [{ source: values.program, destination: "/bin/objects" }] : [];

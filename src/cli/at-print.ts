@@ -96,7 +96,8 @@ async function contextAt(
   };
   const { keyOf } = await import("../symbols/address.js");
   const hasBool = program.variables.isC(keyOf(pc - program.bias)) === false;
-  return { ...frameContext(around, program, () => (frame ??= findFrame()), isKernel), hasBool };
+  const isRust = program.variables.isRust(keyOf(pc - program.bias));
+  return { ...frameContext(around, program, () => (frame ??= findFrame()), isKernel), hasBool, isRust };
 }
 
 /** The guest's Linux; undefined, with a note, when none runs there. */

@@ -27,8 +27,11 @@ const kinds: ReadonlyMap<number, GuestFile["kind"]> = new Map([
 ]);
 /** A device number inside the kernel: 12 bits major, 20 bits minor. Source: include/linux/kdev_t.h. */
 const minorBits = 20;
-/** `FMODE_BACKING`: a file under an overlay, which knows the user's path. Source: include/linux/fs.h, from 6.5 on. */
-const backing = 1 << 25;
+/**
+ * `FMODE_BACKING`: a file under an overlay, which knows the user's path. Source: include/linux/fs.h, from 6.5 on; later
+ * kernels have it in the lower of these bits, and in the higher one that nobody watches the file.
+ */
+const backing = (1 << 24) | (1 << 25);
 
 /** @throws VmtapeError `not-found` without BTF, `bad-memory`, `not-mapped` */
 export async function readFileAt(
@@ -54,12 +57,32 @@ export async function readFileAt(
   };
 }
 
+/** The path behind a `struct file`, where there is one: a mount and an entry of one file system. */
 async function userPath(guest: LinuxGuest, address: bigint): Promise<GuestPath | undefined> {
   const type = guest.types.findStruct("backing_file");
   if (!type?.findMember("user_path")) return undefined;
   const view = await guest.read("backing_file", address, ["user_path.mnt", "user_path.dentry"]);
-  return { mount: view.word("user_path.mnt"), entry: view.word("user_path.dentry") };
+  const [mount, entry] = [view.word("user_path.mnt"), view.word("user_path.dentry")];
+  const systems = [
+    await pointerIn(guest, "vfsmount", mount, "mnt_sb"),
+    await pointerIn(guest, "dentry", entry, "d_sb"),
+  ];
+  return systems[0] !== undefined && systems[0] === systems[1] ? { mount, entry } : undefined;
 }
+
+/** A pointer within what may be a structure; undefined where it is none. */
+async function pointerIn(
+  guest: LinuxGuest,
+  type: string,
+  address: bigint,
+  member: string,
+): Promise<bigint | undefined> {
+  if (address < firstKernelAddress) return undefined;
+  const value = await guest.words.u64(address + BigInt(guest.types.struct(type).member(member).byteOffset));
+  return value === 0n ? undefined : value;
+}
+
+const firstKernelAddress = 1n << 63n;
 
 async function readInode(guest: LinuxGuest, address: bigint) {
   const view = await guest.read("inode", address, ["i_ino", "i_mode", "i_sb"]);

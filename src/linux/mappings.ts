@@ -215,7 +215,8 @@ export function formatMapping({ start, end, permissions, fileOffset, file, name 
   const two = (part: number | undefined) => (part ?? 0).toString(16).padStart(2, "0");
   const device = `${two(file?.device.major)}:${two(file?.device.minor)}`;
   const facts = `${at(start)}-${at(end)} ${permissions} ${at(fileOffset)} ${device} ${file?.inode ?? 0}`;
-  return name === undefined ? facts : `${facts} `.padEnd(nameColumn) + name;
+  // As `seq_path` has it: a line stays one line.
+  return name === undefined ? facts : `${facts} `.padEnd(nameColumn) + name.replaceAll("\n", "\\012");
 }
 
 /** Source: fs/proc/task_mmu.c, `seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)`, and a blank. */

@@ -51,6 +51,8 @@ export const typeAttribute = {
   lowPc: 0x11,
   highPc: 0x12,
   constValue: 0x1c,
+  discriminant: 0x15,
+  discriminantValue: 0x16,
   prototyped: 0x27,
   upperBound: 0x2f,
   abstractOrigin: 0x31,

@@ -6,6 +6,7 @@ import { cLanguages } from "./dwarf-layout.js";
 import { DwarfTypeIndex, nameSpace } from "./dwarf-type-index.js";
 import { baseEncoding, locationOp, typeAttribute, typeTag } from "./dwarf-type-layout.js";
 import { viewOf } from "./elf.js";
+import type { Variant, Variants } from "./rust-value.js";
 import {
   ArrayType,
   type Enumerator,
@@ -24,6 +25,10 @@ import {
 import { builtin, pointerSize } from "./type-builtin.js";
 import type { NamedKind, TypedEnumerator, TypedVariable, TypeSource } from "./type-set.js";
 
+/** `DW_LANG_Rust`. */
+const rustLanguage = 0x1c;
+/** No enum has more alternatives. */
+const mostVariants = 1 << 16;
 /** Variants within variants: more is damage. */
 const deepestVariants = 8;
 
@@ -81,7 +86,10 @@ export class DwarfTypes implements TypeSource {
     if (!entry) return undefined;
     const address = this.staticAddress(entry);
     const constant = address === undefined ? this.constantOf(entry) : undefined;
-    return { type: this.typeOf(entry), address, constant };
+    const hasPlace = this.entries.withAttribute(entry, typeAttribute.location) !== undefined;
+    const isGone =
+      constant === undefined && !hasPlace && !this.entries.flag(entry, typeAttribute.declaration);
+    return { type: this.typeOf(entry), address, constant, ...(isGone && { isGone }) };
   }
 
   findEnumerator(name: string): TypedEnumerator | undefined {
@@ -235,7 +243,32 @@ export class DwarfTypes implements TypeSource {
     if (entries.flag(entry, typeAttribute.declaration) || entry.attributes.has(typeAttribute.signature)) {
       return this.complete(kind, name) ?? { kind: "forward", of: kind, name: name ?? "" };
     }
-    return new StructType(kind, name, size ?? 0, () => this.members(entry), isTagless);
+    const isRust = entry.unit.language === rustLanguage;
+    const rust = isRust ? { variants: () => this.variants(entry) } : undefined;
+    return new StructType(kind, name, size ?? 0, () => this.members(entry), isTagless, rust);
+  }
+
+  /** The alternatives of Rust's enum. */
+  private variants(entry: DwarfEntry): Variants | undefined {
+    const { entries } = this;
+    let part: DwarfEntry | undefined;
+    entries.children(entry, (child) => {
+      if (child.tag === typeTag.variantPart) part = child;
+      return part !== undefined;
+    });
+    if (!part) return undefined;
+    const chosenBy = entries.reference(part, typeAttribute.discriminant);
+    let discriminant: Member | undefined;
+    const list: Variant[] = [];
+    entries.children(part, (child) => {
+      if (child.tag === typeTag.member && child.offset === chosenBy) discriminant = this.member(child);
+      if (child.tag !== typeTag.variant) return false;
+      const value = entries.wide(child, typeAttribute.discriminantValue);
+      const [member] = this.members(child);
+      if (member) list.push({ value, member });
+      return list.length >= mostVariants;
+    });
+    return { discriminant, list };
   }
 
   /** What is only declared in one unit may be whole in another. */

@@ -31,6 +31,8 @@ export interface CallerFrame extends CalledFrame {
   readonly key: AddressKey;
 }
 
+/** `DW_LANG_Rust`. */
+const rustLanguage = 0x1c;
 /** Scopes within scopes: more is damage. */
 const deepestScopes = 256;
 const keptAddresses = 1024;
@@ -80,6 +82,12 @@ export class DwarfVariables {
     this.units ??= new UnitRanges(this.entries);
     const language = this.units.at(key)[0]?.unit.language;
     return language ? cLanguages.has(language) : undefined;
+  }
+
+  /** Is the code at a link address of Rust? */
+  isRust(key: AddressKey): boolean {
+    this.units ??= new UnitRanges(this.entries);
+    return this.units.at(key)[0]?.unit.language === rustLanguage;
   }
 
   /**

@@ -1,4 +1,5 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { optimizedOut } from "./dwarf-location.js";
 import {
   binaryNumber,
   bytesOfNumber,
@@ -180,6 +181,7 @@ class Evaluator {
     }
     const variable = types.findVariable(name);
     if (variable?.constant !== undefined) return integerValue(variable.type, variable.constant);
+    if (variable?.isGone) return { type: variable.type, missing: optimizedOut };
     const enumerator = types.findEnumerator(name);
     if (enumerator) return integerValue(enumerator.type, enumerator.value);
     if (name === "true" || name === "false") return integerValue(builtin.bool, name === "true" ? 1n : 0n);

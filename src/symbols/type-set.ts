@@ -17,6 +17,8 @@ export interface TypedVariable {
   readonly address?: bigint | undefined;
   /** What it always is, where it lies nowhere: a constant of a class. */
   readonly constant?: bigint | undefined;
+  /** The compiler has kept no place for it, and no value. */
+  readonly isGone?: boolean;
 }
 
 /** Types by name, from one file or one stretch of memory. */

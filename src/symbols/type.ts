@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import type { Variants } from "./rust-value.js";
 
 /**
  * Types of the guest's programs as C and its relatives know them: one model, whether they were read from BTF or from
@@ -155,6 +156,8 @@ export class StructType {
     members: () => readonly Member[],
     /** As in C++ and Rust, where types are named without `struct`, `enum` and the like. */
     readonly isTagless = false,
+    /** Of Rust: the alternatives of an enum, which has no members of its own; undefined for a structure. */
+    readonly rust?: { readonly variants: () => Variants | undefined },
   ) {
     this.lazy = new Lazy(members);
   }

@@ -1,12 +1,14 @@
 import { isVmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
 import { type GuestMemory, MemoryReader } from "./guest-memory.js";
+import { presentVariant, rustForm, rustTypeName, sliceOf } from "./rust-value.js";
 import { templateName } from "./template-name.js";
 import {
-  type ArrayType,
+  ArrayType,
   type EnumType,
   type IntType,
   isStruct,
+  type Member,
   type PointerType,
   resolve,
   type StructType,
@@ -22,6 +24,7 @@ import {
   holesWithin,
   loadValue,
   notMapped,
+  readMemory,
   toFloat,
   toInteger,
   type Value,
@@ -37,6 +40,8 @@ export interface PrintContext {
   /** What GDB's `print/x` and its like ask for. */
   readonly format?: PrintFormat | undefined;
   readonly limits?: PrintLimits | undefined;
+  /** As GDB shows values where code of Rust runs. */
+  readonly isRust?: boolean | undefined;
 }
 
 /**
@@ -61,6 +66,7 @@ export async function printValue(value: Value, context: PrintContext): Promise<s
   const body = await printer.print(value.type, bytes, value.address, 0);
   if (plain.kind !== "pointer" || (context.format && !plain.reference)) return body;
   if (plain.reference) return `(${formatType(value.type)}) ${body}`;
+  if (context.isRust) return `(${rustTypeName(value.type)}) ${body}`;
   return needsNoType(value.type, plain) ? body : `(${formatType(value.type)}) ${body}`;
 }
 
@@ -96,15 +102,24 @@ class Printer {
     this.origin ??= bytes.byteOffset;
     const plain = resolve(type);
     const { format } = this.context;
-    if (isStruct(plain)) return this.structure(plain, bytes, address, depth);
+    if (isStruct(plain)) {
+      return plain.rust && this.context.isRust
+        ? this.rustStructure(plain, bytes, address, depth)
+        : this.structure(plain, bytes, address, depth);
+    }
     if (plain.kind === "array") return this.array(plain, bytes, address, depth);
     const missing = this.missing(bytes);
     if (missing !== undefined) return `<${missing}>`;
     if (plain.kind === "pointer" && plain.reference)
       return this.reference(plain, toInteger(plain, bytes), depth);
-    if (format && format !== "s") return formatScalar(type, bytes, format, (at) => this.address(at, true));
+    // Rust's `()` is an integer of no bytes.
+    const isNothing = plain.kind === "int" && plain.size === 0;
+    if (format && format !== "s" && !isNothing)
+      return formatScalar(type, bytes, format, (at) => this.address(at, true));
     switch (plain.kind) {
       case "int":
+        if (plain.size === 0) return plain.name;
+        if (this.context.isRust && plain.style === "number") return String(toInteger(plain, bytes));
         return formatInteger(plain, toInteger(plain, bytes));
       case "float":
         return formatFloat(toFloat(bytes), bytes);
@@ -172,7 +187,7 @@ class Printer {
     // As GDB has it, an array without elements is where they would be.
     if (count === 0) return address === undefined ? "{}" : this.leadsTo(type.element, address);
     if (depth >= this.limits.depth) return "{...}";
-    if (isText(type.element, this.context.format)) return formatString(bytes, false, this.limits);
+    if (this.isText(type.element)) return formatString(bytes, false, this.limits);
     const parts: string[] = [];
     let shown = 0;
     let i = 0;
@@ -192,7 +207,72 @@ class Printer {
         shown++;
       }
     }
-    return `{${parts.join(", ")}${i < count ? "..." : ""}}`;
+    const [open, close] = this.context.isRust ? "[]" : "{}";
+    return `${open}${parts.join(", ")}${i < count ? "..." : ""}${close}`;
+  }
+
+  /** A structure of Rust, or the alternative that its enum holds. */
+  private async rustStructure(
+    type: StructType,
+    bytes: Uint8Array,
+    address: bigint | undefined,
+    depth: number,
+    isVariant = false,
+  ): Promise<string> {
+    if (depth >= this.limits.depth || this.nesting >= deepestNesting) return "{...}";
+    const slice = sliceOf(type);
+    if (slice) return this.slice(type, slice, bytes, depth);
+    const variants = type.rust?.variants();
+    if (variants) {
+      const present = presentVariant(variants, bytes);
+      const inner = present && resolve(present.member.type);
+      if (!present || !inner || !isStruct(inner)) return `<error: no variant of ${type.name} has this value>`;
+      const { byteOffset } = present.member;
+      const piece = bytes.subarray(byteOffset, byteOffset + inner.size);
+      return this.rustStructure(inner, piece, address, depth, true);
+    }
+    const { open, close, named } = rustForm(type, isVariant);
+    const parts: string[] = [];
+    this.nesting++;
+    for (const { name, type: memberType, byteOffset } of type.members) {
+      const size = sizeOf(memberType);
+      const piece = bytes.subarray(byteOffset, byteOffset + size);
+      const at = address === undefined ? undefined : address + BigInt(byteOffset);
+      const text = piece.length < size ? outside : await this.print(memberType, piece, at, depth + 1);
+      parts.push(named ? `${name}: ${text}` : text);
+      if (this.left <= 0) break;
+    }
+    this.nesting--;
+    return `${open}${parts.join(", ")}${close}`;
+  }
+
+  /** `"text"`, or `&[i32] [1, 2]`. */
+  private async slice(
+    type: StructType,
+    { data, length }: { readonly data: Member; readonly length: Member },
+    bytes: Uint8Array,
+    depth: number,
+  ): Promise<string> {
+    const numberAt = ({ type: of, byteOffset }: Member) =>
+      toInteger(of, bytes.subarray(byteOffset, byteOffset + sizeOf(of)));
+    const target = (data.type as PointerType).target;
+    const count = numberAt(length);
+    const shown = Number(count < BigInt(mostParts) ? count : BigInt(mostParts));
+    const isStr = type.name === "&str";
+    const address = BigInt.asUintN(64, numberAt(data));
+    if (isStr) {
+      const kept = Math.min(shown, this.limits.elements);
+      const text = await readMemory(this.context.memory, address, kept).catch(asMissing);
+      return typeof text === "string" ? text : formatString(text, BigInt(kept) < count, this.limits);
+    }
+    if (shown === 0) return `${type.name} []`;
+    const array = new ArrayType(shown, () => target);
+    return `${type.name} ${await this.contents(array, address, depth + 1)}`;
+  }
+
+  /** C has no integer of one byte that is not also a character; Rust has. */
+  private isText(type: Type): boolean {
+    return !this.context.isRust && isText(type, this.context.format);
   }
 
   /** What a reference within something else leads to is not shown. */
@@ -200,10 +280,10 @@ class Printer {
     return depth > 0 ? `@${hex(address)}` : `@${hex(address)}: ${await this.contents(type.target, address)}`;
   }
 
-  private async contents(type: Type, address: bigint): Promise<string> {
+  private async contents(type: Type, address: bigint, depth = 1): Promise<string> {
     try {
       const bytes = await loadValue({ type, address }, this.context.memory);
-      return await this.print(type, bytes, address, 1);
+      return await this.print(type, bytes, address, depth);
     } catch (error) {
       if (!isVmtapeError(error)) throw error;
       return `<error: ${error.message}>`;
@@ -213,7 +293,7 @@ class Printer {
   /** An address that leads to something of this type, with the text there or the name. */
   private async leadsTo(target: Type, address: bigint): Promise<string> {
     const shown = this.address(address, true);
-    if (address === 0n || !isText(target, this.context.format)) return shown;
+    if (address === 0n || !this.isText(target)) return shown;
     return `${shown} ${await this.textAt(address)}`;
   }
 
@@ -231,6 +311,12 @@ class Printer {
     const more = bytes.length > elements && bytes[elements] !== 0;
     return formatString(text, more, this.limits) + error;
   }
+}
+
+/** Memory that is not there, within the text; no other error. */
+function asMissing(error: unknown): string {
+  if (!isVmtapeError(error)) throw error;
+  return `<error: ${error.message}>`;
 }
 
 const outside = "<outside of its structure>";

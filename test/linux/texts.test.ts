@@ -22,6 +22,10 @@ const mapping = {
 };
 
 describe("a mapping", () => {
+  test("stays one line, whatever its file is called", () => {
+    expect(formatMapping({ ...mapping, name: "/a\nb" })).toMatch(/ \/a\\012b$/);
+  });
+
   test("is printed as /proc/PID/maps prints it", () => {
     expect(formatMapping(mapping)).toBe(
       "7f0000000000-7f0000026000 r-xp 00026000 fe:01 7                          /usr/lib/x86_64-linux-gnu/libc.so.6",
