@@ -1,6 +1,6 @@
 /**
  * Does `strace` of a tape tell what strace tells? A guest is recorded in which the real strace follows several programs
- * (busybox's applets, a dynamic program, one with threads, children, signals and calls by int 0x80) and prints what it
+ * (busybox's applets, a dynamic program, one with threads, children, signals and calls by int 0x80, a 32-bit one) and prints what it
  * has seen on the console. Each of its lines is compared with ours of the same task on the same tape: names and results
  * must be the same, arguments where both show more than a number.
  *
@@ -52,6 +52,7 @@ const runs = [
   "busybox dd if=/dev/zero of=/big bs=4096 count=3",
   "/bin/date -u -d @0",
   "/bin/calls",
+  "/bin/calls32",
 ];
 const init = `#!/bin/sh
 export PATH=/sbin:/bin:/usr/bin HOME=/
@@ -99,11 +100,14 @@ async function main(): Promise<void> {
 async function recordGuest(): Promise<Tape> {
   const program = join(scratch, "calls");
   await runTool("cc", ["-O1", "-w", "-pthread", "-o", program, join(here, "strace-compare.c")]);
+  const small = join(scratch, "calls32");
+  await runTool("cc", ["-m32", "-nostdlib", "-static", "-o", small, join(here, "strace-compare-32.S")]);
   const files = ["/bin/date", program, values.strace];
   const libraries = new Set((await Promise.all(files.map(librariesOf))).flat());
   const additions: Addition[] = [
     { source: "/bin/date", destination: "/bin/date" },
     { source: program, destination: "/bin/calls" },
+    { source: small, destination: "/bin/calls32" },
     { source: values.strace, destination: "/bin/strace" },
     ...[...libraries].map((file) => ({ source: file, destination: file })),
   ];

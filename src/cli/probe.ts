@@ -56,7 +56,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   const { start, end } = await writtenRange(flags);
   const specOf = probeSpec(where, flags);
   using progress = new Progress();
-  const known = await lookAtNames(name, flags, signal);
+  const known = await lookAtNames(name, where, flags, signal);
   await known.probes(known.names).add(specOf); // mistakes are told before anything takes time
   await breathe(signal);
   const history = await known.history();
@@ -117,9 +117,10 @@ function probeSpec(where: string, flags: ProbeFlags): ProbeSpec {
 }
 
 /** The tape's names and types, as far as its files tell. Nothing is replayed. */
-async function lookAtNames(name: string, flags: ProbeFlags, signal: AbortSignal) {
+async function lookAtNames(name: string, where: string, flags: ProbeFlags, signal: AbortSignal) {
   const [
     { Probes },
+    { isEvent, probePlaces },
     { probeNamesOf },
     { loadLinuxKernel },
     { TapeSymbols },
@@ -129,6 +130,7 @@ async function lookAtNames(name: string, flags: ProbeFlags, signal: AbortSignal)
     { Tape },
   ] = await Promise.all([
     import("../linux/probes.js"),
+    import("../linux/probe-places.js"),
     import("../linux/probe-names.js"),
     import("../linux/linux-kernel.js"),
     import("../linux/tape-symbols.js"),
@@ -141,9 +143,11 @@ async function lookAtNames(name: string, flags: ProbeFlags, signal: AbortSignal)
   const tape = await Tape.open(places, name, flags.dir);
   tape.requireComplete();
   const cache = tapeCache(places, tape);
-  const kernel = loadLinuxKernel(tape.layout.kernel);
-  await breathe(signal);
   const known = await TapeSymbols.loadNames(tape, cache);
+  // The commonest mistake is told before the kernel's types are unpacked.
+  if (!isEvent(where)) probePlaces(where, probeNamesOf(known, undefined));
+  await breathe(signal);
+  const kernel = loadLinuxKernel(tape.layout.kernel);
   await breathe(signal);
   let calls: SyscallKernel | undefined;
   return {

@@ -28,6 +28,11 @@ export interface ProbeAddress {
   readonly begin?: ProbeAddress;
 }
 
+/** Is it something that happens, not a place that has a name? */
+export function isEvent(where: string): boolean {
+  return Object.hasOwn(events, where) || /^(task|sys_enter|sys_exit):/.test(where);
+}
+
 /** A glob that means more places than this means too many. */
 const mostPlaces = 2000;
 
