@@ -9,6 +9,7 @@ import { type CountedCheckpoint, isLostCheckpoint } from "../replay/checkpoint.j
 import { TapeIndex } from "../replay/tape-index.js";
 import type { Tape } from "../tape/tape.js";
 import { type CollectedTrace, type CollectOptions, collectTrace, type TraceWindow } from "./collect.js";
+import { chooseCuts } from "./cuts.js";
 import { joinBranchLogs } from "./join-logs.js";
 
 export interface SegmentOptions extends Omit<CollectOptions, "from" | "trusted" | "rowsTo"> {
@@ -122,14 +123,18 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
   }
 }
 
-/** Cuts at the checkpoints nearest to equal shares. A window whose ends are not icounts stays whole. */
+/** Cuts at checkpoints, so that all take as long. A window whose ends are not icounts stays whole. */
 function cut(tape: Tape, window: TraceWindow, index: TapeIndex, jobs: number): Segment[] {
   const start = icountOf(window.start, tape);
   const end = icountOf(window.end, tape);
   const before = start === undefined ? beforeVisit(window.start, index) : index.nearest(start);
   const whole = { window: begin(window, start, before), from: before, instructions: 0 };
   if (start === undefined || end === undefined || jobs < 2) return [whole];
-  const cuts = chooseCuts(start, end, index.checkpoints, jobs);
+  // Where something was delivered, the segment before would end before that, and the one behind begin after it.
+  const cuts = chooseCuts(
+    index.checkpoints.filter((one) => !one.delivered),
+    { start: Number(start), end: Number(end), jobs },
+  );
   const bounds = [start, ...cuts.map((one) => one.icount), end];
   return bounds.slice(0, -1).map((low, i) => {
     const isLast = i === bounds.length - 2;
@@ -160,20 +165,6 @@ function begin(
     ...window,
     start: start === (from?.icount ?? 0n) ? { at: "now" } : { at: "icount", icount: start },
   };
-}
-
-function chooseCuts(start: Icount, end: Icount, checkpoints: readonly CountedCheckpoint[], jobs: number) {
-  // Where something was delivered, the segment before would end before that, and the one behind begin after it.
-  const inside = checkpoints.filter((one) => one.icount > start && one.icount < end && !one.delivered);
-  const chosen = new Set<CountedCheckpoint>();
-  for (let job = 1; job < jobs; job++) {
-    const wanted = Number(start) + (Number(end - start) * job) / jobs;
-    const [nearest] = [...inside].sort(
-      (a, b) => Math.abs(Number(a.icount) - wanted) - Math.abs(Number(b.icount) - wanted),
-    );
-    if (nearest) chosen.add(nearest);
-  }
-  return [...chosen].sort((a, b) => (a.icount < b.icount ? -1 : 1));
 }
 
 function icountOf(point: PluginPoint, tape: Tape): Icount | undefined {
