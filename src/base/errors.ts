@@ -115,6 +115,8 @@ export function fileError(error: unknown, file: string, doing: string): VmtapeEr
     case "EACCES":
     case "EPERM":
     case "EROFS":
+      if (doing === "reading")
+        return new VmtapeError("bad-file", `no permission for reading ${file}`, facts, error);
       return new VmtapeError("not-writable", `no permission for ${doing} ${file}`, facts, error);
     default: {
       const why = error instanceof Error ? error.message : String(error);

@@ -91,6 +91,9 @@ export async function runPipeline(
   }
 }
 
+/** The default guest is made of Debian's packages. */
+const withoutApt = "where there is no apt, name a kernel: vmtape record NAME --kernel FILE";
+
 function finished(child: ChildProcess, program: string, keepOutput: boolean): Promise<CommandResult> {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -99,7 +102,7 @@ function finished(child: ChildProcess, program: string, keepOutput: boolean): Pr
   return new Promise((resolve, reject) => {
     child.once("error", (error) => {
       if (errnoOf(error) !== "ENOENT") return reject(fileError(error, program, "running"));
-      const mend = `install ${program}`;
+      const mend = program.startsWith("apt") ? withoutApt : `install ${program}`;
       reject(new VmtapeError("missing-tool", `${program} is not installed`, { tool: program, mend }, error));
     });
     child.once("close", (code) => {
