@@ -4,9 +4,13 @@ import { type IsCode, isReturnAddress } from "./unwind-guess.js";
 import type { UnwindStep } from "./unwind-step.js";
 
 /**
- * `call 1f; 2: pause; lfence; jmp 2b; 1:` Source: Linux, arch/x86/lib/retpoline.S, 5.10 to 6.12.
+ * `call 1f; 2: pause; lfence; jmp 2b; 1:`, and `call 1f; int3; 1:` of later kernels. Source: Linux,
+ * arch/x86/lib/retpoline.S, 5.10 to 6.12.
  */
-const trap = [0xe8, 0x07, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9] as const;
+const traps = [
+  [0xe8, 0x07, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9],
+  [0xe8, 0x01, 0, 0, 0, 0xcc],
+] as const;
 /**
  * One step out of a retpoline, by which a kernel makes its indirect calls: of these instructions its tables say that they
  * cannot tell, or that a stack begins. The first calls past a trap; the second puts the function to go to in place of that
@@ -17,10 +21,21 @@ const trap = [0xe8, 0x07, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9] as 
 export function stepByThunk(step: UnwindStep, memory: StackMemory, isCode: IsCode): boolean {
   if (!step.isExact) return false;
   const pc = step.current.key(register.rip);
-  const isTrapAt = (at: number) => trap.every((byte, i) => memory.byte(at + i) === byte);
-  if (isTrapAt(pc) || isJump(pc, memory)) return leave(step, memory, isCode, 8);
-  if (memory.missing !== undefined) return false;
-  return isTrapAt(pc - trap.length) && leave(step, memory, isCode, 16);
+  if (isJump(pc, memory)) return leave(step, memory, isCode, 8);
+  for (const trap of traps) {
+    if (isThunkAt(pc, trap, memory)) return leave(step, memory, isCode, 8);
+    if (memory.missing !== undefined) return false;
+    if (isThunkAt(pc - trap.length, trap, memory)) return leave(step, memory, isCode, 16);
+    if (memory.missing !== undefined) return false;
+  }
+  return false;
+}
+
+/** A trap, and behind it `mov %reg,(%rsp)`: REX.W, opcode, ModRM, SIB. */
+function isThunkAt(at: number, trap: readonly number[], memory: StackMemory): boolean {
+  if (!trap.every((byte, i) => memory.byte(at + i) === byte)) return false;
+  const [rex, opcode, , base] = [0, 1, 2, 3].map((i) => memory.byte(at + trap.length + i));
+  return (rex === 0x48 || rex === 0x4c) && opcode === 0x89 && base === 0x24;
 }
 
 /** `jmp *%reg`: what remains of a thunk on a processor that needs none. */

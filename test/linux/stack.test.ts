@@ -336,24 +336,33 @@ describe("stacks of the kernel", () => {
     expect(stack.frames[2]!.registers.get("rbx")).toBe(0x1111n);
   });
 
-  const trap = [0xe8, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9, 0x48, 0x89, 0x04, 0x24, 0xc3];
+  const thunks = [
+    {
+      offset: 12,
+      code: [0xe8, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9, 0x48, 0x89, 0x04, 0x24, 0xc3],
+    },
+    { offset: 6, code: [0xe8, 1, 0, 0, 0, 0xcc, 0x4c, 0x89, 0x1c, 0x24, 0xc3] },
+  ];
   const inCall = [0xe8, 0, 0, 0, 0];
 
-  it("lead out of a retpoline at each of its instructions", async () => {
-    const thunk = k + 0x540n; // behind what the tables call the outermost
-    const make = () =>
-      new SceneMemory()
-        .put(thunk, Uint8Array.from(trap))
-        .put(k + 0x10n, Uint8Array.from(inCall))
-        .words(ks, 0x7777, k + 0x15n, 5, k + 0x110n, k + 0x510n);
-    const callers = ["kernel+110 called function orc", "kernel+510 called function orc", "outermost"];
-    const at = async (offset: bigint, sp: bigint) =>
-      drawn(await walk(make(), registers({ rip: thunk + offset, rsp: sp }, 0x10), options))
-        .split("\n")
-        .slice(1);
-    expect(await at(0n, ks + 8n)).toEqual(["kernel+15 called function orc", ...callers]);
-    expect(await at(12n, ks)).toEqual(["kernel+15 called function orc", ...callers]);
-  });
+  it.each(thunks)(
+    "lead out of a retpoline at each of its instructions: $offset",
+    async ({ offset: move, code }) => {
+      const thunk = k + 0x540n; // behind what the tables call the outermost
+      const make = () =>
+        new SceneMemory()
+          .put(thunk, Uint8Array.from(code))
+          .put(k + 0x10n, Uint8Array.from(inCall))
+          .words(ks, 0x7777, k + 0x15n, 5, k + 0x110n, k + 0x510n);
+      const callers = ["kernel+110 called function orc", "kernel+510 called function orc", "outermost"];
+      const at = async (offset: bigint, sp: bigint) =>
+        drawn(await walk(make(), registers({ rip: thunk + offset, rsp: sp }, 0x10), options))
+          .split("\n")
+          .slice(1);
+      expect(await at(0n, ks + 8n)).toEqual(["kernel+15 called function orc", ...callers]);
+      expect(await at(BigInt(move), ks)).toEqual(["kernel+15 called function orc", ...callers]);
+    },
+  );
 
   it("begin a function that a retpoline is about to return to at its first instruction", async () => {
     const ret = k + 0x90n; // a function's last instruction, on a frame of 8 bytes
