@@ -13,6 +13,8 @@ import {
 import { registerPart } from "./expression-registers.js";
 import type { BinaryOperator, Expression, Node } from "./expression-syntax.js";
 import { expressionError } from "./expression-token.js";
+import { NameList } from "./name-list.js";
+import { nearestNames } from "./name-search.js";
 import {
   ArrayType,
   type ForwardType,
@@ -88,6 +90,9 @@ const untyped: ForwardType = { kind: "forward", of: "struct", name: "<data varia
 function isUntyped(type: Type): boolean {
   return type === untyped;
 }
+
+/** Names like one that is not known. */
+const mostHints = 3;
 
 class Evaluator {
   constructor(
@@ -334,9 +339,11 @@ class Evaluator {
     }
     const place = plain.findMember(node.name);
     if (!place) {
-      const message = `${formatType(owner.type)} has no member '${node.name}', at column ${node.column} of '${this.text}'`;
-      const { column } = node;
-      throw new VmtapeError("not-found", message, { expression: this.text, column, got: node.name });
+      const { column, name } = node;
+      const nearest = nearestNames(name, [NameList.from(plain.memberNames)], mostHints);
+      const hint = nearest.length === 0 ? "" : `; it has ${nearest.join(", ")}`;
+      const message = `${formatType(owner.type)} has no member '${name}', at column ${column} of '${this.text}'${hint}`;
+      throw new VmtapeError("not-found", message, { expression: this.text, column, got: name, nearest });
     }
     const { type, byteOffset, bitOffset = 0, bitSize } = place;
     const bits = bitSize === undefined ? undefined : { offset: bitOffset, size: bitSize };

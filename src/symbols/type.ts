@@ -197,6 +197,12 @@ export class StructType {
     throw new VmtapeError("not-found", `${title} has no member '${path}'`, { got: path, type: title });
   }
 
+  /** The names of all members that `findMember` finds. */
+  get memberNames(): string[] {
+    this.byName ??= this.indexMembers();
+    return [...this.byName.keys()];
+  }
+
   private indexMembers(): Map<string, Place> {
     const found = new Map<string, Place>();
     addMembers({ found, left: mostAnonymous }, this, 0, 0);
