@@ -21,9 +21,9 @@ export async function loadHistory(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<TaskHistory> {
-  const [{ loadLinuxKernel }, { knownHistory, taskHistory }, { buildPlugin }, { tapeCache }] =
+  const [{ loadKernelOnce }, { knownHistory, taskHistory }, { buildPlugin }, { tapeCache }] =
     await Promise.all([
-      import("../linux/linux-kernel.js"),
+      import("../linux/kernel-cache.js"),
       import("../linux/task-pass.js"),
       import("../qemu/plugin-build.js"),
       import("../replay/tape-cache.js"),
@@ -32,7 +32,7 @@ export async function loadHistory(
   const cache = tapeCache(places, tape);
   const known = await knownHistory(cache); // before the kernel is unpacked
   if (known) return known;
-  const kernel = loadLinuxKernel(tape.layout.kernel);
+  const kernel = loadKernelOnce(tape.layout.kernel, cache);
   if (!kernel) {
     throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
       file: tape.layout.kernel,

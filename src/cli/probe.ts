@@ -122,7 +122,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     { Probes },
     { isEvent, probePlaces },
     { probeNamesOf },
-    { loadLinuxKernel },
+    { loadKernelOnce },
     { TapeSymbols },
     { syscallKernel },
     { knownHistory },
@@ -132,7 +132,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     import("../linux/probes.js"),
     import("../linux/probe-places.js"),
     import("../linux/probe-names.js"),
-    import("../linux/linux-kernel.js"),
+    import("../linux/kernel-cache.js"),
     import("../linux/tape-symbols.js"),
     import("../linux/guest-timeline.js"),
     import("../linux/task-pass.js"),
@@ -147,7 +147,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
   // The commonest mistake is told before the kernel's types are unpacked.
   if (!isEvent(where)) probePlaces(where, probeNamesOf(known, undefined));
   await breathe(signal);
-  const kernel = loadLinuxKernel(tape.layout.kernel);
+  const kernel = loadKernelOnce(tape.layout.kernel, cache);
   await breathe(signal);
   let calls: SyscallKernel | undefined;
   return {

@@ -99,21 +99,21 @@ async function openCalls(name: string, flags: StraceFlags) {
     known: await knownHistory(cache),
     async locateKernel(progress: Progress, signal: AbortSignal) {
       const [
-        { loadLinuxKernel },
+        { loadKernelOnce },
         { syscallKernel },
         { probeNamesOf },
         { TapeSymbols },
         { buildPlugin },
         { TapeIndex },
       ] = await Promise.all([
-        import("../linux/linux-kernel.js"),
+        import("../linux/kernel-cache.js"),
         import("../linux/guest-timeline.js"),
         import("../linux/probe-names.js"),
         import("../linux/tape-symbols.js"),
         import("../qemu/plugin-build.js"),
         import("../replay/tape-index.js"),
       ]);
-      const kernel = loadLinuxKernel(tape.layout.kernel);
+      const kernel = loadKernelOnce(tape.layout.kernel, cache);
       await breathe(signal);
       const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
       const symbols = await TapeSymbols.load(tape, { cache, signal, ...shared });

@@ -6,8 +6,9 @@ import type { Expression } from "../symbols/expression-syntax.js";
 import type { KernelPlacement } from "../symbols/kaslr.js";
 import type { Tape } from "../tape/tape.js";
 import { expressionContext } from "./expression-context.js";
+import { loadKernelOnce } from "./kernel-cache.js";
 import { LinuxGuest } from "./linux-guest.js";
-import { type LinuxKernel, loadLinuxKernel } from "./linux-kernel.js";
+import type { LinuxKernel } from "./linux-kernel.js";
 import { plainContext } from "./plain-context.js";
 import type { HitVisitor, ProbeHitEvent } from "./probe-hit.js";
 import { type ProbeNames, probeNamesOf } from "./probe-names.js";
@@ -119,7 +120,7 @@ export class GuestTimeline extends Timeline {
   private async load(signal: AbortSignal | undefined) {
     this.known ??= {
       symbols: await TapeSymbols.load(this.tape, { ...this.guestOptions, ...(signal && { signal }) }),
-      kernel: loadLinuxKernel(this.tape.layout.kernel),
+      kernel: loadKernelOnce(this.tape.layout.kernel, this.guestOptions.cache),
     };
     return this.known;
   }

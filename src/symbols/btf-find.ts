@@ -23,9 +23,13 @@ const smallestTypes = 1024;
  * @throws VmtapeError `bad-file` when its BTF is damaged
  */
 export function readKernelBtf(image: KernelImage): BtfTypes | undefined {
-  const { elf } = image;
-  const bytes = sectionBytes(elf) ?? searchSegments(elf);
-  return bytes && decodeBtf(bytes, { name: elf.source.name });
+  const bytes = kernelBtfBytes(image);
+  return bytes && decodeBtf(bytes, { name: image.elf.source.name });
+}
+
+/** The same as it stands in the image, for `decodeBtf`. */
+export function kernelBtfBytes({ elf }: KernelImage): Uint8Array | undefined {
+  return sectionBytes(elf) ?? searchSegments(elf);
 }
 
 /**
