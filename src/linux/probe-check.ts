@@ -5,7 +5,6 @@ import type { Expression, Node } from "../symbols/expression-syntax.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { NameList } from "../symbols/name-list.js";
 import { nearestNames } from "../symbols/name-search.js";
-import { isStruct, resolve } from "../symbols/type.js";
 import { builtin } from "../symbols/type-builtin.js";
 import { integerValue } from "../symbols/value.js";
 import { type ProbeNames, type ProbeScope, symbolOf } from "./probe-names.js";
@@ -70,29 +69,14 @@ function* parts(node: Node): Generator<Node> {
 
 function withNearest(error: VmtapeError, names: ProbeNames, scope: ProbeScope): VmtapeError {
   const { got } = error.facts;
-  if (got === undefined) return error;
-  const owner = /^(.+) has no member '/.exec(error.message)?.[1];
-  const nearest = owner === undefined ? nearestTo(got, names, scope) : nearestMembers(got, owner, names);
+  // Of a member the evaluator tells those like it.
+  if (got === undefined || / has no member '/.test(error.message)) return error;
+  const nearest = nearestTo(got, names, scope);
   if (nearest.length === 0) return error;
   return new VmtapeError("not-found", `${error.message}; there are ${nearest.join(", ")}`, {
     ...error.facts,
     nearest,
   });
-}
-
-function nearestMembers(got: string, owner: string, { types }: ProbeNames): string[] {
-  try {
-    const type = resolve(types.type(owner));
-    return isStruct(type)
-      ? nearestOf(
-          got,
-          type.members.flatMap(({ name }) => name ?? []),
-        )
-      : [];
-  } catch (error) {
-    if (!isVmtapeError(error)) throw error;
-    return []; // a type without a name of its own
-  }
 }
 
 function nearestTo(got: string, names: ProbeNames, scope: ProbeScope): string[] {

@@ -139,7 +139,7 @@ test("strace tells calls, signals and ends in one pass, and leaves what it learn
 
 test.each([
   [["do_filp_open", "--when", "1 || pathnam->name"], /no 'pathnam' is known.* there are pathname/],
-  [["do_filp_open", "--print", "current->coom"], /no member 'coom'.* there are comm/],
+  [["do_filp_open", "--print", "current->coom"], /no member 'coom'.* it has comm/],
   [["sys_enter:opneat"], /no system call is named 'opneat'; there are openat/],
   [["do_exit", "--from", "@9", "--to", "@8"], /the end \(@8\) lies before the start \(@9\)/],
 ])("a mistake is told before anything is replayed: %j", async (args, message) => {
@@ -150,7 +150,7 @@ test.each([
 
 test("the README's program runs as it stands there", async () => {
   const readme = readFileSync(join(root, "README.md"), "utf8");
-  const [, source = ""] = /```ts\n((?:(?!```)[^])*GuestTimeline(?:(?!```)[^])*)```/.exec(readme) ?? [];
+  const [, source = ""] = /```ts\n((?:(?!```)[\s\S])*GuestTimeline(?:(?!```)[\s\S])*)```/.exec(readme) ?? [];
   const file = bench.path("example.ts");
   writeFileSync(file, source.replace('"vmtape"', JSON.stringify(join(root, "src/index.ts"))));
   const runner = bench.spawn(process.execPath, [join(root, "test/oracle/run.mjs"), file], {
