@@ -2,14 +2,25 @@
  * Backtraces a second: a stack of fifteen frames from kernel code through a system call into a program, as a probe with
  * `--stack` walks it at each hit; and how long the tables of a real kernel and a real program take to be read.
  *
- *     npx rolldown bench/stacks.ts --platform node -o dist/bench/stacks.js
- *     node dist/bench/stacks.js [KERNEL…]
+ *     node test/oracle/run.mjs bench/stacks.ts [KERNEL…] [--prove] [--package PACKAGE]… [--vmlinuz FILE]… [--samples N]
+ *         [--append TEXT] [--cpu MODEL] [--qemu PROGRAM]
  *
  * Three ways: `walk` with memory that is asked page by page, the same with pages kept from hit to hit, and a walk that
  * its caller drives, without a promise. Fails when a walk does not find all frames, or below 20,000 a second.
+ *
+ * With `--prove`, are they the right ones? A guest is recorded that samples its own stacks with perf, and the stack at
+ * each instant of a sample is compared with what the guest's kernel found there. `--vmlinuz` boots a kernel that is in no
+ * package here. Fails when any differs.
  */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { makeGuest } from "../src/guest/guest.js";
 import { StackWalker } from "../src/linux/stack.js";
 import { StackMemory } from "../src/linux/stack-memory.js";
+import { inspectQemu } from "../src/qemu/build.js";
+import { timelineOptions } from "../src/replay/timeline-options.js";
 import { keyOf } from "../src/symbols/address.js";
 import { CfiIndex } from "../src/symbols/cfi-index.js";
 import { rowAt } from "../src/symbols/cfi-rows.js";
@@ -17,6 +28,10 @@ import { ElfFile } from "../src/symbols/elf.js";
 import { openKernelImage } from "../src/symbols/kernel-image.js";
 import { readOrcImage } from "../src/symbols/orc-image.js";
 import { withSyncFile } from "../src/symbols/sync-source.js";
+import { placesFrom } from "../src/tape/home.js";
+import { defaultRecordOptions } from "../src/tape/record-options.js";
+import { record } from "../src/tape/recording.js";
+import { buildSamples, compareStacks, samplesInit } from "../test/linux/stack-proof.js";
 import {
   at,
   call,
@@ -156,5 +171,63 @@ function benchTables(kernels: readonly string[]): void {
   });
 }
 
-await benchWalks();
-benchTables(process.argv.slice(2));
+/** Records the guest that samples its stacks, and compares. */
+async function prove(wanted: { package?: string; vmlinuz?: string }): Promise<void> {
+  const scratch = await mkdtemp(join(tmpdir(), "vmtape-stacks-"));
+  try {
+    const [init, program] = [join(scratch, "init"), join(scratch, "samples")];
+    await writeFile(init, samplesInit);
+    await buildSamples(program);
+    const { cache } = placesFrom(process.env);
+    const additions = [{ source: program, destination: "/bin/samples" }];
+    const guest = await makeGuest({ cacheDir: cache, package: wanted.package, init, additions });
+    const places = {
+      home: join(scratch, "home"),
+      cache: join(scratch, "cache"),
+      runtime: join(scratch, "run"),
+    };
+    const recording = await record(places, {
+      ...(await defaultRecordOptions("samples")),
+      ...(values.qemu && { qemu: await inspectQemu(values.qemu) }),
+      ...(values.cpu && { cpu: values.cpu }),
+      kernel: wanted.vmlinuz ?? guest.kernel,
+      initrd: guest.initrd,
+      append: `${guest.append} ${values.append}`,
+    });
+    const tape = await recording.done;
+    const candidates = values.qemu === undefined ? {} : { qemu: [values.qemu] };
+    const options = await timelineOptions({ ...places, cache }, tape, candidates);
+    const verdict = await compareStacks(tape, options, Number(values.samples));
+    const { compared, frames, differences } = verdict;
+    print(
+      `${wanted.vmlinuz ?? guest.version}: ${compared} stacks of ${frames} frames compared, ${differences.length} differ`,
+    );
+    for (const difference of differences) print(difference);
+    if (differences.length > 0 || compared === 0) process.exitCode = 1;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    prove: { type: "boolean", default: false },
+    package: { type: "string", multiple: true, default: [] },
+    vmlinuz: { type: "string", multiple: true, default: [] },
+    samples: { type: "string", default: "200" },
+    append: { type: "string", default: "" },
+    cpu: { type: "string" },
+    qemu: { type: "string" },
+  },
+});
+if (values.prove) {
+  const guests = [
+    ...values.package.map((name) => ({ package: name })),
+    ...values.vmlinuz.map((vmlinuz) => ({ vmlinuz })),
+  ];
+  for (const guest of guests.length > 0 ? guests : [{}]) await prove(guest);
+} else {
+  await benchWalks();
+  benchTables(positionals);
+}

@@ -50,6 +50,9 @@ export class LinuxGuest {
     const { physical } = stopped;
     const place = known ?? (await placementFromPhysicalMemory(physical, kernel.symbols));
     const memory = place && (await kernelMemory(physical, kernel.symbols, place));
+    if (!known && kernel.symbols.banner === undefined) {
+      throw new VmtapeError("not-found", "the tape's kernel is not Linux: it has no 'Linux version …' in it");
+    }
     if (!place || !memory) {
       throw new VmtapeError(
         "not-found",

@@ -1,0 +1,106 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { runTool } from "../../src/base/tool.js";
+import { guestAddress } from "../../src/base/units.js";
+import { LinuxGuest } from "../../src/linux/linux-guest.js";
+import { TapeStacks } from "../../src/linux/stack-tape.js";
+import { stoppedTimeline } from "../../src/linux/stopped-timeline.js";
+import { TapeSymbols } from "../../src/linux/tape-symbols.js";
+import { Timeline } from "../../src/replay/timeline.js";
+import type { timelineOptions } from "../../src/replay/timeline-options.js";
+import type { Tape } from "../../src/tape/tape.js";
+
+/** Runs the program that samples its own stacks. */
+export const samplesInit = `#!/bin/sh
+mount -t proc proc /proc
+mkdir -p /tmp
+mount -t tmpfs tmpfs /tmp
+ip link set lo up
+/bin/samples
+sleep 1
+poweroff -f
+`;
+
+/** Compiles it. */
+export async function buildSamples(output: string): Promise<void> {
+  const source = fileURLToPath(new URL("./stack-samples.c", import.meta.url));
+  await runTool("gcc", ["-O2", "-static", "-o", output, source]);
+}
+
+/** One stack as the guest's kernel found it. */
+interface Sample {
+  readonly time: number;
+  /** From where it was sampled outwards. */
+  readonly kernel: readonly bigint[];
+  /** Where the program was. */
+  readonly user: bigint | undefined;
+}
+
+/** `PERF_CONTEXT_KERNEL` and `PERF_CONTEXT_USER`: what follows is of the kernel, of the program. */
+const contexts = { kernel: 0xffff_ffff_ffff_ff80n, user: 0xffff_ffff_ffff_fe00n } as const;
+/** The function that finds the kernel's part of a sample, once for each. */
+const sampler = "perf_callchain_kernel";
+
+/** The samples on a console that have a part of the kernel, in the order they were taken. */
+export function readSamples(console: string): Sample[] {
+  const samples: Sample[] = [];
+  for (const line of console.split(/\r*\n/)) {
+    if (!line.startsWith("@S ")) continue;
+    const [, , time, ...words] = line.split(" ");
+    const addresses = words.map((word) => BigInt(`0x${word}`));
+    if (addresses[0] !== contexts.kernel) continue;
+    const end = addresses.indexOf(contexts.user);
+    const kernel = addresses.slice(1, end < 0 ? undefined : end);
+    // A 5.10 kernel tells the first of a sample at a switch twice.
+    if (kernel[0] === kernel[1]) kernel.shift();
+    samples.push({ time: Number(time), kernel, user: end < 0 ? undefined : addresses[end + 1] });
+  }
+  return samples.sort((a, b) => a.time - b.time);
+}
+
+export interface StackVerdict {
+  readonly compared: number;
+  readonly frames: number;
+  readonly differences: readonly string[];
+}
+
+/** Compares the stack at each of the first `most` samples of a tape with what its kernel found there. */
+export async function compareStacks(
+  tape: Tape,
+  options: Awaited<ReturnType<typeof timelineOptions>>,
+  most: number,
+): Promise<StackVerdict> {
+  const samples = readSamples(await readFile(tape.layout.console, "latin1"));
+  await using timeline = await Timeline.open(tape, options);
+  const symbols = await TapeSymbols.load(tape, options);
+  timeline.addPoint({ kind: "execute", address: guestAddress(symbols.addressOf(sampler)) });
+  const stacks = new TapeStacks(tape, symbols.symbols);
+  const memory = {
+    async read(address: bigint, length: number) {
+      const bytes = await timeline.readMemory(guestAddress(address), length);
+      return bytes?.length === length ? bytes : undefined;
+    },
+  };
+  const differences: string[] = [];
+  let compared = 0;
+  let frames = 0;
+  for (const sample of samples.slice(0, most)) {
+    if ((await timeline.run("forward")).why !== "point") break;
+    const known = { symbols: symbols.kernel!, types: undefined };
+    const guest = await LinuxGuest.at(await stoppedTimeline(timeline), known, symbols.place);
+    const found = await stacks.walk(new Uint8Array(await timeline.registers()), memory, guest);
+    const kernel = found.frames.filter(({ space }) => space === "kernel");
+    // What the kernel does to take the sample is not in it.
+    const outer = kernel.slice(kernel.findIndex(({ pc }) => pc === sample.kernel[0]));
+    const user = found.frames.find(({ space }) => space === "user");
+    const ours = [...outer.map(({ pc }) => pc), ...(sample.user === undefined ? [] : [user?.pc])];
+    const theirs = [...sample.kernel, ...(sample.user === undefined ? [] : [sample.user])];
+    compared++;
+    frames += theirs.length;
+    if (String(ours) === String(theirs) && outer.every(({ reliable }) => reliable)) continue;
+    const named = (pcs: readonly (bigint | undefined)[]) =>
+      pcs.map((pc) => (pc === undefined ? "nothing" : (symbols.describe(pc) ?? pc.toString(16)))).join(" < ");
+    differences.push(`@${timeline.position.icount}\n  ours:   ${named(ours)}\n  theirs: ${named(theirs)}`);
+  }
+  return { compared, frames, differences };
+}
