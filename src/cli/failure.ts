@@ -1,5 +1,5 @@
 import pc from "picocolors";
-import { type ErrorClass, type ErrorCode, VmtapeError } from "../base/errors.js";
+import { type ErrorClass, type ErrorCode, type ErrorFacts, VmtapeError } from "../base/errors.js";
 import { printable, toJson } from "./output.js";
 
 /** Exit code of a command that Ctrl-C, SIGTERM or a closed terminal ended, its tape complete or not. */
@@ -40,7 +40,7 @@ export function reportFailure(error: unknown, json = jsonWanted()): number {
   }
   if (json && known.code !== "cancelled") {
     const { code, message, facts } = known;
-    process.stdout.write(`${toJson({ error: { code, message, ...facts } })}\n`);
+    sayJsonError({ code, message, ...facts });
   }
   return exitCodes[known.class];
 }
@@ -56,6 +56,13 @@ function defect(error: unknown): VmtapeError {
   );
 }
 
-function jsonWanted(): boolean {
+/** With `--json` an error is an object on stdout, too. */
+export function sayJsonError(
+  error: ErrorFacts & { readonly code: ErrorCode; readonly message: string },
+): void {
+  process.stdout.write(`${toJson({ error })}\n`);
+}
+
+export function jsonWanted(): boolean {
   return process.argv.includes("--json");
 }

@@ -12,9 +12,12 @@ export function note(line: string): void {
 
 /** JSON with bigints as numbers where they are exact, else as strings. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, item) =>
-    typeof item !== "bigint" ? item : item <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(item) : String(item),
-  );
+  return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? exact(item) : item));
+}
+
+function exact(value: bigint): number | string {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : String(value);
 }
 
 /** Prints a list of facts, names in one column. Undefined values are left out. */

@@ -1,6 +1,6 @@
 import { type Command, CommanderError } from "commander";
 import { isVmtapeError } from "../base/errors.js";
-import { reportFailure } from "./failure.js";
+import { exitCodes, jsonWanted, reportFailure, sayJsonError } from "./failure.js";
 
 /** What every command is given. */
 export interface CommandContext {
@@ -36,7 +36,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   } catch (error) {
     // Whoever read what we print has enough: nothing went wrong, and there is nobody to tell.
     if (outputGone && isVmtapeError(error, "cancelled")) process.exitCode = brokenPipeExitCode;
-    else process.exitCode = error instanceof CommanderError ? usageExitCode(error) : reportFailure(error);
+    else process.exitCode = error instanceof CommanderError ? reportUsage(error) : reportFailure(error);
   }
   if (outputGone && !process.exitCode) process.exitCode = brokenPipeExitCode;
 }
@@ -63,6 +63,9 @@ function overrideExit(command: Command): void {
   for (const child of command.commands) overrideExit(child);
 }
 
-function usageExitCode(error: CommanderError): number {
-  return error.exitCode === 0 ? 0 : 2;
+/** Commander has said it on stderr already; a program that asked for JSON is told in its own words. */
+function reportUsage(error: CommanderError): number {
+  if (error.exitCode === 0) return 0; // help, or the version
+  if (jsonWanted()) sayJsonError({ code: "usage", message: error.message.replace(/^error: /, "") });
+  return exitCodes.input;
 }

@@ -198,4 +198,7 @@ test("with --json an error is an object on stdout", async () => {
   const { code, stdout } = await bench.run(["info", "nothing", "--json"]);
   expect(code).toBe(2);
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: "no-such-tape" } });
+  const usage = await bench.run(["info", "--json", "--nothing", "t"], { env });
+  const message = "unknown option '--nothing'";
+  expect([usage.code, JSON.parse(usage.stdout)]).toEqual([2, { error: { code: "usage", message } }]);
 });
