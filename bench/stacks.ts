@@ -198,9 +198,10 @@ async function prove(wanted: { package?: string; vmlinuz?: string }): Promise<vo
     const candidates = values.qemu === undefined ? {} : { qemu: [values.qemu] };
     const options = await timelineOptions({ ...places, cache }, tape, candidates);
     const verdict = await compareStacks(tape, options, Number(values.samples));
-    const { compared, frames, differences } = verdict;
+    const { compared, frames, further, differences } = verdict;
     print(
-      `${wanted.vmlinuz ?? guest.version}: ${compared} stacks of ${frames} frames compared, ${differences.length} differ`,
+      `${wanted.vmlinuz ?? guest.version}: ${compared} stacks of ${frames} frames compared, ${differences.length} differ, ` +
+        `${further} go on where the kernel itself gives up`,
     );
     for (const difference of differences) print(difference);
     if (differences.length > 0 || compared === 0) process.exitCode = 1;

@@ -61,6 +61,8 @@ export function readSamples(console: string): Sample[] {
 export interface StackVerdict {
   readonly compared: number;
   readonly frames: number;
+  /** Stacks that the kernel gave up, and we have further. */
+  readonly further: number;
   readonly differences: readonly string[];
 }
 
@@ -84,6 +86,7 @@ export async function compareStacks(
   const differences: string[] = [];
   let compared = 0;
   let frames = 0;
+  let further = 0;
   for (const sample of samples.slice(0, most)) {
     if ((await timeline.run("forward")).why !== "point") break;
     const known = { symbols: symbols.kernel!, types: undefined };
@@ -97,10 +100,17 @@ export async function compareStacks(
     const theirs = [...sample.kernel, ...(sample.user === undefined ? [] : [sample.user])];
     compared++;
     frames += theirs.length;
-    if (String(ours) === String(theirs) && outer.every(({ reliable }) => reliable)) continue;
+    const isReliable = outer.every(({ reliable }) => reliable);
+    if (String(ours) === String(theirs) && isReliable) continue;
+    // Its tables do not know all that it patches into itself; where the program was, it knows without them.
+    const isPart = sample.kernel.length < outer.length && sample.kernel.every((pc, i) => pc === ours[i]);
+    if (isPart && isReliable && ours.at(-1) === theirs.at(-1)) {
+      further++;
+      continue;
+    }
     const named = (pcs: readonly (bigint | undefined)[]) =>
       pcs.map((pc) => (pc === undefined ? "nothing" : (symbols.describe(pc) ?? pc.toString(16)))).join(" < ");
     differences.push(`@${timeline.position.icount}\n  ours:   ${named(ours)}\n  theirs: ${named(theirs)}`);
   }
-  return { compared, frames, differences };
+  return { compared, frames, further, differences };
 }
