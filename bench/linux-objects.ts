@@ -7,7 +7,8 @@
  *         [--append TEXT] [--instants N]
  *
  * Default: the stock kernel. `--kernel` boots a kernel that is in no package here, with the stock initramfs, so without
- * modules. `--program` is put into the guest and left running as `/bin/objects`. Exit code 1 when anything differs.
+ * modules. `--program` is put into the guest and left running as `/bin/objects`; by default `test/linux/many-objects.c`, which
+ * has something of everything. Exit code 1 when anything differs.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +24,7 @@ import { Session } from "../src/replay/session.js";
 import { placesFrom } from "../src/tape/home.js";
 import { defaultRecordOptions } from "../src/tape/record-options.js";
 import { record } from "../src/tape/recording.js";
-import { accountOf, compareWithAccount } from "../test/linux/proof.js";
+import { accountOf, buildObjects, compareWithAccount } from "../test/linux/proof.js";
 import { proofInit } from "../test/linux/proof-guest.js";
 
 const { values } = parseArgs({
@@ -39,7 +40,8 @@ const { values } = parseArgs({
 const scratch = values.keep ? resolve(values.keep) : await mkdtemp(join(tmpdir(), "vmtape-linux-"));
 const init = join(scratch, "init");
 await writeFile(init, proofInit);
-const additions = values.program ? [{ source: values.program, destination: "/bin/objects" }] : [];
+const program = values.program ?? (await buildObjects(join(scratch, "objects")));
+const additions = [{ source: program, destination: "/bin/objects" }];
 
 const guests = [
   ...values.package.map((name) => ({ package: name, kernel: undefined as string | undefined })),

@@ -1,4 +1,6 @@
 import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { runTool } from "../../src/base/tool.js";
 import { readCommandLine } from "../../src/linux/command-line.js";
 import { formatLogRecord, readKernelLog } from "../../src/linux/kernel-log.js";
 import type { LinuxGuest } from "../../src/linux/linux-guest.js";
@@ -15,6 +17,13 @@ import { type GuestAccount, readAccount, readyOffset } from "./proof-guest.js";
 export interface Verdict {
   readonly compared: number;
   readonly differences: readonly string[];
+}
+
+/** Compiles the tasks that have something of everything; gives back the program. */
+export async function buildObjects(output: string): Promise<string> {
+  const source = fileURLToPath(new URL("./many-objects.c", import.meta.url));
+  await runTool("gcc", ["-O2", "-static", "-pthread", "-o", output, source]);
+  return output;
 }
 
 /** The guest starts more than these that it tells of. */
@@ -113,7 +122,11 @@ async function linesOf(guest: LinuxGuest, task: Task, what: string): Promise<str
     case "cmdline":
       return [(await readCommandLine(guest, task))!.words.map((word) => `${word}|`).join("")];
     case "fd":
-      return (await readOpenFiles(guest, task)).map(({ descriptor, path }) => `${descriptor} -> ${path}`);
+      // As busybox shows characters that are none to print.
+      return (await readOpenFiles(guest, task)).map(
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
+        ({ descriptor, path }) => `${descriptor} -> ${path.replace(/[\u0000-\u001f]/g, "?")}`,
+      );
     default:
       return (await readOpenFiles(guest, task)).flatMap(({ descriptor, position, flags, closesOnExec }) => [
         `${descriptor} pos: ${position}`,
