@@ -22,7 +22,8 @@ const advice: Partial<Record<ErrorCode, string>> = {
   "bad-manifest": "the tape cannot be used; if it was copied, copy it again",
   "bad-log": "if the recorder was killed: vmtape repair NAME",
   changed: "a tape replays only with the bytes it was recorded with: restore the file",
-  "disk-full": "free some space, or choose another place with --home DIR or -s DIR",
+  "disk-full":
+    "free some space, or choose another place: --home DIR or -s DIR for tapes, XDG_CACHE_HOME for the cache",
   "not-writable": "choose another place: --home DIR or -s DIR for tapes, XDG_CACHE_HOME for the cache",
   "bad-guest": "name a Linux bzImage, an ELF vmlinux or a Multiboot kernel",
 };

@@ -88,6 +88,9 @@ async function compile(compiler: string, api: number, target: string): Promise<v
     ]);
   } catch (error) {
     if (!isVmtapeError(error, "bad-file")) throw error;
+    if (/No space left/i.test(String(error.cause))) {
+      throw new VmtapeError("disk-full", `no space left while building ${target}`, { file: target }, error);
+    }
     throw new VmtapeError("missing-tool", `the branch plugin cannot be compiled: ${error.message}`, {
       file: source,
       mend: installCompiler,
