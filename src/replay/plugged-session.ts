@@ -55,7 +55,8 @@ export async function startPlugged(
     const begun = await channel.start(from?.brctr, from?.rep);
     return { session, channel, begun, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
   } catch (error) {
+    const why = await session.explain(error);
     await session[Symbol.asyncDispose]();
-    throw error;
+    throw why;
   }
 }

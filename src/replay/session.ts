@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { setImmediate } from "node:timers/promises";
+import { setTimeout as delay, setImmediate } from "node:timers/promises";
 import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
 import { type DebugSink, silent } from "../base/log.js";
 import type { ProgressSink } from "../base/progress.js";
@@ -68,6 +68,8 @@ const idleInstructions = 20_000n;
 /** The same while the machine is paused by others. */
 const pausedLookMs = 50;
 const progressEveryMs = 250;
+/** A QEMU that has closed a channel is gone soon after. */
+const lastWordsMs = 2000;
 
 /**
  * One replay of a tape: it only ever runs forward. Successor of XenTT's `xentt_replay_*` calls: create, start
@@ -470,6 +472,14 @@ export class Session implements AsyncDisposable {
       if (!this.machine?.qmp.closed) throw error;
       throw await this.death();
     }
+  }
+
+  /** Whoever loses a channel to QEMU does not know why: the reason where QEMU has ended or does so now, else the error. */
+  async explain(error: unknown): Promise<unknown> {
+    const { machine } = this;
+    if (!machine || !isVmtapeError(error, "qemu-failed")) return error;
+    const ended = machine.qemu.ended.then(() => true);
+    return (await Promise.race([ended, delay(lastWordsMs, false, { ref: false })])) ? this.death() : error;
   }
 
   /** Why QEMU has ended: a log that is not what the machine does, or somebody from outside. */
