@@ -71,7 +71,10 @@ describe("errors say what and where", () => {
     ["nonesuch", "no 'nonesuch' is known, at column 1 of 'nonesuch'"],
     ["1 + $nonesuch", "no register $nonesuch is known here, at column 5 of '1 + $nonesuch'"],
     ["nodes[0].nonesuch", "struct node has no member 'nonesuch', at column 10 of 'nodes[0].nonesuch'"],
-    ["nodes[0].colour", "struct node has no member 'colour', at column 10 of 'nodes[0].colour'; it has color"],
+    [
+      "nodes[0].colour",
+      "struct node has no member 'colour', at column 10 of 'nodes[0].colour'; it has color",
+    ],
     ["ints.next", "a value of type int [10] has no members, at column 6 of 'ints.next'"],
     ["*vptr", "a pointer to void leads to no value: cast it to what is there, at column 1 of '*vptr'"],
     ["nodes[0] + 1", "a value of type struct node is no number, at column 6 of 'nodes[0] + 1'"],
