@@ -26,6 +26,9 @@ import { type LogEnding, ReplayLogScanner } from "./replay-log-scanner.js";
  *
  * Measured: with the log kept to the last whole event, 5 of 60 replays cut at random die; with the rule 0 of 4,300.
  *
+ * A character device that refused what the guest wrote (the disk was full: `char-write` with a negative result) is a
+ * different device in the replay, which dies there; such a log is kept up to before that.
+ *
  * The end that is put there is what QEMU's `replay_finish` writes at a clean exit: `shutdown` host-signal, `end`.
  * In replay the first raises QEMU's shutdown request, the second lets nothing else run, and QEMU exits with 0.
  */
@@ -73,7 +76,7 @@ export async function planRepair(
   if (source.size < logHeader.size) return shortPlan(source);
   const header = await readLogHeader(source, true);
   const scanner = await ReplayLogScanner.open(source, dialect, { unfinished: true });
-  const { mark, consoleBytes } = await findMark(scanner, options.signal);
+  const { mark, consoleBytes, refused } = await findMark(scanner, options.signal);
   const ending = scanner.ending!;
   const headerMissing = header.version === unfinishedVersion;
   const endMissing = ending.lastKind !== "end";
@@ -90,7 +93,7 @@ export async function planRepair(
     stopMissing: endMissing,
   };
   if (ending.state === "ended") return { action: headerMissing ? "header" : "whole", ...everything };
-  if (!endMissing || (mark && (await beginsRun(source, ending, dialect)))) {
+  if (!refused && (!endMissing || (mark && (await beginsRun(source, ending, dialect))))) {
     return { action: "tail", ...everything };
   }
   const run = mark?.kind === "instruction" ? (await runLength(source, mark.offset)) - 1 : 0;
@@ -99,6 +102,7 @@ export async function planRepair(
   return {
     action: "tail",
     ...common,
+    endMissing: true,
     stopMissing: mark?.kind !== "shutdown",
     keep,
     events,
@@ -123,9 +127,10 @@ interface Mark {
 async function findMark(
   scanner: ReplayLogScanner,
   signal: AbortSignal | undefined,
-): Promise<{ readonly mark?: Mark; readonly consoleBytes: number }> {
+): Promise<{ readonly mark?: Mark; readonly consoleBytes: number; readonly refused: boolean }> {
   const { batch } = scanner;
   let consoleBytes = 0;
+  let refused = false;
   let mark: Mark | undefined;
   while (await scanner.next()) {
     throwIfAborted(signal);
@@ -134,10 +139,11 @@ async function findMark(
     let consoleAtLast = 0;
     for (let entry = 0; entry < count; entry++) {
       const code = kinds[entry]!;
-      if (code === kindCodes.instruction || code === kindCodes.shutdown) {
+      if (!refused && (code === kindCodes.instruction || code === kindCodes.shutdown)) {
         last = entry;
         consoleAtLast = consoleBytes;
       } else if (code === kindCodes["char-write"]) {
+        refused ||= view.getInt32(offsets[entry]! - base + resultAt) < 0;
         consoleBytes += view.getUint32(offsets[entry]! - base + writtenAt);
       }
     }
@@ -150,10 +156,11 @@ async function findMark(
       consoleBytes: consoleAtLast,
     };
   }
-  return { consoleBytes, ...(mark && { mark }) };
+  return { consoleBytes, refused, ...(mark && { mark }) };
 }
 
-/** Place of the u32 `written` in a char-write event. */
+/** Places of the i32 `result` and the u32 `written` in a char-write event. */
+const resultAt = 1;
 const writtenAt = 1 + kindLayouts["char-write"].fixed - 4;
 
 /**

@@ -33,6 +33,8 @@ function expected(whole: readonly EventBody[], next: EventBody | undefined): Eve
   const end: EventBody = { kind: "end" };
   const stop: EventBody = { kind: "shutdown", cause: "host-signal" };
   if (whole.at(-1)?.kind === "end") return [...whole];
+  const refused = whole.findIndex((event) => event.kind === "char-write" && event.result < 0);
+  if (refused >= 0) return expected(whole.slice(0, refused), undefined);
   const mark = whole.map(({ kind }) => kind === "instruction" || kind === "shutdown").lastIndexOf(true);
   if (mark >= 0 && next?.kind === "instruction") return [...whole, stop, end];
   const last = whole[mark];
