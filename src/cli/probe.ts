@@ -165,6 +165,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
 
 /** `{EXPR}` in a text. */
 const placeholder = /\{([^{}]+)\}/g;
+const firstKernelAddress = 1n << 63n;
 
 /** What is printed at a hit, and what at a return: there `$retval` is known, and the parameters are not any more. */
 function printsOf(
@@ -262,7 +263,7 @@ class HitPrinter {
     if (error && error.code !== "not-found") return `<${error.message}>`;
     await this.goTo(hit);
     try {
-      if (error) return await this.withDebugInformation(expression);
+      if (error || hit.pc < firstKernelAddress) return await this.withDebugInformation(expression);
       const [{ linuxOf }, { expressionContext }, { printExpression }] = await Promise.all([
         import("./guest-view.js"),
         import("../linux/expression-context.js"),
@@ -276,7 +277,7 @@ class HitPrinter {
     }
   }
 
-  /** Names of a program's own variables. */
+  /** With names of the program that runs, and of its own variables. */
   private async withDebugInformation(expression: string): Promise<string> {
     const { printAt } = await import("./at-print.js");
     const [printed] = await printAt(this.open, [expression]);

@@ -14,16 +14,20 @@ import type { HitVisitor, ProbeHitEvent } from "./probe-hit.js";
 import { type ProbeNames, probeNamesOf } from "./probe-names.js";
 import type { Probe, ProbeHandlers, ProbeSpec } from "./probe-watch.js";
 import { Probes } from "./probes.js";
+import { TapeDebug, taskPrograms } from "./program-debug.js";
 import { stoppedTimeline } from "./stopped-timeline.js";
 import type { SyscallKernel } from "./syscall-pass.js";
 import { readSyscalls } from "./syscalls.js";
 import { TapeSymbols } from "./tape-symbols.js";
+import { taskContext } from "./task-context.js";
 import { knownHistory } from "./task-pass.js";
 
 export interface GuestTimelineOptions extends TimelineOptions {
   /** The tape's cache (`tapeCache`), where names and the kernel's place are kept. */
   readonly cache: string;
 }
+
+const firstKernelAddress = 1n << 63n;
 
 /** A stretch of a tape that probes are run over. */
 export interface PlayRange {
@@ -157,10 +161,13 @@ export class GuestTimeline extends Timeline {
   private async print(expression: Expression, signal: AbortSignal | undefined): Promise<string> {
     const { symbols, kernel } = await this.load(signal);
     const guest = kernel && symbols.place && (await this.linux(kernel, symbols.place));
-    const context = guest
-      ? expressionContext(guest, symbols.symbols)
-      : await plainContext(this, symbols.symbols);
-    return printExpression(expression, context);
+    if (!guest) return printExpression(expression, await plainContext(this, symbols.symbols));
+    const context = expressionContext(guest, symbols.symbols);
+    if (this.position.pc >= firstKernelAddress) return printExpression(expression, context);
+    using debug = new TapeDebug(this.tape, symbols);
+    const task = await taskPrograms(this.tape, guest, context.memory);
+    const around = task ? await taskContext(context, task, debug, symbols.symbols) : context;
+    return printExpression(expression, around);
   }
 
   /** The guest's Linux here; undefined before it runs. */
