@@ -1,12 +1,19 @@
 /** A checkpoint as far as it tells how long a tape takes to get there. */
 export interface Timed {
   readonly icount: bigint;
+  readonly brctr?: bigint;
+  /** What it takes on disk. */
+  readonly bytes?: number;
   /** When it was made, in milliseconds since 1970. */
   readonly made?: number;
 }
 
 /** Two checkpoints of one pass through the tape are at most so many ms apart. */
 const mostBetween = 60_000;
+/** What the pass spent on a checkpoint itself, for each byte of it. */
+const checkpointMs = 1.5e-6;
+/** What logging a branch costs more than counting it, as the pass did. */
+const branchMs = 1.3e-6;
 
 /**
  * Those checkpoints inside a window at which to cut it, so that `jobs` segments take equally long to replay. A tape's
@@ -40,9 +47,11 @@ export function chooseCuts<One extends Timed>(
 function paceOf(checkpoints: readonly Timed[]): (icount: number) => number {
   const places = [0, ...checkpoints.map(({ icount }) => Number(icount))];
   const paces = places.slice(1).map((at, i) => {
-    const [before, here] = [checkpoints[i - 1]?.made, checkpoints[i]?.made];
-    const took = before && here ? here - before : 0; // it may be of another pass
-    return took > 0 && took < mostBetween ? took / (at - places[i]!) : undefined;
+    const [before, here] = [checkpoints[i - 1], checkpoints[i]!];
+    const took = before?.made && here.made ? here.made - before.made : 0;
+    if (took <= 0 || took > mostBetween) return undefined; // they are of several passes
+    const branches = Number((here.brctr ?? 0n) - (before!.brctr ?? 0n));
+    return (Math.max(1, took - (here.bytes ?? 0) * checkpointMs) + branches * branchMs) / (at - places[i]!);
   });
   const known = paces.filter((one) => one !== undefined);
   const usual = known.length > 0 ? known.reduce((sum, one) => sum + one, 0) / known.length : 1;
@@ -54,8 +63,6 @@ function paceOf(checkpoints: readonly Timed[]): (icount: number) => number {
       0,
       places.findLastIndex((at) => at <= icount),
     );
-    // Behind the last checkpoint it goes on as just before.
-    const pace = paces[i] ?? (i < paces.length ? usual : (paces.at(-1) ?? usual));
-    return times[i]! + (icount - places[i]!) * pace;
+    return times[i]! + (icount - places[i]!) * (paces[i] ?? usual);
   };
 }

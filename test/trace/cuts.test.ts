@@ -5,10 +5,11 @@ import { chooseCuts } from "../../src/trace/cuts.js";
 const millions = (count: number) => BigInt(count) * 1_000_000n;
 
 test("stretches that took the index longer make shorter segments", () => {
-  // The later half takes four times as long.
+  // The later half takes five times as long.
   const checkpoints = Array.from({ length: 9 }, (_, i) => ({
     icount: millions(100 * (i + 1)),
-    made: 1e12 + (i < 5 ? i * 100 : 400 + (i - 4) * 400),
+    made: 1e12 + (i < 5 ? i * 160 : 640 + (i - 4) * 560),
+    bytes: 40e6, // which took 60 ms each
   }));
   const [cut, ...more] = chooseCuts(checkpoints, { start: 0, end: 1e9, jobs: 2 });
   expect([cut?.icount, more]).toEqual([millions(700), []]);
