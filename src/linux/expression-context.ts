@@ -3,6 +3,7 @@ import type { GuestMemory } from "../symbols/guest-memory.js";
 import { walkedMemory } from "../symbols/page-tables.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { pointerTo } from "../symbols/type-builtin.js";
+import { Types } from "../symbols/type-set.js";
 import { integerValue } from "../symbols/value.js";
 import { currentTask, perCpu } from "./current-task.js";
 import type { LinuxGuest } from "./linux-guest.js";
@@ -20,12 +21,12 @@ const structOf: Readonly<Record<string, string>> = {
 
 /**
  * What names and addresses mean where a Linux guest stands: its types, its symbols (per-CPU variables at the place of
- * the one CPU), its registers, and `current`.
+ * the one CPU), its registers, and `current`, which alone cannot be told without BTF.
  *
  * @param symbols all that are known, at their addresses in the guest
  */
 export function expressionContext(guest: LinuxGuest, symbols: Symbols): ExpressionContext {
-  const { types } = guest;
+  const types = guest.kernel.types ?? new Types(); // without BTF, registers and C's own types go on
   return {
     types,
     memory: presentMemory(guest),
@@ -40,7 +41,7 @@ export function expressionContext(guest: LinuxGuest, symbols: Symbols): Expressi
     },
     special: async (name) =>
       name === "current"
-        ? integerValue(pointerTo(types.struct("task_struct")), await currentTask(guest))
+        ? integerValue(pointerTo(guest.types.struct("task_struct")), await currentTask(guest))
         : undefined,
     nameOf: (address) => valueName(symbols, address),
   };

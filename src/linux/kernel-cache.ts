@@ -6,8 +6,7 @@ import { type BtfTypes, decodeBtf } from "../symbols/btf-types.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
 import { loadKernelSymbols } from "../symbols/kernel-symbols.js";
 import { withSyncFile } from "../symbols/sync-source.js";
-import { Types } from "../symbols/type-set.js";
-import type { LinuxKernel } from "./linux-kernel.js";
+import { type LinuxKernel, unlessDamaged } from "./linux-kernel.js";
 
 /**
  * `loadLinuxKernel` of a tape's kernel, whose types are kept unpacked in the tape's cache. Cost: as that the first time,
@@ -19,8 +18,7 @@ export function loadKernelOnce(file: string, cache: string): LinuxKernel | undef
   const kept = join(cache, "btf");
   try {
     const symbols = loadKernelSymbols(file, { cache: join(dirname(dirname(cache)), "symbols") });
-    const types = readKept(kept) ?? unpack(file, kept);
-    return { symbols, types: types && new Types(types) };
+    return { symbols, types: unlessDamaged(() => readKept(kept) ?? unpack(file, kept)) };
   } catch (error) {
     if (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported")) return undefined;
     throw error;

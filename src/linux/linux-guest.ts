@@ -1,4 +1,4 @@
-import { VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { addressOfKey } from "../symbols/address.js";
 import { readMemoryBtf } from "../symbols/btf-find.js";
 import { MemoryReader } from "../symbols/guest-memory.js";
@@ -65,14 +65,17 @@ export class LinuxGuest {
     return types ? new LinuxGuest(stopped, { ...kernel, types }, place, memory) : guest;
   }
 
-  /** The BTF that a kernel keeps in memory; undefined without. */
+  /** The BTF that a kernel keeps in memory; undefined without, or when it is damaged. */
   private async readTypes(): Promise<Types | undefined> {
     const start = this.findAddress("__start_BTF");
     const end = this.findAddress("__stop_BTF");
     if (start === undefined || end === undefined || end <= start) return undefined;
-    return new Types(
-      await readMemoryBtf(this.memory, start, Number(end - start), { name: "the kernel's BTF" }),
-    );
+    try {
+      return new Types(await readMemoryBtf(this.memory, start, Number(end - start)));
+    } catch (error) {
+      if (isVmtapeError(error, "bad-file") || isVmtapeError(error, "not-mapped")) return undefined;
+      throw error;
+    }
   }
 
   /** The same over memory that was got otherwise: nothing is looked for. */
@@ -92,7 +95,7 @@ export class LinuxGuest {
     const release = symbols.release === undefined ? "this kernel" : `Linux ${symbols.release}`;
     throw new VmtapeError(
       "not-found",
-      `${release} carries no BTF, so the layout of its structures is not known (CONFIG_DEBUG_INFO_BTF)`,
+      `${release} carries no BTF that can be read, so the layout of its structures is not known (CONFIG_DEBUG_INFO_BTF)`,
       { got: symbols.release },
     );
   }

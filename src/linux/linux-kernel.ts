@@ -1,5 +1,6 @@
 import { isVmtapeError } from "../base/errors.js";
 import { readKernelBtf } from "../symbols/btf-find.js";
+import type { BtfTypes } from "../symbols/btf-types.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
 import { type KernelSymbols, kernelSymbolsOf, readKernelSymbols } from "../symbols/kernel-symbols.js";
 import { withSyncFile } from "../symbols/sync-source.js";
@@ -8,8 +9,19 @@ import { Types } from "../symbols/type-set.js";
 /** What a kernel's file says of it: names and types, at link addresses. */
 export interface LinuxKernel {
   readonly symbols: KernelSymbols;
-  /** Undefined for a kernel without BTF (CONFIG_DEBUG_INFO_BTF off; before 5.2 there was none), or not loaded. */
+  /** Undefined for a kernel without BTF that can be read (CONFIG_DEBUG_INFO_BTF off; before 5.2 there was none), or not loaded. */
   readonly types: Types | undefined;
+}
+
+/** Types, or none where they are missing or damaged: names are worth something without. */
+export function unlessDamaged(read: () => BtfTypes | undefined): Types | undefined {
+  try {
+    const found = read();
+    return found && new Types(found);
+  } catch (error) {
+    if (isVmtapeError(error, "bad-file")) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -23,8 +35,7 @@ export function loadLinuxKernel(file: string): LinuxKernel | undefined {
     try {
       const image = openKernelImage(source);
       const symbols = kernelSymbolsOf(image) ?? readKernelSymbols(source);
-      const btf = readKernelBtf(image);
-      return { symbols, types: btf && new Types(btf) };
+      return { symbols, types: unlessDamaged(() => readKernelBtf(image)) };
     } catch (error) {
       if (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported")) return undefined;
       throw error;
