@@ -59,10 +59,7 @@ function paceOf(checkpoints: readonly Timed[]): (icount: number) => number {
   for (const [i, one] of paces.entries())
     times.push(times[i]! + (places[i + 1]! - places[i]!) * (one ?? usual));
   return (icount) => {
-    const i = Math.max(
-      0,
-      places.findLastIndex((at) => at <= icount),
-    );
+    const i = places.findLastIndex((at) => at <= icount);
     return times[i]! + (icount - places[i]!) * (paces[i] ?? usual);
   };
 }
