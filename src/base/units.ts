@@ -45,3 +45,6 @@ function natural(value: bigint | number, what: string): bigint {
   if (count < 0n) throw new RangeError(`${what} cannot be negative: ${count}`);
   return count;
 }
+
+/** The upper half of the address space is the kernel's. */
+export const firstKernelAddress = 1n << 63n;

@@ -1,4 +1,5 @@
 import { isVmtapeError, type VmtapeError } from "../base/errors.js";
+import { firstKernelAddress } from "../base/units.js";
 import type { FrameAt } from "../linux/frame-context.js";
 import type { LinuxGuest } from "../linux/linux-guest.js";
 import type { TapeDebug } from "../linux/program-debug.js";
@@ -57,37 +58,25 @@ async function addModuleTypes(guest: LinuxGuest, { types }: ExpressionContext): 
   return found.length > 0;
 }
 
-const firstKernelAddress = 1n << 63n;
-
 /** What names mean there: with the guest's Linux, when it runs, and the debug information of the code, when there is. */
 async function contextAt(
   open: OpenTimeline,
   guest: LinuxGuest | undefined,
   debug: TapeDebug,
 ): Promise<ExpressionContext> {
-  const [
-    { expressionContext },
-    { plainContext },
-    { frameContext, innermostFrame },
-    { taskPrograms },
-    { taskContext },
-  ] = await Promise.all([
-    import("../linux/expression-context.js"),
+  const [{ plainContext }, { frameContext, innermostFrame }, { presentContext }] = await Promise.all([
     import("../linux/plain-context.js"),
     import("../linux/frame-context.js"),
-    import("../linux/program-debug.js"),
     import("../linux/task-context.js"),
   ]);
   const { timeline, symbols, tape } = open;
   const { pc } = timeline.position;
-  const context = guest
-    ? expressionContext(guest, symbols.symbols)
-    : await plainContext(timeline, symbols.symbols);
+  const { context, task } = guest
+    ? await presentContext(tape, guest, pc, symbols.symbols, debug)
+    : { context: await plainContext(timeline, symbols.symbols), task: undefined };
   const isKernel = guest !== undefined && pc >= firstKernelAddress;
-  const task = guest && !isKernel ? await taskPrograms(tape, guest, context.memory) : undefined;
-  const around = task ? await taskContext(context, task, debug, symbols.symbols) : context;
   const program = await debug.at(pc, task);
-  if (!program) return around;
+  if (!program) return context;
   let frame: Promise<FrameAt> | undefined;
   const findFrame = async () => {
     const registers = new Uint8Array(await timeline.registers());
@@ -97,7 +86,7 @@ async function contextAt(
   const { keyOf } = await import("../symbols/address.js");
   const hasBool = program.variables.isC(keyOf(pc - program.bias)) === false;
   const isRust = program.variables.isRust(keyOf(pc - program.bias));
-  return { ...frameContext(around, program, () => (frame ??= findFrame()), isKernel), hasBool, isRust };
+  return { ...frameContext(context, program, () => (frame ??= findFrame()), isKernel), hasBool, isRust };
 }
 
 /** The guest's Linux; undefined, with a note, when none runs there. */

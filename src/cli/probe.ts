@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { hex } from "../base/units.js";
+import { firstKernelAddress, hex } from "../base/units.js";
 import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
 import type { ProbeSpec } from "../linux/probe-watch.js";
 import type { SyscallKernel } from "../linux/syscall-pass.js";
@@ -165,8 +165,6 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
 
 /** `{EXPR}` in a text. */
 const placeholder = /\{([^{}]+)\}/g;
-const firstKernelAddress = 1n << 63n;
-
 /** What is printed at a hit, and what at a return: there `$retval` is known, and the parameters are not any more. */
 function printsOf(
   where: string,

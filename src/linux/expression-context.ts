@@ -1,3 +1,4 @@
+import { firstKernelAddress } from "../base/units.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
 import type { GuestMemory } from "../symbols/guest-memory.js";
 import { walkedMemory } from "../symbols/page-tables.js";
@@ -9,7 +10,6 @@ import { currentTask, perCpu } from "./current-task.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import { valueName } from "./plain-context.js";
 
-const firstKernelAddress = 1n << 63n;
 /** Variables whose type BTF does not tell, as it knows per-CPU ones only. */
 const structOf: Readonly<Record<string, string>> = {
   init_task: "task_struct",

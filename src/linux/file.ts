@@ -1,3 +1,4 @@
+import { firstKernelAddress } from "../base/units.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import type { GuestPath, PathReader } from "./paths.js";
 
@@ -81,8 +82,6 @@ async function pointerIn(
   const value = await guest.words.u64(address + BigInt(guest.types.struct(type).member(member).byteOffset));
   return value === 0n ? undefined : value;
 }
-
-const firstKernelAddress = 1n << 63n;
 
 async function readInode(guest: LinuxGuest, address: bigint) {
   const view = await guest.read("inode", address, ["i_ino", "i_mode", "i_sb"]);

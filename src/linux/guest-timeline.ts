@@ -5,7 +5,6 @@ import { printExpression } from "../symbols/expression-evaluator.js";
 import type { Expression } from "../symbols/expression-syntax.js";
 import type { KernelPlacement } from "../symbols/kaslr.js";
 import type { Tape } from "../tape/tape.js";
-import { expressionContext } from "./expression-context.js";
 import { loadKernelOnce } from "./kernel-cache.js";
 import { LinuxGuest } from "./linux-guest.js";
 import type { LinuxKernel } from "./linux-kernel.js";
@@ -14,20 +13,18 @@ import type { HitVisitor, ProbeHitEvent } from "./probe-hit.js";
 import { type ProbeNames, probeNamesOf } from "./probe-names.js";
 import type { Probe, ProbeHandlers, ProbeSpec } from "./probe-watch.js";
 import { Probes } from "./probes.js";
-import { TapeDebug, taskPrograms } from "./program-debug.js";
+import { TapeDebug } from "./program-debug.js";
 import { stoppedTimeline } from "./stopped-timeline.js";
 import type { SyscallKernel } from "./syscall-pass.js";
 import { readSyscalls } from "./syscalls.js";
 import { TapeSymbols } from "./tape-symbols.js";
-import { taskContext } from "./task-context.js";
+import { presentContext } from "./task-context.js";
 import { knownHistory } from "./task-pass.js";
 
 export interface GuestTimelineOptions extends TimelineOptions {
   /** The tape's cache (`tapeCache`), where names and the kernel's place are kept. */
   readonly cache: string;
 }
-
-const firstKernelAddress = 1n << 63n;
 
 /** A stretch of a tape that probes are run over. */
 export interface PlayRange {
@@ -162,12 +159,9 @@ export class GuestTimeline extends Timeline {
     const { symbols, kernel } = await this.load(signal);
     const guest = kernel && symbols.place && (await this.linux(kernel, symbols.place));
     if (!guest) return printExpression(expression, await plainContext(this, symbols.symbols));
-    const context = expressionContext(guest, symbols.symbols);
-    if (this.position.pc >= firstKernelAddress) return printExpression(expression, context);
     using debug = new TapeDebug(this.tape, symbols);
-    const task = await taskPrograms(this.tape, guest, context.memory);
-    const around = task ? await taskContext(context, task, debug, symbols.symbols) : context;
-    return printExpression(expression, around);
+    const { context } = await presentContext(this.tape, guest, this.position.pc, symbols.symbols, debug);
+    return await printExpression(expression, context);
   }
 
   /** The guest's Linux here; undefined before it runs. */

@@ -1,5 +1,5 @@
 import { isVmtapeError } from "../base/errors.js";
-import { guestAddress, type Icount } from "../base/units.js";
+import { firstKernelAddress, guestAddress, type Icount } from "../base/units.js";
 import type { ProbeChannel, ProbeItem } from "../qemu/probe-channel.js";
 import type { HitBatch, HitPiece } from "../qemu/probe-hits.js";
 import { registerValue } from "../qemu/x86-registers.js";
@@ -314,8 +314,6 @@ interface Where {
   readonly registers: Uint8Array;
   readonly task: HistoryTask | undefined;
 }
-
-const firstKernelAddress = 1n << 63n;
 
 /** Stacks of the kernel are at addresses of their own; those of programs are told apart by task or page table. */
 function spaceOf(slot: bigint, { registers: block, task }: Where): string {

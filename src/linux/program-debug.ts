@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import { firstKernelAddress } from "../base/units.js";
 import { type DebugFile, openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { kernelDebugFile } from "../symbols/debug-source.js";
 import { DwarfTypes } from "../symbols/dwarf-types.js";
@@ -23,8 +24,6 @@ export interface ProgramDebug {
   /** Add to an address of the file to get one in the guest. */
   readonly bias: bigint;
 }
-
-const firstKernelAddress = 1n << 63n;
 
 /**
  * The debug information of what runs in a tape's guest, for values: the kernel's where its debug package is installed or

@@ -1,11 +1,13 @@
+import { firstKernelAddress } from "../base/units.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { Types } from "../symbols/type-set.js";
+import type { Tape } from "../tape/tape.js";
+import { expressionContext } from "./expression-context.js";
+import type { LinuxGuest } from "./linux-guest.js";
 import { valueName } from "./plain-context.js";
-import type { ProgramDebug, TapeDebug } from "./program-debug.js";
+import { type ProgramDebug, type TapeDebug, taskPrograms } from "./program-debug.js";
 import type { TaskPrograms } from "./stack-programs.js";
-
-const firstKernelAddress = 1n << 63n;
 
 /**
  * The same names where a program runs: its own, and those of the libraries it has mapped, before the kernel's. What the
@@ -13,7 +15,7 @@ const firstKernelAddress = 1n << 63n;
  *
  * @param others all symbols of the tape
  */
-export async function taskContext(
+async function taskContext(
   context: ExpressionContext,
   task: TaskPrograms,
   debug: TapeDebug,
@@ -49,6 +51,23 @@ export async function taskContext(
       return found && task.mayBe(found, address) ? valueName(others, address) : undefined;
     },
   };
+}
+
+/**
+ * What names mean where a guest stands at `pc`: the kernel's, and before them those of the program that runs, if one does.
+ *
+ * @param symbols all that are known of the tape
+ */
+export async function presentContext(
+  tape: Tape,
+  guest: LinuxGuest,
+  pc: bigint,
+  symbols: Symbols,
+  debug: TapeDebug,
+): Promise<{ readonly context: ExpressionContext; readonly task: TaskPrograms | undefined }> {
+  const context = expressionContext(guest, symbols);
+  const task = pc < firstKernelAddress ? await taskPrograms(tape, guest, context.memory) : undefined;
+  return { context: task ? await taskContext(context, task, debug, symbols) : context, task };
 }
 
 /** What `TapeSymbols` calls the kernel's own symbols, per-CPU variables at small addresses among them. */

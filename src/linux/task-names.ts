@@ -1,11 +1,10 @@
 import { basename } from "node:path";
+import { firstKernelAddress } from "../base/units.js";
 import { type Located, Symbols } from "../symbols/symbols.js";
 import { AddressSpaces } from "./address-spaces.js";
 import { loadBiasOf } from "./stack-files.js";
 import type { GuestPrograms } from "./stack-programs.js";
 import type { FileMapping, TaskHistory } from "./task-history.js";
-
-const firstKernelAddress = 1n << 63n;
 
 /** The function an address lies in. */
 export interface NamedAddress {

@@ -1,3 +1,4 @@
+import { firstKernelAddress } from "../base/units.js";
 import { type BranchBatch, branchKindCodes } from "../formats/branch.js";
 import { CallStack, frameTypes } from "./call-stack.js";
 import { EdgeCache } from "./edge-cache.js";
@@ -86,7 +87,6 @@ const returnThunk = /^(__x86_return_thunk|(srso|zen|retbleed|its)_\w*(return_thu
 const shortCallBytes = 16n;
 /** A call is 2 to 15 bytes long. */
 const callLengths = { least: 2n, most: 15n } as const;
-const firstKernelAddress = 1n << 63n;
 /** Stacks that are looked through for one that fits: an odd trace must not cost the square of its length. */
 const mostTried = 64;
 /** An `iret` to a place so near, which no entry fits, is one that serializes the processor. */
