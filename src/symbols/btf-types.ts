@@ -7,6 +7,7 @@ import {
   FunctionType,
   type IntType,
   type Member,
+  type NamedKind,
   type Parameter,
   PointerType,
   QualifiedType,
@@ -16,7 +17,7 @@ import {
   TypedefType,
   voidType,
 } from "./type.js";
-import type { NamedKind, TypedEnumerator, TypedVariable, TypeSource } from "./type-set.js";
+import type { TypedEnumerator, TypedVariable, TypeSource } from "./type-set.js";
 
 /** BTF states no size of pointers, and all kernels with BTF that are read here are of 64 bits. */
 const pointerSize = 8;

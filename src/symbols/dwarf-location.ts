@@ -4,7 +4,7 @@ import { evaluateExpression } from "./dwarf-expression.js";
 import { locationOp } from "./dwarf-type-layout.js";
 import type { GuestMemory } from "./guest-memory.js";
 import { sizeOf, type Type } from "./type.js";
-import { bytesOf, checkedSize, type Hole, loadValue, readMemory, type Value } from "./value.js";
+import { bytesOf, checkedSize, type Hole, loadValue, optimizedOut, readMemory, type Value } from "./value.js";
 
 /** A function's frame, as the values of its variables need it. */
 export interface VariableFrame {
@@ -24,9 +24,6 @@ export interface VariableFrame {
 
 /** An xmm register has 16 bytes. */
 const largestRegister = 16;
-
-/** What GDB says of a value that the compiler has left nowhere. */
-export const optimizedOut = "optimized out";
 
 /** An expression is computed again with what it read of memory; one that reads more is made to harm. */
 const mostReads = 32;

@@ -6,7 +6,6 @@ import { cLanguages } from "./dwarf-layout.js";
 import { DwarfTypeIndex, nameSpace } from "./dwarf-type-index.js";
 import { baseEncoding, locationOp, typeAttribute, typeTag } from "./dwarf-type-layout.js";
 import { viewOf } from "./elf.js";
-import type { Variant, Variants } from "./rust-value.js";
 import {
   ArrayType,
   type Enumerator,
@@ -14,16 +13,19 @@ import {
   type ForwardType,
   FunctionType,
   type Member,
+  type NamedKind,
   type Parameter,
   PointerType,
   QualifiedType,
   StructType,
   type Type,
   TypedefType,
+  type Variant,
+  type Variants,
   voidType,
 } from "./type.js";
 import { builtin, pointerSize } from "./type-builtin.js";
-import type { NamedKind, TypedEnumerator, TypedVariable, TypeSource } from "./type-set.js";
+import type { TypedEnumerator, TypedVariable, TypeSource } from "./type-set.js";
 
 /** `DW_LANG_Rust`. */
 const rustLanguage = 0x1c;

@@ -1,13 +1,13 @@
 import type { AddressKey } from "./address.js";
 import type { DwarfEntries, DwarfEntry } from "./dwarf-entries.js";
 import { cLanguages } from "./dwarf-layout.js";
-import { computedBase, locatedValue, optimizedOut, type VariableFrame } from "./dwarf-location.js";
+import { computedBase, locatedValue, type VariableFrame } from "./dwarf-location.js";
 import { locationAt } from "./dwarf-location-list.js";
 import { locationOp, typeAttribute, typeTag } from "./dwarf-type-layout.js";
 import type { DwarfTypes } from "./dwarf-types.js";
 import { sizeOf, type Type } from "./type.js";
 import { builtin } from "./type-builtin.js";
-import { bytesOf, toInteger, type Value } from "./value.js";
+import { bytesOf, optimizedOut, toInteger, type Value } from "./value.js";
 
 /** A parameter or local variable that is in scope at an address. */
 export interface ScopeVariable {

@@ -1,5 +1,4 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { optimizedOut } from "./dwarf-location.js";
 import {
   binaryNumber,
   bytesOfNumber,
@@ -27,7 +26,7 @@ import {
 import { builtin, builtinFloat, pointerTo } from "./type-builtin.js";
 import { formatType } from "./type-name.js";
 import type { Types } from "./type-set.js";
-import { holesWithin, integerValue, loadValue, type Value, valueAt } from "./value.js";
+import { holesWithin, integerValue, loadValue, optimizedOut, type Value, valueAt } from "./value.js";
 import { type PrintContext, printValue } from "./value-print.js";
 
 type Eventually<T> = T | Promise<T>;

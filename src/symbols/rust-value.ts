@@ -1,20 +1,5 @@
-import type { Member, StructType, Type } from "./type.js";
+import type { Member, StructType, Type, Variant, Variants } from "./type.js";
 import { toInteger } from "./value.js";
-
-/**
- * The alternatives of an enum of Rust. They lie over one another; the discriminant says which of them is meant. Without
- * one there is but one.
- */
-export interface Variants {
-  readonly discriminant: Member | undefined;
-  readonly list: readonly Variant[];
-}
-
-export interface Variant {
-  /** What the discriminant is, as unsigned bits; undefined for the one that stands for all other values. */
-  readonly value: bigint | undefined;
-  readonly member: Member;
-}
 
 /** The alternative that bytes hold; undefined when none fits, as in memory that was not written yet. */
 export function presentVariant({ discriminant, list }: Variants, bytes: Uint8Array): Variant | undefined {

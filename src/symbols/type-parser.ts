@@ -1,8 +1,15 @@
 import type { VmtapeError } from "../base/errors.js";
 import { expressionError, type Token, tokenize } from "./expression-token.js";
-import { ArrayType, FunctionType, PointerType, QualifiedType, type Type, voidType } from "./type.js";
+import {
+  ArrayType,
+  FunctionType,
+  type NamedKind,
+  PointerType,
+  QualifiedType,
+  type Type,
+  voidType,
+} from "./type.js";
 import { builtin, builtinFloat, builtinTypedefs, pointerSize } from "./type-builtin.js";
-import type { NamedKind } from "./type-set.js";
 
 /** Who knows the names of types. */
 export interface TypeNames {

@@ -1,9 +1,6 @@
 import { VmtapeError } from "../base/errors.js";
-import type { EnumType, FunctionType, StructType, Type } from "./type.js";
+import type { EnumType, FunctionType, NamedKind, StructType, Type } from "./type.js";
 import { parseTypeName } from "./type-parser.js";
-
-/** What types are named as: the tag's word in C, `typedef`, or `base` for int and its kin. */
-export type NamedKind = "struct" | "class" | "union" | "enum" | "typedef" | "base";
 
 export interface TypedEnumerator {
   readonly value: bigint;

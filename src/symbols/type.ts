@@ -1,5 +1,4 @@
 import { VmtapeError } from "../base/errors.js";
-import type { Variants } from "./rust-value.js";
 
 /**
  * Types of the guest's programs as C and its relatives know them: one model, whether they were read from BTF or from
@@ -20,6 +19,9 @@ export type Type =
   | TypedefType
   | QualifiedType
   | ForwardType;
+
+/** What types are named as: the tag's word in C, `typedef`, or `base` for int and its kin. */
+export type NamedKind = "struct" | "class" | "union" | "enum" | "typedef" | "base";
 
 export interface VoidType {
   readonly kind: "void";
@@ -137,6 +139,21 @@ export interface Member extends Place {
   readonly name: string | undefined;
   /** A C++ base class; its members belong to the derived one. */
   readonly isBase?: boolean;
+}
+
+/**
+ * The alternatives of an enum of Rust. They lie over one another; the discriminant says which of them is meant. Without
+ * one there is but one.
+ */
+export interface Variants {
+  readonly discriminant: Member | undefined;
+  readonly list: readonly Variant[];
+}
+
+export interface Variant {
+  /** What the discriminant is, as unsigned bits; undefined for the one that stands for all other values. */
+  readonly value: bigint | undefined;
+  readonly member: Member;
 }
 
 /** No structure has its members deeper inside anonymous ones, or in more of them, unless it is made to harm. */

@@ -36,6 +36,9 @@ export function holesWithin(holes: readonly Hole[], start: number, length: numbe
     .map(({ start: from, end, missing }) => ({ start: from - start, end: end - start, missing }));
 }
 
+/** What GDB says of a value that the compiler has left nowhere. */
+export const optimizedOut = "optimized out";
+
 /** No value is larger that is read: a type that says so is damaged, or asked for by mistake. */
 export const largestValue = 4 << 20;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { presentVariant, rustTypeName, type Variants } from "../../src/symbols/rust-value.js";
+import { presentVariant, rustTypeName } from "../../src/symbols/rust-value.js";
 import {
   ArrayType,
   FunctionType,
@@ -8,6 +8,7 @@ import {
   PointerType,
   StructType,
   type Type,
+  type Variants,
   voidType,
 } from "../../src/symbols/type.js";
 import { type Value, valueAt } from "../../src/symbols/value.js";
