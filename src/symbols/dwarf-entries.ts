@@ -5,7 +5,8 @@ import type { DwarfFile } from "./dwarf-file.js";
 import { form } from "./dwarf-layout.js";
 import { RangeReader } from "./dwarf-ranges.js";
 import { typeAttribute } from "./dwarf-type-layout.js";
-import { readRoot, readUnits, textAt, type Unit, unitAt } from "./dwarf-unit.js";
+import type { Unit } from "./dwarf-unit.js";
+import { readRoot, readUnits, textAt, unitAt } from "./dwarf-unit-list.js";
 
 /** An attribute as it was found. */
 export interface AttributeValue {

@@ -2,12 +2,9 @@ import type { AddressKey } from "./address.js";
 import { keyOfWords } from "./address.js";
 import { type AbbrevTable, skip } from "./dwarf-abbrev.js";
 import type { UnitBytes } from "./dwarf-file.js";
-import { form } from "./dwarf-layout.js";
+import { form, textHome } from "./dwarf-layout.js";
 import type { Unit } from "./dwarf-unit.js";
-import { viewOf } from "./elf.js";
-
-/** Where a string stands. `alt` is the string section of a file shared by several debug files (dwz). */
-export const textHome = { none: 0, str: 1, lineStr: 2, alt: 3, info: 4 } as const;
+import { littleEndian, viewOf } from "./elf.js";
 
 /**
  * A cursor over the attributes of entries. What leaves the unit reads as 0 and leaves the cursor at the end.
@@ -227,22 +224,6 @@ export class EntryReader {
     const value = littleEndian(this.view, this.at, size);
     this.at += size;
     return value;
-  }
-}
-
-/** An unsigned number of 1, 2, 3, 4 or 8 bytes. */
-export function littleEndian(view: DataView, at: number, size: number): number {
-  switch (size) {
-    case 1:
-      return view.getUint8(at);
-    case 2:
-      return view.getUint16(at, true);
-    case 3:
-      return view.getUint16(at, true) + view.getUint8(at + 2) * 65536;
-    case 4:
-      return view.getUint32(at, true);
-    default:
-      return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
   }
 }
 

@@ -143,3 +143,6 @@ export const lineContent = { path: 1, directory: 2 } as const;
 
 /** Languages whose structures hold no functions: C in all its standards. */
 export const cLanguages: ReadonlySet<number> = new Set([0x01, 0x02, 0x0c, 0x1d, 0x2c]);
+
+/** Where a string stands. `alt` is the string section of a file shared by several debug files (dwz). */
+export const textHome = { none: 0, str: 1, lineStr: 2, alt: 3, info: 4 } as const;

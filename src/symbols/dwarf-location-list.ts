@@ -1,10 +1,10 @@
 import { type AddressKey, keyOfWords } from "./address.js";
 import { LebReader } from "./dwarf-abbrev.js";
 import type { DwarfEntries, DwarfEntry } from "./dwarf-entries.js";
-import { addressAt, littleEndian } from "./dwarf-entry.js";
+import { addressAt } from "./dwarf-entry.js";
 import { form } from "./dwarf-layout.js";
 import { locationEntry, typeAttribute } from "./dwarf-type-layout.js";
-import { viewOf } from "./elf.js";
+import { littleEndian, viewOf } from "./elf.js";
 
 const lists = { 4: ".debug_loc", 5: ".debug_loclists" } as const;
 /** No list has more entries. */

@@ -1,9 +1,10 @@
 import { abbrevAt, field } from "./dwarf-abbrev.js";
-import { EntryReader, textHome } from "./dwarf-entry.js";
+import { EntryReader } from "./dwarf-entry.js";
 import type { DwarfFile } from "./dwarf-file.js";
-import { attribute, form, tag } from "./dwarf-layout.js";
+import { attribute, form, tag, textHome } from "./dwarf-layout.js";
 import type { TextCollector } from "./dwarf-texts.js";
-import { textAt, type Unit, unitAt } from "./dwarf-unit.js";
+import type { Unit } from "./dwarf-unit.js";
+import { textAt, unitAt } from "./dwarf-unit-list.js";
 
 /** No entry stands for another over more steps: a concrete copy, its abstract one, the declaration, one to spare. */
 const mostSteps = 8;

@@ -1,9 +1,9 @@
 import { LebReader } from "./dwarf-abbrev.js";
-import { addressAt, type EntryReader, littleEndian } from "./dwarf-entry.js";
+import { addressAt, type EntryReader } from "./dwarf-entry.js";
 import type { DwarfFile } from "./dwarf-file.js";
 import { form, rangeEntry } from "./dwarf-layout.js";
 import type { Unit } from "./dwarf-unit.js";
-import { viewOf } from "./elf.js";
+import { littleEndian, viewOf } from "./elf.js";
 
 /**
  * Reads lists of address ranges: `.debug_ranges` of DWARF 4 (2.17.3) and `.debug_rnglists` of DWARF 5 (2.17.3, 7.25).

@@ -1,13 +1,14 @@
 import { type AbbrevTable, abbrevAt, field, role, skip } from "./dwarf-abbrev.js";
 import type { CodeMap } from "./dwarf-code.js";
 import type { RangeColumns, ScopeColumns } from "./dwarf-columns.js";
-import { EntryReader, textHome } from "./dwarf-entry.js";
+import { EntryReader } from "./dwarf-entry.js";
 import type { DwarfFile, UnitBytes } from "./dwarf-file.js";
-import { attribute, cLanguages, form, tag } from "./dwarf-layout.js";
+import { attribute, cLanguages, form, tag, textHome } from "./dwarf-layout.js";
 import type { EntryNames } from "./dwarf-names.js";
 import { RangeReader } from "./dwarf-ranges.js";
 import type { TextCollector } from "./dwarf-texts.js";
-import { textAt, type Unit } from "./dwarf-unit.js";
+import type { Unit } from "./dwarf-unit.js";
+import { textAt } from "./dwarf-unit-list.js";
 import type { LineFiles } from "./line-files.js";
 
 /** Entries nested deeper are damage: compilers stop at some hundreds. */

@@ -1,5 +1,5 @@
-import { textHome } from "./dwarf-entry.js";
 import type { DwarfFile } from "./dwarf-file.js";
+import { textHome } from "./dwarf-layout.js";
 import { NameList } from "./name-list.js";
 
 /** No name is longer. */

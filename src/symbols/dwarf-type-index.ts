@@ -1,9 +1,10 @@
 import { abbrevAt, field, skip } from "./dwarf-abbrev.js";
 import type { DwarfEntries } from "./dwarf-entries.js";
-import { EntryReader, textHome } from "./dwarf-entry.js";
-import { attribute, cLanguages, unitType } from "./dwarf-layout.js";
+import { EntryReader } from "./dwarf-entry.js";
+import { attribute, cLanguages, textHome, unitType } from "./dwarf-layout.js";
 import { typeAttribute, typeTag } from "./dwarf-type-layout.js";
-import { textAt, type Unit } from "./dwarf-unit.js";
+import type { Unit } from "./dwarf-unit.js";
+import { textAt } from "./dwarf-unit-list.js";
 
 /** What an entry's name is looked up among. */
 export const nameSpace = {

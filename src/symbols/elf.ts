@@ -269,6 +269,22 @@ export function numberAt(view: DataView, offset: number, size: 4 | 8): number {
   return size === 8 ? view.getUint32(offset + 4, true) * 2 ** 32 + low : low;
 }
 
+/** An unsigned number of 1, 2, 3, 4 or 8 bytes. */
+export function littleEndian(view: DataView, at: number, size: number): number {
+  switch (size) {
+    case 1:
+      return view.getUint8(at);
+    case 2:
+      return view.getUint16(at, true);
+    case 3:
+      return view.getUint16(at, true) + view.getUint8(at + 2) * 65536;
+    case 4:
+      return view.getUint32(at, true);
+    default:
+      return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+  }
+}
+
 function headerCut(name: string): VmtapeError {
   return new VmtapeError("bad-file", `${name} ends inside its ELF header`, { file: name });
 }

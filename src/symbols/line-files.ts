@@ -1,6 +1,6 @@
 import type { DwarfFile } from "./dwarf-file.js";
 import type { TextCollector } from "./dwarf-texts.js";
-import { textAt } from "./dwarf-unit.js";
+import { textAt } from "./dwarf-unit-list.js";
 import { stringAt } from "./elf.js";
 
 /** Where a path of a line header stands, besides the homes of `textHome`: in `.debug_line` itself. */

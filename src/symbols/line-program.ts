@@ -1,12 +1,12 @@
 import { skip, skipOf, type UnitShape } from "./dwarf-abbrev.js";
 import type { CodeMap } from "./dwarf-code.js";
 import { type LineColumns, statementBit } from "./dwarf-columns.js";
-import { addressAt, littleEndian, textHome } from "./dwarf-entry.js";
+import { addressAt } from "./dwarf-entry.js";
 import type { DwarfFile } from "./dwarf-file.js";
-import { extendedLineOpcode, form, lineContent, lineOpcode } from "./dwarf-layout.js";
+import { extendedLineOpcode, form, lineContent, lineOpcode, textHome } from "./dwarf-layout.js";
 import type { TextCollector } from "./dwarf-texts.js";
 import type { Unit } from "./dwarf-unit.js";
-import { viewOf } from "./elf.js";
+import { littleEndian, viewOf } from "./elf.js";
 import { LineFiles, lineHome } from "./line-files.js";
 
 const largestColumn = 0x7fff;
