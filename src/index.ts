@@ -118,6 +118,7 @@ export { type ConsolePiece, consolePieces } from "./replay/console-position.js";
 export type { Divergence } from "./replay/divergence.js";
 export { type CheckOptions, checkIndex, dropIndex, type IndexReport } from "./replay/index-check.js";
 export { type IndexOptions, indexTape } from "./replay/index-tape.js";
+export { keepTapeBudget } from "./replay/index-thinning.js";
 export { type AskedBytes, type Past, pastOf, type Write } from "./replay/last-write.js";
 export { type LocateOptions, locate, locateBranch } from "./replay/locate.js";
 export { plainReplayCommand } from "./replay/plain-command.js";

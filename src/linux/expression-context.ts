@@ -1,7 +1,4 @@
-import { firstKernelAddress } from "../base/units.js";
 import type { ExpressionContext } from "../symbols/expression-evaluator.js";
-import type { GuestMemory } from "../symbols/guest-memory.js";
-import { walkedMemory } from "../symbols/page-tables.js";
 import type { Symbols } from "../symbols/symbols.js";
 import { pointerTo } from "../symbols/type-builtin.js";
 import { Types } from "../symbols/type-set.js";
@@ -9,6 +6,7 @@ import { integerValue } from "../symbols/value.js";
 import { currentTask, perCpu } from "./current-task.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import { valueName } from "./plain-context.js";
+import { presentMemory } from "./present-memory.js";
 
 /** Variables whose type BTF does not tell, as it knows per-CPU ones only. */
 const structOf: Readonly<Record<string, string>> = {
@@ -44,19 +42,5 @@ export function expressionContext(guest: LinuxGuest, symbols: Symbols): Expressi
         ? integerValue(pointerTo(guest.types.struct("task_struct")), await currentTask(guest))
         : undefined,
     nameOf: (address) => valueName(symbols, address),
-  };
-}
-
-/**
- * Memory as it is mapped where the machine stands: user space by CR3, the kernel by its own page table, which has all
- * of it even while a user program runs with page-table isolation.
- */
-export function presentMemory(guest: LinuxGuest): GuestMemory {
-  const root = guest.stopped.register("cr3");
-  if (root === undefined) return guest.memory;
-  const user = walkedMemory(guest.stopped.physical, root, guest.memory.levels);
-  return {
-    read: (address, length) =>
-      address >= firstKernelAddress ? guest.memory.read(address, length) : user.read(address, length),
   };
 }

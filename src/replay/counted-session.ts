@@ -212,10 +212,13 @@ export class CountedSession implements AsyncDisposable {
 
   /** Was it made to leave checkpoints? */
   get leavesCheckpoints(): boolean {
-    return this.session.leavesCheckpoints;
+    return this.session.checkpointsTo !== undefined;
   }
 
-  /** Leaves a checkpoint of this instant; the session must have been made with `checkpointsTo`. */
+  /**
+   * Leaves a checkpoint of this instant; the session must have been made with `checkpointsTo`. `leaveCheckpoint`
+   * also keeps the tape's budget.
+   */
   async checkpoint(): Promise<void> {
     const { delivered } = this;
     const { icount: at, brctr: branches, rep } = this.here;

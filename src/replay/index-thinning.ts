@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { QemuBuild } from "../qemu/build.js";
 import type { Tape } from "../tape/tape.js";
 import { type Checkpoint, listCheckpoints, removeCheckpoint } from "./checkpoint.js";
+import type { CountedSession } from "./counted-session.js";
 import { isGone, waitForLock } from "./index-lock.js";
 import { defaultBudget, thin } from "./index-spacing.js";
 import { readIndexTable } from "./index-table-file.js";
@@ -32,7 +33,7 @@ export async function keepBudget(
   }
 }
 
-/** The same with the budget that was chosen for the tape, or the default. */
+/** The same with the budget that was chosen for the tape, or the default. For who leaves checkpoints in passing. */
 export async function keepTapeBudget(
   tape: Tape,
   cache: string,
@@ -41,6 +42,18 @@ export async function keepTapeBudget(
   const used = async () => sumBytes(await listCheckpoints(cache, build));
   const budget = (await readIndexTable(cache))?.budget || (await affordable(tape, cache, await used()));
   return keepBudget(cache, build, { budget, end: Number(tape.end.at) });
+}
+
+/**
+ * Leaves a checkpoint where a session stands, which must have been made with `checkpointsTo`. The tape's budget is kept:
+ * others may go for it.
+ *
+ * @throws as `CountedSession.checkpoint`
+ */
+export async function leaveCheckpoint(counted: CountedSession): Promise<void> {
+  await counted.checkpoint();
+  const { tape, build, checkpointsTo } = counted.session;
+  if (checkpointsTo !== undefined) await keepTapeBudget(tape, checkpointsTo, build);
 }
 
 /**

@@ -4,6 +4,7 @@ import { isTooEarly } from "../qemu/snapshot.js";
 import type { Tape } from "../tape/tape.js";
 import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
 import { CountedSession, type CountedSessionOptions } from "./counted-session.js";
+import { leaveCheckpoint } from "./index-thinning.js";
 import type { Instant } from "./timeline-types.js";
 import { farInstructions, travel } from "./travel.js";
 
@@ -115,7 +116,7 @@ export class SessionPool implements AsyncDisposable {
     for (let later = 0n; ; later += tooEarly.step) {
       await session.runTo({ icount: icount(at + later) }, signal);
       try {
-        await session.checkpoint();
+        await leaveCheckpoint(session);
         return true;
       } catch (error) {
         if (!isTooEarly(error) || later === tooEarly.most) throw error;

@@ -18,7 +18,6 @@ import type { Tape } from "../tape/tape.js";
 import { checkTape } from "./check-tape.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { CheckpointDraft, type CheckpointInstant } from "./checkpoint-store.js";
-import { keepTapeBudget } from "./index-thinning.js";
 import { SessionFiles } from "./session-files.js";
 
 /**
@@ -258,14 +257,12 @@ export class Session implements AsyncDisposable {
 
   /**
    * Leaves a checkpoint of the paused machine, from which other sessions can start (`SessionOptions.from`).
-   * The session must have been made with `checkpointsTo`. The tape's budget is kept: others may go for it. Cost: see
-   * {@link beginCheckpoint}, and the hashing.
+   * The session must have been made with `checkpointsTo`. Cost: see {@link beginCheckpoint}, and the hashing. Others
+   * do not go for it: whoever leaves many calls `keepTapeBudget` after each.
    */
   async checkpoint(at: CheckpointInstant): Promise<Checkpoint> {
     const { stored } = await this.beginCheckpoint(at);
-    const checkpoint = await stored;
-    await keepTapeBudget(this.tape, this.options.checkpointsTo!, this.build);
-    return checkpoint;
+    return stored;
   }
 
   /**
@@ -302,9 +299,9 @@ export class Session implements AsyncDisposable {
     return { bytes, stored };
   }
 
-  /** Was it made to leave checkpoints? */
-  get leavesCheckpoints(): boolean {
-    return this.options.checkpointsTo !== undefined;
+  /** The cache in which it leaves checkpoints; undefined when it was not made to. */
+  get checkpointsTo(): string | undefined {
+    return this.options.checkpointsTo;
   }
 
   /** Our ends of the pairs asked for with `channels`. */

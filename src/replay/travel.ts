@@ -1,6 +1,7 @@
 import { isVmtapeError } from "../base/errors.js";
 import { icount } from "../base/units.js";
 import type { CountedSession } from "./counted-session.js";
+import { leaveCheckpoint } from "./index-thinning.js";
 import type { Instant } from "./timeline-types.js";
 
 /** A way longer than this, about a second, is worth leaving checkpoints on. */
@@ -24,7 +25,7 @@ export async function travel(session: CountedSession, to: Instant, signal?: Abor
     await session.runTo({ icount: icount(next) }, signal);
     const seconds = (performance.now() - started) / 1000;
     try {
-      await session.checkpoint();
+      await leaveCheckpoint(session);
     } catch (error) {
       if (!isVmtapeError(error) || !session.alive) throw error;
     }
