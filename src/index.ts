@@ -79,9 +79,10 @@ export { type LinuxKernel, loadLinuxKernel } from "./linux/linux-kernel.js";
 export { formatModule, type ModuleFacts, readLoadedModules } from "./linux/loaded-modules.js";
 export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/mappings.js";
 export { type OpenFile, readOpenFiles } from "./linux/open-files.js";
+export type { Probe, ProbeSpec } from "./linux/probe.js";
 export { type HitVisitor, ProbeHitEvent, type ProbeValue } from "./linux/probe-hit.js";
 export { type ProbeNames, type ProbeScope, probeNamesOf } from "./linux/probe-names.js";
-export type { Probe, ProbeHandler, ProbeHandlers, ProbeSpec } from "./linux/probe-watch.js";
+export type { ProbeHandler, ProbeHandlers } from "./linux/probe-watch.js";
 export { type ProbeRunOptions, Probes } from "./linux/probes.js";
 // Stacks.
 export { StackWalker, type StackWalkerOptions } from "./linux/stack.js";

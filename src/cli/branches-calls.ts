@@ -6,12 +6,12 @@ import { formatCall } from "../trace/call-text.js";
 import { type CallEvent, CallTracker, type FunctionNames } from "../trace/calls.js";
 import { openBranches } from "../trace/open-branches.js";
 import { parseCNumber } from "../trace/range-text.js";
-import type { CallsFlags } from "./branches.js";
 import { nameOf } from "./branches-dump.js";
+import type { CallsFlags } from "./branches-flags.js";
 import { loadNames } from "./branches-names.js";
-import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
+import { noteDamage, nothingThere, rangeOf } from "./branches-range.js";
 import { byTask } from "./branches-task.js";
-import { grouped, note, toJson } from "./output.js";
+import { grouped, note, print, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
 /** Prints the call tree of a file. */

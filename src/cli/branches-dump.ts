@@ -6,11 +6,11 @@ import type { Symbols } from "../symbols/symbols.js";
 import type { BranchReader } from "../trace/branch-reader.js";
 import { BranchText, type BranchTextOptions } from "../trace/branch-text.js";
 import { openBranches } from "../trace/open-branches.js";
-import type { DumpFlags } from "./branches.js";
+import type { DumpFlags } from "./branches-flags.js";
 import { loadNames } from "./branches-names.js";
-import { noteDamage, nothingThere, print, rangeOf } from "./branches-range.js";
+import { noteDamage, nothingThere, rangeOf } from "./branches-range.js";
 import { byTask } from "./branches-task.js";
-import { note, toJson } from "./output.js";
+import { note, print, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";
 
 /** Prints the records of files, one a line. */

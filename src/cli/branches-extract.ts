@@ -4,7 +4,7 @@ import type { BranchLogOutput } from "../trace/branch-log-writer.js";
 import { type BranchOutputFormat, extractBranches } from "../trace/extract.js";
 import { openBranches } from "../trace/open-branches.js";
 import { parseBrctrAround, rangeAround } from "../trace/range-text.js";
-import type { ExtractFlags } from "./branches.js";
+import type { ExtractFlags } from "./branches-flags.js";
 import { noteDamage } from "./branches-range.js";
 import { grouped, note, say, size, toJson } from "./output.js";
 import type { CommandContext } from "./run.js";

@@ -3,7 +3,7 @@ import { VmtapeError } from "../base/errors.js";
 import type { Symbols } from "../symbols/symbols.js";
 import type { Tape } from "../tape/tape.js";
 import type { BranchReader } from "../trace/branch-reader.js";
-import type { NameFlags } from "./branches.js";
+import type { NameFlags } from "./branches-flags.js";
 import { placesOf, qemuCandidates } from "./options.js";
 import { note } from "./output.js";
 import { Progress } from "./progress.js";

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { VmtapeError } from "../base/errors.js";
 import type { BranchRange, BranchReader } from "../trace/branch-reader.js";
 import { parseCNumber } from "../trace/range-text.js";
@@ -33,11 +32,4 @@ export function nothingThere(reader: BranchReader): VmtapeError {
 export function noteDamage(reader: BranchReader): void {
   const { damage, file, records, end } = reader.info;
   if (damage) note(`${file}: ${damage.what}; ${records} records, up to brctr ${end.brctr}, are read`);
-}
-
-/** Writes to stdout, at its reader's pace. */
-export async function print(text: string, signal: AbortSignal): Promise<void> {
-  if (text !== "" && !process.stdout.write(text)) {
-    await once(process.stdout, "drain", { signal }).catch(() => {});
-  }
 }

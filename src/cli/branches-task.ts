@@ -4,7 +4,7 @@ import type { TaskNames } from "../linux/task-names.js";
 import type { Symbols } from "../symbols/symbols.js";
 import type { BranchRange, BranchReader } from "../trace/branch-reader.js";
 import { within } from "../trace/cut.js";
-import type { NameFlags } from "./branches.js";
+import type { NameFlags } from "./branches-flags.js";
 import { findTape } from "./branches-names.js";
 import { loadHistory, wantedTask } from "./load-history.js";
 import { placesOf } from "./options.js";

@@ -1,49 +1,8 @@
 import { Command } from "commander";
+import type { CallsFlags, DumpFlags, ExtractFlags, InfoFlags } from "./branches-flags.js";
 import { taskOption } from "./load-history.js";
 import { several } from "./options.js";
 import { action } from "./run.js";
-
-/** Options of the commands that show names. */
-export interface NameFlags {
-  readonly tape?: string;
-  readonly home?: string;
-  readonly dir?: string;
-  readonly qemu?: string;
-  readonly symbols?: readonly string[];
-  readonly user?: readonly string[];
-}
-
-export interface InfoFlags extends NameFlags {
-  readonly json?: boolean;
-  readonly quick?: boolean;
-}
-
-export interface DumpFlags extends NameFlags {
-  readonly task?: string;
-  readonly json?: boolean;
-  readonly names?: boolean;
-  readonly gdb?: boolean;
-  readonly extended?: boolean;
-  readonly from?: string;
-  readonly to?: string;
-}
-
-export interface ExtractFlags {
-  readonly start?: string;
-  readonly end?: string;
-  readonly extended?: boolean;
-  readonly bts?: boolean;
-  readonly output?: string;
-  readonly json?: boolean;
-}
-
-export interface CallsFlags extends NameFlags {
-  readonly task?: string;
-  readonly json?: boolean;
-  readonly from?: string;
-  readonly to?: string;
-  readonly depth?: string;
-}
 
 /** `vmtape branches`: work on branch logs and on 24-byte BTS files. */
 export function branchesCommand(): Command {

@@ -1,4 +1,4 @@
-import { print } from "./branches-range.js";
+import { print } from "./output.js";
 
 const mostHeld = 1 << 15;
 

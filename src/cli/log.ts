@@ -1,16 +1,9 @@
 import { stat } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
-import type { ReplayLogDialect } from "../formats/replay-log-dialect.js";
-import { placesOf, several, type TapeOptions } from "./options.js";
+import { placesOf, several } from "./options.js";
+import type { LogFlags, LogPlace } from "./print-log.js";
 import { action } from "./run.js";
-
-interface LogFlags extends TapeOptions {
-  readonly summary?: boolean;
-  readonly from?: bigint;
-  readonly to?: bigint;
-  readonly kind?: readonly string[];
-}
 
 export function logCommand(): Command {
   return new Command("log")
@@ -33,14 +26,6 @@ export function logCommand(): Command {
         await printLog(await locate(target, options), options, signal);
       }),
     );
-}
-
-/** The log's path, and its dialect where a manifest tells it. */
-export interface LogPlace {
-  readonly path: string;
-  readonly dialect?: ReplayLogDialect;
-  /** A recording that runs, or was killed: its version word is not there yet. */
-  readonly unfinished: boolean;
 }
 
 async function locate(target: string, options: LogFlags): Promise<LogPlace> {
@@ -72,5 +57,3 @@ function position(text: string): bigint {
   if (!match) throw new InvalidArgumentError("a log knows the positions start, end and @ICOUNT.");
   return BigInt(match[1]!);
 }
-
-export type { LogFlags };

@@ -1,8 +1,16 @@
+import { once } from "node:events";
 import pc from "picocolors";
 
 /** Prints one line on stdout. */
 export function say(line = ""): void {
   process.stdout.write(`${line}\n`);
+}
+
+/** Writes to stdout, at its reader's pace. */
+export async function print(text: string, signal: AbortSignal): Promise<void> {
+  if (text !== "" && !process.stdout.write(text)) {
+    await once(process.stdout, "drain", { signal }).catch(() => {});
+  }
 }
 
 /** Prints a fact for people that is no result, on stderr. */

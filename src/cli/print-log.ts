@@ -5,8 +5,24 @@ import type { ReplayLogDialect } from "../formats/replay-log-dialect.js";
 import { guessDialect, parseKinds, readEventLists } from "../formats/replay-log-reader.js";
 import { type LogSummary, summarizeLog } from "../formats/replay-log-summary.js";
 import { eventToJson, formatEvent } from "../formats/replay-log-text.js";
-import type { LogFlags, LogPlace } from "./log.js";
+import type { TapeOptions } from "./options.js";
 import { grouped, say, sayFacts, size, toJson } from "./output.js";
+
+/** What `vmtape log` was asked for. */
+export interface LogFlags extends TapeOptions {
+  readonly summary?: boolean;
+  readonly from?: bigint;
+  readonly to?: bigint;
+  readonly kind?: readonly string[];
+}
+
+/** The log's path, and its dialect where a manifest tells it. */
+export interface LogPlace {
+  readonly path: string;
+  readonly dialect?: ReplayLogDialect;
+  /** A recording that runs, or was killed: its version word is not there yet. */
+  readonly unfinished: boolean;
+}
 
 /** Prints a log's events, or its summary. */
 export async function printLog(place: LogPlace, options: LogFlags, signal: AbortSignal): Promise<void> {

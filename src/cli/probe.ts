@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { firstKernelAddress, hex } from "../base/units.js";
+import type { ProbeSpec } from "../linux/probe.js";
 import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
-import type { ProbeSpec } from "../linux/probe-watch.js";
 import type { SyscallKernel } from "../linux/syscall-pass.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { HistoryTask, TaskHistory } from "../linux/task-history.js";

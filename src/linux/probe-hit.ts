@@ -4,9 +4,9 @@ import { registerValue, x86Register } from "../qemu/x86-registers.js";
 import type { Position } from "../replay/position.js";
 import { printExpression } from "../symbols/expression-evaluator.js";
 import type { Expression } from "../symbols/expression-syntax.js";
+import type { Probe } from "./probe.js";
 import { type ProbeNames, type ProbeScope, probeExpression } from "./probe-names.js";
 import { CollectedMemory, type HitFacts, hitContext, type PrintPlan } from "./probe-print.js";
-import type { Probe } from "./probe-watch.js";
 import type { HistoryTask } from "./task-history.js";
 
 /** The value of one of a probe's expressions at a hit. */

@@ -1,23 +1,10 @@
 import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { Expression } from "../symbols/expression-syntax.js";
 import { constant, register } from "./collect-code.js";
+import type { Probe, ProbeSpec } from "./probe.js";
 import type { ProbeHitEvent } from "./probe-hit.js";
 import type { ProbeAddress } from "./probe-places.js";
 import type { PrintPlan } from "./probe-print.js";
-
-/** What a probe is. */
-export interface ProbeSpec {
-  /** A symbol, pattern, FILE:LINE, address, `sys_enter:NAME`, `sys_exit:NAME`, or event; see `probePlaces`. */
-  readonly where: string;
-  /** Only where this expression is not zero; asked by the plugin, without a stop. */
-  readonly when?: string | undefined;
-  /** Expressions whose values a hit has. Default: the function's parameters. */
-  readonly print?: readonly string[] | undefined;
-  /** Those that a return has, `$retval` among them, which is also the default. */
-  readonly printOnReturn?: readonly string[] | undefined;
-  /** Tell the returns of the function, or the system call's result, too. */
-  readonly returns?: boolean | undefined;
-}
 
 export type ProbeHandler = (hit: ProbeHitEvent) => void | Promise<void>;
 
@@ -25,17 +12,6 @@ export type ProbeHandler = (hit: ProbeHitEvent) => void | Promise<void>;
 export type ProbeHandlers =
   | ProbeHandler
   | { readonly pre?: ProbeHandler | undefined; readonly return?: ProbeHandler | undefined };
-
-/** A probe that was set. What is changed holds at once, in a handler too. */
-export interface Probe {
-  readonly spec: ProbeSpec;
-  readonly enabled: boolean;
-  enable(): void;
-  /** Hits are passed over until {@link enable}. */
-  disable(): void;
-  /** For good. */
-  remove(): void;
-}
 
 export type Plans = readonly (readonly [text: string, plan: PrintPlan])[];
 

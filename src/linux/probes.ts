@@ -3,6 +3,7 @@ import { guestAddress } from "../base/units.js";
 import type { ProbeChannel } from "../qemu/probe-channel.js";
 import type { Expression } from "../symbols/expression-syntax.js";
 import type { Tape } from "../tape/tape.js";
+import type { Probe, ProbeSpec } from "./probe.js";
 import { checkExpression } from "./probe-check.js";
 import type { HitVisitor, ProbeHitEvent } from "./probe-hit.js";
 import { type ProbeNames, type ProbeScope, probeExpression } from "./probe-names.js";
@@ -16,9 +17,7 @@ import {
   asksForHits,
   both,
   type Plans,
-  type Probe,
   type ProbeHandlers,
-  type ProbeSpec,
   returnAddress,
   SetProbe,
   type Watch,
