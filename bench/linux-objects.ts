@@ -18,7 +18,6 @@ import { makeGuest } from "../src/guest/guest.js";
 import { currentTask } from "../src/linux/current-task.js";
 import { LinuxGuest } from "../src/linux/linux-guest.js";
 import { loadLinuxKernel } from "../src/linux/linux-kernel.js";
-import { StoppedSession } from "../src/linux/stopped-session.js";
 import { readTasks } from "../src/linux/task-list.js";
 import { Session } from "../src/replay/session.js";
 import { placesFrom } from "../src/tape/home.js";
@@ -26,6 +25,7 @@ import { defaultRecordOptions } from "../src/tape/record-options.js";
 import { record } from "../src/tape/recording.js";
 import { accountOf, buildObjects, compareWithAccount } from "../test/linux/proof.js";
 import { proofInit } from "../test/linux/proof-guest.js";
+import { StoppedSession } from "../test/linux/stopped-session.js";
 
 const { values } = parseArgs({
   options: {

@@ -18,7 +18,6 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runTool } from "../src/base/tool.js";
 import { guestAddress, icount, physicalAddress } from "../src/base/units.js";
-import { ExpressionBuilder } from "../src/formats/agent-expression.js";
 import { buildPlugin } from "../src/qemu/plugin-build.js";
 import { pastOf } from "../src/replay/last-write.js";
 import { plainReplayCommand } from "../src/replay/plain-command.js";
@@ -28,6 +27,7 @@ import { TapeIndex } from "../src/replay/tape-index.js";
 import { Timeline } from "../src/replay/timeline.js";
 import { placesFrom } from "../src/tape/home.js";
 import { Tape } from "../src/tape/tape.js";
+import { ExpressionBuilder } from "../test/formats/agent-expression.js";
 import { ReplayProcess } from "../test/oracle/replay-process.js";
 import { randomNumbers } from "../test/timeline-walk.js";
 

@@ -2,7 +2,8 @@
 
 /*
  * GDB's agent expressions (GDB manual, appendix "The GDB Agent Expression Mechanism"), with opcodes of our own for
- * what GDB cannot ask: counts and the access. src/formats/agent-expression.ts is the same in TypeScript.
+ * what GDB cannot ask: counts and the access. src/formats/agent-opcodes.ts has the same table, and
+ * test/formats/agent-evaluation.ts is the same in TypeScript.
  *
  * Who includes this defines the three functions below. Nothing here depends on QEMU.
  */

@@ -1,7 +1,7 @@
+import { crc32 } from "../base/compression/checksum.js";
 import { VmtapeError } from "../base/errors.js";
 import type { BranchBatch } from "./branch.js";
 import { branchKinds } from "./branch.js";
-import { crc32 } from "./branch-checksum.js";
 import { chunkBits as defaultChunkBits } from "./branch-chunk-model.js";
 import { type ChunkHeader, chunkHeaderLayout, encodeChunkHeader } from "./branch-log-layout.js";
 import { addressBits, BranchSymbols, nodeBits, nodeLayout } from "./branch-symbols.js";

@@ -1,6 +1,6 @@
 import type { ByteSource } from "../base/byte-source.js";
+import { crc32 } from "../base/compression/checksum.js";
 import { VmtapeError } from "../base/errors.js";
-import { crc32 } from "./branch-checksum.js";
 import {
   type BranchLogHeader,
   type BranchLogTrailer,

@@ -1,6 +1,6 @@
+import { crc32 } from "../base/compression/checksum.js";
 import { VmtapeError } from "../base/errors.js";
 import { type BranchKind, branchKinds } from "./branch.js";
-import { crc32 } from "./branch-checksum.js";
 import { leastChunkBits, mostChunkBits, worstRecordBytes } from "./branch-chunk-model.js";
 
 /**

@@ -1,4 +1,5 @@
 import type { GuestAddress } from "../base/units.js";
+import { agentOps } from "../formats/agent-opcodes.js";
 import { registerValue, x86Register } from "../qemu/x86-registers.js";
 import type { Arrival, Condition, DebugTarget, PointId } from "../replay/timeline-types.js";
 import type { ClientPoints } from "./points.js";
@@ -64,8 +65,6 @@ function isAlone({ why, points }: Arrival, id: PointId): boolean {
   return why === "point" && points.length === 1 && points[0] === id;
 }
 
-/** Agent-expression opcodes. GDB manual, "Bytecode Descriptions". */
-const opcode = { bitAnd: 0x0f, equal: 0x13, const64: 0x25, register: 0x26, end: 0x27 } as const;
 /** The bits of cs that are 0 in the kernel. */
 const privilege = 3n;
 /** The part of cr3 that is an address. */
@@ -73,22 +72,28 @@ const pageMask = 0x000f_ffff_ffff_f000n;
 
 /** `rsp == now`, and in a program `&& (cr3 & mask) == now`: a kernel's thread may come back with another's cr3. */
 function sameTask(registers: Uint8Array): Condition {
-  const code = [...register("rsp"), ...const64(registerValue(registers, "rsp")), opcode.equal];
+  const code = [...register("rsp"), ...const64(registerValue(registers, "rsp")), agentOps.equal[0]];
   if ((registerValue(registers, "cs") & privilege) !== 0n) {
     const page = registerValue(registers, "cr3") & pageMask;
-    code.push(...register("cr3"), ...const64(pageMask), opcode.bitAnd, ...const64(page), opcode.equal);
-    code.push(opcode.bitAnd);
+    code.push(
+      ...register("cr3"),
+      ...const64(pageMask),
+      agentOps.bit_and[0],
+      ...const64(page),
+      agentOps.equal[0],
+    );
+    code.push(agentOps.bit_and[0]);
   }
-  return Uint8Array.from([...code, opcode.end]);
+  return Uint8Array.from([...code, agentOps.end[0]]);
 }
 
 function register(name: string): number[] {
   const { number } = x86Register(name)!;
-  return [opcode.register, number >> 8, number & 0xff];
+  return [agentOps.reg[0], number >> 8, number & 0xff];
 }
 
 function const64(value: bigint): number[] {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64BE(value);
-  return [opcode.const64, ...bytes];
+  return [agentOps.const64[0], ...bytes];
 }

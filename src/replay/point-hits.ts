@@ -1,4 +1,5 @@
 import { type GuestAddress, icount } from "../base/units.js";
+import { agentOps } from "../formats/agent-opcodes.js";
 import type { ProbeChannel, ProbePlace } from "../qemu/probe-channel.js";
 import type { HitBatch, ProbeHit } from "../qemu/probe-hits.js";
 import type { Access, Instant, StopPoint } from "./timeline-types.js";
@@ -71,10 +72,7 @@ export function accessOf({ access, pc }: ProbeHit): Access | undefined {
   return { address, physical, length, write, pc: pc as GuestAddress };
 }
 
-/** The extension opcode of agent expressions that pushes the branch count (plugin/README.md, "Probes"). */
-const branchCount = 0xe1;
-
 /** May a condition ask for the branch count? Yes, too, where the byte is part of a number: that costs only time. */
 export function mayAskForBranches(points: readonly StopPoint[]): boolean {
-  return points.some(({ condition }) => condition?.includes(branchCount));
+  return points.some(({ condition }) => condition?.includes(agentOps.brctr[0]));
 }

@@ -5,7 +5,7 @@ export type Direction = "forward" | "back";
 
 /**
  * When a point counts: GDB's agent-expression bytecode (GDB manual, appendix "The GDB Agent Expression Mechanism"),
- * with the extensions of `formats/agent-expression.ts`. It counts where the expression is not zero, or fails.
+ * with the extensions of `formats/agent-opcodes.ts`. It counts where the expression is not zero, or fails.
  */
 export type Condition = Uint8Array;
 

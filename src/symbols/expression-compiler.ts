@@ -1,5 +1,6 @@
+import { type AgentOp, agentLimits } from "../formats/agent-opcodes.js";
 import { commonType, promotedType } from "./expression-arithmetic.js";
-import { type AgentOpcode, Assembler, longestCode } from "./expression-assembler.js";
+import { Assembler } from "./expression-assembler.js";
 import type { ExpressionSymbol } from "./expression-evaluator.js";
 import { registerPart } from "./expression-registers.js";
 import type { BinaryOperator, Expression, Node } from "./expression-syntax.js";
@@ -21,7 +22,7 @@ export interface CompileContext {
 }
 
 /** Counts and facts of a hit, by the names expressions have for them. */
-const facts: ReadonlyMap<string, AgentOpcode> = new Map<string, AgentOpcode>([
+const facts: ReadonlyMap<string, AgentOp> = new Map<string, AgentOp>([
   ["$icount", "icount"],
   ["$brctr", "brctr"],
   ["$hit", "hit"],
@@ -50,7 +51,7 @@ export async function compileExpression(
     throw error;
   }
   const bytes = compiler.code.bytes();
-  return bytes.length <= longestCode ? bytes : undefined;
+  return bytes.length <= agentLimits.bytes ? bytes : undefined;
 }
 
 /** Ends a translation; never leaves this file. */
@@ -201,12 +202,12 @@ class Compiler {
       this.code.op(end <= 8 ? "ref8" : end <= 16 ? "ref16" : end <= 32 ? "ref32" : "ref64");
       if (bits.offset > 0) {
         this.code.constant(BigInt(bits.offset));
-        this.code.op("rshUnsigned");
+        this.code.op("rsh_unsigned");
       }
       this.extend(type, bits.size);
       return type;
     }
-    const names: Readonly<Record<number, AgentOpcode>> = { 1: "ref8", 2: "ref16", 4: "ref32", 8: "ref64" };
+    const names: Readonly<Record<number, AgentOp>> = { 1: "ref8", 2: "ref16", 4: "ref32", 8: "ref64" };
     const name = names[plain.size];
     if (!name) throw new Untranslatable();
     this.code.op(name);
@@ -227,8 +228,8 @@ class Compiler {
   }
 
   private truth(): void {
-    this.code.op("logNot");
-    this.code.op("logNot");
+    this.code.op("log_not");
+    this.code.op("log_not");
   }
 
   private async register(name: string): Promise<Type> {
@@ -245,7 +246,7 @@ class Compiler {
     this.code.register(number);
     if (part.shift > 0) {
       this.code.constant(BigInt(part.shift));
-      this.code.op("rshUnsigned");
+      this.code.op("rsh_unsigned");
     }
     this.fit(part.type);
     return part.type;
@@ -289,19 +290,19 @@ class Compiler {
     if (operator === "-") this.code.constant(0n);
     const type = await this.value(operand);
     if (operator === "!") {
-      this.code.op("logNot");
+      this.code.op("log_not");
       return builtin.int;
     }
     const result = promotedType(type);
     if (operator === "-") this.code.op("sub");
-    if (operator === "~") this.code.op("bitNot");
+    if (operator === "~") this.code.op("bit_not");
     this.fit(result);
     return result;
   }
 
   private async conditional(node: Extract<Node, { kind: "conditional" }>): Promise<Type> {
     await this.value(node.test);
-    const toThen = this.code.jump("ifGoto");
+    const toThen = this.code.jump("if_goto");
     const otherwise = await this.value(node.otherwise);
     const toEnd = this.code.jump("goto");
     this.code.land(toThen);
@@ -339,7 +340,7 @@ class Compiler {
   private operate(operator: BinaryOperator, type: Type): Type {
     const signed = isSigned(type);
     if (this.comparison(operator, signed)) return builtin.int;
-    const pick = (whenSigned: AgentOpcode, other: AgentOpcode) => this.code.op(signed ? whenSigned : other);
+    const pick = (whenSigned: AgentOp, other: AgentOp) => this.code.op(signed ? whenSigned : other);
     switch (operator) {
       case "+":
         this.code.op("add");
@@ -351,25 +352,25 @@ class Compiler {
         this.code.op("mul");
         break;
       case "/":
-        pick("divSigned", "divUnsigned");
+        pick("div_signed", "div_unsigned");
         break;
       case "%":
-        pick("remSigned", "remUnsigned");
+        pick("rem_signed", "rem_unsigned");
         break;
       case "<<":
         this.code.op("lsh");
         break;
       case ">>":
-        pick("rshSigned", "rshUnsigned");
+        pick("rsh_signed", "rsh_unsigned");
         break;
       case "&":
-        this.code.op("bitAnd");
+        this.code.op("bit_and");
         break;
       case "^":
-        this.code.op("bitXor");
+        this.code.op("bit_xor");
         break;
       default:
-        this.code.op("bitOr");
+        this.code.op("bit_or");
     }
     this.fit(type);
     return type;
@@ -377,14 +378,14 @@ class Compiler {
 
   /** Writes a comparison; false when the operator is none. */
   private comparison(operator: BinaryOperator, signed: boolean): boolean {
-    const less: AgentOpcode = signed ? "lessSigned" : "lessUnsigned";
-    const steps: Partial<Record<BinaryOperator, readonly AgentOpcode[]>> = {
+    const less: AgentOp = signed ? "less_signed" : "less_unsigned";
+    const steps: Partial<Record<BinaryOperator, readonly AgentOp[]>> = {
       "==": ["equal"],
-      "!=": ["equal", "logNot"],
+      "!=": ["equal", "log_not"],
       "<": [less],
-      ">=": [less, "logNot"],
+      ">=": [less, "log_not"],
       ">": ["swap", less],
-      "<=": ["swap", less, "logNot"],
+      "<=": ["swap", less, "log_not"],
     };
     for (const step of steps[operator] ?? []) this.code.op(step);
     return steps[operator] !== undefined;
@@ -392,8 +393,8 @@ class Compiler {
 
   private async logic(operator: "&&" | "||", left: Node, right: Node): Promise<Type> {
     await this.value(left);
-    if (operator === "&&") this.code.op("logNot");
-    const decided = this.code.jump("ifGoto");
+    if (operator === "&&") this.code.op("log_not");
+    const decided = this.code.jump("if_goto");
     await this.value(right);
     this.truth();
     const toEnd = this.code.jump("goto");
@@ -413,7 +414,7 @@ class Compiler {
       if (operator !== "-" || stride(a) !== stride(b)) throw new Untranslatable();
       this.code.op("sub");
       this.code.constant(stride(a));
-      this.code.op("divSigned");
+      this.code.op("div_signed");
       return builtin.long;
     }
     if (operator === "+") {

@@ -1,6 +1,6 @@
+import { crc32 } from "../base/compression/checksum.js";
 import { VmtapeError } from "../base/errors.js";
 import { BranchBatch, branchKinds } from "../formats/branch.js";
-import { crc32 } from "../formats/branch-checksum.js";
 import { BranchChunkDecoder } from "../formats/branch-chunk-decoder.js";
 import { BranchChunkEncoder } from "../formats/branch-chunk-encoder.js";
 import { chunkBits as usualChunkBits } from "../formats/branch-chunk-model.js";

@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { evaluateExpression } from "../../src/formats/agent-evaluation.js";
+import { agentLimits } from "../../src/formats/agent-opcodes.js";
+import { evaluateExpression } from "./agent-evaluation.js";
 import {
-  agentLimits,
   assembleExpression,
   decodeExpression,
   ExpressionBuilder,
   formatExpression,
   validateExpression,
-} from "../../src/formats/agent-expression.js";
+} from "./agent-expression.js";
 import { machine, program } from "./agent-programs.js";
 
 const evaluate = (text: string) => evaluateExpression(assembleExpression(text), machine);

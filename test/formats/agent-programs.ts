@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import type { AgentMachine } from "../../src/formats/agent-evaluation.js";
-import { type AgentOp, agentOps } from "../../src/formats/agent-expression.js";
+import { type AgentOp, agentOps } from "../../src/formats/agent-opcodes.js";
+import type { AgentMachine } from "./agent-evaluation.js";
 
 /** The machine of agent-harness.c. */
 export const machine: AgentMachine = {

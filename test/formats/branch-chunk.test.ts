@@ -1,10 +1,10 @@
 import { crc32 as zlibCrc } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { crc32 } from "../../src/base/compression/checksum.js";
 import { isVmtapeError } from "../../src/base/errors.js";
 import { brctr, icount } from "../../src/base/units.js";
 import { BranchBatch, type BranchRecord, branchKinds } from "../../src/formats/branch.js";
-import { crc32 } from "../../src/formats/branch-checksum.js";
 import { BranchChunkDecoder } from "../../src/formats/branch-chunk-decoder.js";
 import { BranchChunkEncoder } from "../../src/formats/branch-chunk-encoder.js";
 import { chunkHeaderLayout, decodeChunkHeader } from "../../src/formats/branch-log-layout.js";

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { evaluateExpression } from "../../src/formats/agent-evaluation.js";
-import { assembleExpression, validateExpression } from "../../src/formats/agent-expression.js";
+import { evaluateExpression } from "../formats/agent-evaluation.js";
+import { assembleExpression, validateExpression } from "../formats/agent-expression.js";
 import { machine, program } from "../formats/agent-programs.js";
 import { Workbench } from "../workbench.js";
 

@@ -9,7 +9,6 @@ import { type LinuxKernel, loadLinuxKernel } from "../../src/linux/linux-kernel.
 import type { ProbeHitEvent } from "../../src/linux/probe-hit.js";
 import { probeNamesOf } from "../../src/linux/probe-names.js";
 import { Probes } from "../../src/linux/probes.js";
-import { StoppedSession } from "../../src/linux/stopped-session.js";
 import { TapeSymbols } from "../../src/linux/tape-symbols.js";
 import type { TaskHistory } from "../../src/linux/task-history.js";
 import { readTasks } from "../../src/linux/task-list.js";
@@ -23,6 +22,7 @@ import { record } from "../../src/tape/recording.js";
 import type { Tape } from "../../src/tape/tape.js";
 import { accountOf, compareWithAccount } from "../linux/proof.js";
 import { proofInit } from "../linux/proof-guest.js";
+import { StoppedSession } from "../linux/stopped-session.js";
 import { Workbench } from "../workbench.js";
 
 /** It boots in an eighth of the instructions of the stock kernel. */

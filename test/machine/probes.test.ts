@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { guestAddress } from "../../src/base/units.js";
-import { assembleExpression } from "../../src/formats/agent-expression.js";
 import { buildPlugin } from "../../src/qemu/plugin-build.js";
 import { Tape } from "../../src/tape/tape.js";
+import { assembleExpression } from "../formats/agent-expression.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
 import { type SteppedInstant, stepInstants } from "../oracle/instants.js";
 import type { Operand } from "../oracle/memory-operands.js";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
+import { agentOps } from "../../src/formats/agent-opcodes.js";
 import { readElfBtf } from "../../src/symbols/btf-find.js";
-import { agentOpcode } from "../../src/symbols/expression-assembler.js";
 import { type CompileContext, compileExpression } from "../../src/symbols/expression-compiler.js";
 import { type ExpressionContext, evaluate } from "../../src/symbols/expression-evaluator.js";
 import { parseExpression } from "../../src/symbols/expression-parser.js";
@@ -37,7 +37,7 @@ const counts: Readonly<Record<string, bigint>> = {
   write: 1n,
   pc: 0x401156n,
 };
-const nameOfOpcode = new Map(Object.entries(agentOpcode).map(([name, code]) => [code as number, name]));
+const nameOfOpcode = new Map(Object.entries(agentOps).map(([name, [code]]) => [code as number, name]));
 
 /** An agent expression step by step, written from GDB's manual: 64-bit numbers kept unsigned. */
 async function run(code: Uint8Array): Promise<bigint | undefined> {
@@ -84,54 +84,54 @@ async function run(code: Uint8Array): Promise<bigint | undefined> {
       case "mul":
         binary((a, b) => a * b);
         break;
-      case "divSigned":
-      case "divUnsigned":
-      case "remSigned":
-      case "remUnsigned": {
+      case "div_signed":
+      case "div_unsigned":
+      case "rem_signed":
+      case "rem_unsigned": {
         const b = pop();
         const a = pop();
         if (b === 0n) return undefined;
-        const [x, y] = name.endsWith("Unsigned") ? [a, b] : [s(a), s(b)];
+        const [x, y] = name.endsWith("_unsigned") ? [a, b] : [s(a), s(b)];
         push(name.startsWith("div") ? x / y : x % y);
         break;
       }
       case "lsh":
         shift((a, b) => a << b);
         break;
-      case "rshSigned":
+      case "rsh_signed":
         shift((a, b) => s(a) >> b);
         break;
-      case "rshUnsigned":
+      case "rsh_unsigned":
         shift((a, b) => a >> b);
         break;
-      case "logNot":
+      case "log_not":
         push(pop() === 0n ? 1n : 0n);
         break;
-      case "bitAnd":
+      case "bit_and":
         binary((a, b) => a & b);
         break;
-      case "bitOr":
+      case "bit_or":
         binary((a, b) => a | b);
         break;
-      case "bitXor":
+      case "bit_xor":
         binary((a, b) => a ^ b);
         break;
-      case "bitNot":
+      case "bit_not":
         push(~pop());
         break;
       case "equal":
         binary((a, b) => (a === b ? 1n : 0n));
         break;
-      case "lessSigned":
+      case "less_signed":
         binary((a, b) => (s(a) < s(b) ? 1n : 0n));
         break;
-      case "lessUnsigned":
+      case "less_unsigned":
         binary((a, b) => (a < b ? 1n : 0n));
         break;
       case "ext":
         push(BigInt.asIntN(Number(operand(1)), pop()));
         break;
-      case "zeroExt":
+      case "zero_ext":
         push(BigInt.asUintN(Number(operand(1)), pop()));
         break;
       case "ref8":
@@ -146,7 +146,7 @@ async function run(code: Uint8Array): Promise<bigint | undefined> {
       case "const64":
         push(operand(Number(name.slice(5)) / 8));
         break;
-      case "ifGoto": {
+      case "if_goto": {
         const to = operand(2);
         if (pop() !== 0n) at = Number(to);
         break;

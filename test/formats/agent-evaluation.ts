@@ -1,4 +1,5 @@
-import { type AgentOp, agentLimits, agentOpOf, agentOps, operandAt } from "./agent-expression.js";
+import { type AgentOp, agentLimits, agentOps } from "../../src/formats/agent-opcodes.js";
+import { agentOpOf, operandAt } from "./agent-expression.js";
 
 /** What an expression asks of the machine. Undefined: it fails. Values are unsigned. */
 export interface AgentMachine {

@@ -1,8 +1,8 @@
-import { GuestRam } from "../qemu/ram.js";
-import type { Session } from "../replay/session.js";
-import type { PhysicalMemory } from "../symbols/guest-memory.js";
-import { physicalMemory } from "./physical-memory.js";
-import type { StoppedGuest } from "./stopped-guest.js";
+import { physicalMemory } from "../../src/linux/physical-memory.js";
+import type { StoppedGuest } from "../../src/linux/stopped-guest.js";
+import { GuestRam } from "../../src/qemu/ram.js";
+import type { Session } from "../../src/replay/session.js";
+import type { PhysicalMemory } from "../../src/symbols/guest-memory.js";
 
 /** A paused session's memory, without its registers. Dispose it before the session moves. */
 export class StoppedSession implements StoppedGuest, AsyncDisposable {
