@@ -4,7 +4,7 @@
  * What the plugin and TypeScript must agree on; docs/FORMATS.md, "Branch log", says the same in words.
  *
  * TypeScript's side: src/formats/branch.ts (kinds), branch-log-layout.ts (chunk header), branch-chunk-model.ts
- * (payload), src/qemu/plugin-channel.ts (end marker, control lines). All integers are little-endian.
+ * (payload), src/formats/plugin-stream.ts (end marker), src/qemu/plugin-channel.ts (control lines). All integers are little-endian.
  */
 #ifndef BRANCH_STREAM_H
 #define BRANCH_STREAM_H

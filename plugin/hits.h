@@ -7,7 +7,7 @@
 #ifndef HITS_H
 #define HITS_H
 
-/* A record: this header, then what was asked to be collected. src/qemu/probe-hits.ts reads it. */
+/* A record: this header, then what was asked to be collected. src/formats/plugin-stream.ts has the same table. */
 struct hit {
     uint32_t size, id;    /* of the whole record, a multiple of 8 */
     uint64_t icount, brctr, pc, number; /* brctr: UINT64_MAX when branches are not followed */

@@ -13,7 +13,8 @@ import { VmtapeError } from "../base/errors.js";
 const magic = "070701";
 /** The same layout with a sum of the data bytes in `check`; read (the sum is not checked), never written. */
 const magicWithSum = "070702";
-const trailerName = "TRAILER!!!";
+/** The name of the member that ends an archive. */
+export const newcTrailer = "TRAILER!!!";
 const fields = [
   "inode",
   "mode",
@@ -37,7 +38,7 @@ const maxNameSize = 4096;
 const maxDataSize = 0xffffffff;
 
 /** File types in the upper bits of `mode`, as in `<sys/stat.h>`. */
-const typeBits = {
+export const newcTypeBits = {
   fifo: 0o010000,
   character: 0o020000,
   directory: 0o040000,
@@ -46,8 +47,8 @@ const typeBits = {
   symlink: 0o120000,
   socket: 0o140000,
 } as const;
-const typeMask = 0o170000;
-const permissionMask = 0o7777;
+export const newcTypeMask = 0o170000;
+export const newcPermissionMask = 0o7777;
 
 interface NewcCommon {
   /** Without a leading slash and without `.` or `..`: `etc/passwd`. */
@@ -102,58 +103,28 @@ export function encodeNewc(entries: Iterable<NewcEntry>): Uint8Array {
     checkPath(entry.path);
     pushMember(pieces, entry.path, contentsOf(entry), {
       inode: ++inode,
-      mode: typeBits[entry.type] | (entry.mode & permissionMask),
+      mode: newcTypeBits[entry.type] | (entry.mode & newcPermissionMask),
       links: entry.type === "directory" ? 2 : 1,
       ...("major" in entry && { major: entry.major, minor: entry.minor }),
     });
   }
-  pushMember(pieces, trailerName, new Uint8Array(0), { links: 1 });
+  pushMember(pieces, newcTrailer, new Uint8Array(0), { links: 1 });
   return Buffer.concat(pieces);
 }
 
-/** What `decodeNewc` found. */
-export interface NewcArchive {
-  /** File data are views into the input (borrowed). */
-  readonly entries: NewcEntry[];
-  /** Offset of the first byte that belongs to no archive: the input's length, or where compressed data begin. */
-  readonly consumed: number;
-}
+/** The numbers of a member's header. */
+export type NewcHeader = Record<(typeof fields)[number], number>;
 
-/**
- * Reads the archives at the start of `bytes`, with zero bytes allowed between and after them. Hard links share
- * the data of the one that carries them. One pass, no copies.
- *
- * @throws VmtapeError `bad-file` with the offset when it does not start with an archive or a member is damaged
- *   or cut
- */
-export function decodeNewc(bytes: Uint8Array, file = "archive"): NewcArchive {
-  const entries: NewcEntry[] = [];
-  const linked = new Map<string, { at: number[]; data: Uint8Array | undefined }>();
-  let offset = 0;
-  for (;;) {
-    const member = readMember(bytes, offset, file);
-    offset = member.next;
-    if (member.name === trailerName) {
-      linked.clear();
-      const next = skipZeros(bytes, offset);
-      if (next === bytes.length || !startsMember(bytes, next)) return { entries, consumed: next };
-      offset = next;
-      continue;
-    }
-    const entry = entryOf(member, file);
-    if (!entry) continue;
-    entries.push(entry);
-    if (entry.type === "file" && member.header.links > 1) shareLinked(entries, linked, member, entry.data);
-  }
-}
-
-type Header = Record<(typeof fields)[number], number>;
-
-interface Member {
+/** A member as it stands in an archive. */
+export interface NewcMember {
+  /** Of its header. */
   readonly offset: number;
-  readonly header: Header;
+  readonly header: NewcHeader;
+  /** As written: with a leading `/` or `./`, where it has one. */
   readonly name: string;
+  /** Borrowed from the archive. */
   readonly data: Uint8Array;
+  /** Where the next member begins; the archive's length behind the last. */
   readonly next: number;
 }
 
@@ -163,7 +134,7 @@ function contentsOf(entry: NewcEntry): Uint8Array {
   return new Uint8Array(0);
 }
 
-function pushMember(pieces: Uint8Array[], name: string, data: Uint8Array, values: Partial<Header>): void {
+function pushMember(pieces: Uint8Array[], name: string, data: Uint8Array, values: Partial<NewcHeader>): void {
   if (data.length > maxDataSize) {
     throw new VmtapeError(
       "limit-exceeded",
@@ -171,15 +142,20 @@ function pushMember(pieces: Uint8Array[], name: string, data: Uint8Array, values
     );
   }
   const nameBytes = Buffer.from(`${name}\0`);
-  const header: Partial<Header> = { ...values, size: data.length, nameSize: nameBytes.length };
+  const header: Partial<NewcHeader> = { ...values, size: data.length, nameSize: nameBytes.length };
   const digits = fields.map((field) => (header[field] ?? 0).toString(16).padStart(fieldDigits, "0"));
   pieces.push(Buffer.from(magic + digits.join("")), nameBytes, padding(headerSize + nameBytes.length));
   pieces.push(data, padding(data.length));
 }
 
-function readMember(bytes: Uint8Array, offset: number, file: string): Member {
+/**
+ * The member that begins at an offset.
+ *
+ * @throws VmtapeError `bad-file` with the offset when none does, or it is damaged or cut
+ */
+export function readNewcMember(bytes: Uint8Array, offset: number, file: string): NewcMember {
   if (offset + headerSize > bytes.length) throw cut(file, offset, headerSize, bytes.length);
-  if (!startsMember(bytes, offset)) {
+  if (!startsNewcMember(bytes, offset)) {
     throw new VmtapeError("bad-file", `${file} has no newc member at byte ${offset}`, {
       file,
       offset,
@@ -187,7 +163,7 @@ function readMember(bytes: Uint8Array, offset: number, file: string): Member {
       got: ascii(bytes, offset, magic.length),
     });
   }
-  const header = {} as Header;
+  const header = {} as NewcHeader;
   let at = offset + magic.length;
   for (const field of fields) {
     const digits = ascii(bytes, at, fieldDigits);
@@ -225,75 +201,20 @@ function readMember(bytes: Uint8Array, offset: number, file: string): Member {
   return { offset, header, name, data: bytes.subarray(dataStart, dataEnd), next };
 }
 
-/** The entry of a member; undefined for the root directory, which every tree has. */
-function entryOf(member: Member, file: string): NewcEntry | undefined {
-  const path = member.name.replace(/^(\.?\/+)+/, "").replace(/\/+$/, "");
-  if (path === "" || path === ".") return undefined;
-  const { header, data } = member;
-  const common = { path, mode: header.mode & permissionMask };
-  switch (header.mode & typeMask) {
-    case typeBits.file:
-      return { ...common, type: "file", data };
-    case typeBits.directory:
-      return { ...common, type: "directory" };
-    case typeBits.symlink:
-      return { ...common, type: "symlink", target: Buffer.from(data).toString() };
-    case typeBits.character:
-      return { ...common, type: "character", major: header.major, minor: header.minor };
-    case typeBits.block:
-      return { ...common, type: "block", major: header.major, minor: header.minor };
-    case typeBits.fifo:
-      return { ...common, type: "fifo" };
-    case typeBits.socket:
-      return { ...common, type: "socket" };
-    default:
-      throw new VmtapeError("bad-file", `${file} has a member of unknown type at byte ${member.offset}`, {
-        file,
-        offset: member.offset,
-        got: `0${header.mode.toString(8)}`,
-      });
-  }
-}
-
-/** Only one of several hard links carries the data: gives it to the others, earlier or later. */
-function shareLinked(
-  entries: NewcEntry[],
-  linked: Map<string, { at: number[]; data: Uint8Array | undefined }>,
-  member: Member,
-  data: Uint8Array,
-): void {
-  const { devMajor, devMinor, inode } = member.header;
-  const key = `${devMajor}:${devMinor}:${inode}`;
-  const group = linked.get(key) ?? { at: [], data: undefined };
-  linked.set(key, group);
-  group.at.push(entries.length - 1);
-  if (data.length > 0) group.data = data;
-  if (!group.data) return;
-  for (const index of group.at) {
-    const entry = entries[index]!;
-    if (entry.type === "file" && entry.data.length === 0) entries[index] = { ...entry, data: group.data };
-  }
-}
-
 function checkPath(path: string): void {
   const parts = path.split("/");
   const bad = parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"));
-  if (bad || path === trailerName || Buffer.byteLength(path) >= maxNameSize) {
+  if (bad || path === newcTrailer || Buffer.byteLength(path) >= maxNameSize) {
     throw new VmtapeError("usage", `${JSON.stringify(path.slice(0, 80))} cannot be a path in an initramfs`, {
       path,
     });
   }
 }
 
-function startsMember(bytes: Uint8Array, offset: number): boolean {
+/** Does the magic number of a member stand here? */
+export function startsNewcMember(bytes: Uint8Array, offset: number): boolean {
   const found = ascii(bytes, offset, magic.length);
   return found === magic || found === magicWithSum;
-}
-
-function skipZeros(bytes: Uint8Array, offset: number): number {
-  let at = offset;
-  while (at < bytes.length && bytes[at] === 0) at++;
-  return at;
 }
 
 function ascii(bytes: Uint8Array, offset: number, length: number): string {

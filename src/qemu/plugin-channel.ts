@@ -10,6 +10,13 @@ import {
   type Icount,
   icount,
 } from "../base/units.js";
+import { chunkHeaderLayout, chunkMagic } from "../formats/branch-log-layout.js";
+import {
+  longestStreamPayload,
+  streamEndLayout,
+  streamEndMagic,
+  streamEndReasons,
+} from "../formats/plugin-stream.js";
 import { firstChannelFd } from "./process.js";
 
 /** How many connected pairs a QEMU with the branch plugin inherits. */
@@ -77,28 +84,12 @@ export interface PluginVisits {
 
 /** What the stream's end says. */
 export interface PluginEnd {
-  readonly reason: "window" | "closed" | "run";
+  readonly reason: NonNullable<(typeof streamEndReasons)[number]>;
   readonly brctr: Brctr;
   readonly icount: Icount;
   /** Records logged. */
   readonly records: bigint;
 }
-
-/**
- * The data stream: whole chunks, then one end marker; both begin with a header of 128 bytes. The same table is in
- * plugin/branch-stream.h; docs/FORMATS.md, "Branch log", has the chunk's other fields.
- */
-const stream = {
-  headerBytes: 128,
-  chunkMagic: 0x4b484342,
-  endMagic: 0x4e494642,
-  eventsBytes: 40,
-  blocksBytes: 44,
-  /** A chunk of 2^19 records at 64 bytes each, and some. */
-  longestPayload: 40 << 20,
-  end: { reason: 4, brctr: 8, icount: 16, records: 24, unexplained: 32 },
-} as const;
-const endReasons = [undefined, "window", "closed", "run"] as const;
 
 /** An answer's fields, as they came. */
 export type PluginAnswer = Readonly<Record<string, unknown>>;
@@ -205,12 +196,14 @@ export class PluginChannel {
   async *chunks(): AsyncGenerator<Uint8Array, PluginEnd> {
     const reader = new StreamReader(this.data);
     for (;;) {
-      const header = await reader.take(stream.headerBytes);
+      const header = await reader.take(chunkHeaderLayout.size);
       const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
       const magic = view.getUint32(0, true);
-      if (magic === stream.endMagic) return readEnd(header);
-      const payload = view.getUint32(stream.eventsBytes, true) + view.getUint32(stream.blocksBytes, true);
-      if (magic !== stream.chunkMagic || payload > stream.longestPayload) {
+      if (magic === streamEndMagic) return readEnd(header);
+      const payload =
+        view.getUint32(chunkHeaderLayout.eventsBytes, true) +
+        view.getUint32(chunkHeaderLayout.blocksBytes, true);
+      if (magic !== chunkMagic || payload > longestStreamPayload) {
         throw new VmtapeError("protocol-error", "the branch plugin sent something that is no chunk", {
           got: hex(magic),
         });
@@ -311,8 +304,8 @@ class StreamReader {
 
 function readEnd(bytes: Uint8Array): PluginEnd {
   const reader = new ByteReader(bytes, "the branch stream's end");
-  reader.seek(stream.end.reason);
-  const reason = endReasons[reader.u32()] ?? "run";
+  reader.seek(streamEndLayout.reason);
+  const reason = streamEndReasons[reader.u32()] ?? "run";
   const end = { reason, brctr: brctr(reader.u64()), icount: icount(reader.u64()), records: reader.u64() };
   const unexplained = reader.u64();
   if (unexplained > 0n) {

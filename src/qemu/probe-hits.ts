@@ -10,6 +10,14 @@ import {
   type PhysicalAddress,
   physicalAddress,
 } from "../base/units.js";
+import {
+  hitFlags,
+  hitLayout,
+  hitPieceLayout,
+  hitPieceStates,
+  longestHit,
+  noBrctr,
+} from "../formats/plugin-stream.js";
 
 /** The access that met a watchpoint. */
 export interface HitAccess {
@@ -29,7 +37,7 @@ export interface HitPiece {
   /** Borrowed from the batch. */
   readonly bytes: Uint8Array;
   /** `cut`: there is more than was asked for at most. `unreadable`: not mapped, or no memory. */
-  readonly state: "unreadable" | "whole" | "cut";
+  readonly state: (typeof hitPieceStates)[number];
 }
 
 /** A probe was met, and its condition held. */
@@ -51,26 +59,6 @@ export interface ProbeHit {
   readonly stops: boolean;
   readonly access: HitAccess | undefined;
 }
-
-/** plugin/hits.h has the same table. All little-endian; collected pieces follow the header. */
-const layout = {
-  size: 0,
-  id: 4,
-  icount: 8,
-  brctr: 16,
-  pc: 24,
-  number: 32,
-  flags: 40,
-  length: 44,
-  address: 48,
-  physical: 56,
-  headerBytes: 64,
-  piece: { size: 0, state: 4, headerBytes: 8 },
-  flag: { write: 1, failed: 2, access: 4, physical: 8, delivery: 16, stops: 32 },
-  noBrctr: 0xffff_ffff_ffff_ffffn,
-  longest: 1 << 19,
-} as const;
-const states = ["unreadable", "whole", "cut"] as const;
 
 /**
  * Hits in the order they were met. Columns are read one by one out of the bytes that came: what is not asked for costs
@@ -95,33 +83,33 @@ export class HitBatch {
   }
 
   id(i: number): number {
-    return this.view.getUint32(this.offsets[i]! + layout.id, true);
+    return this.view.getUint32(this.offsets[i]! + hitLayout.id, true);
   }
 
   icount(i: number): Icount {
-    return icount(this.view.getBigUint64(this.offsets[i]! + layout.icount, true));
+    return icount(this.view.getBigUint64(this.offsets[i]! + hitLayout.icount, true));
   }
 
   pc(i: number): GuestAddress {
-    return guestAddress(this.view.getBigUint64(this.offsets[i]! + layout.pc, true));
+    return guestAddress(this.view.getBigUint64(this.offsets[i]! + hitLayout.pc, true));
   }
 
   /** Everything of hit `i` but what was collected. */
   hit(i: number): ProbeHit {
     const { view } = this;
     const at = this.offsets[i]!;
-    const flags = view.getUint32(at + layout.flags, true);
-    const branches = view.getBigUint64(at + layout.brctr, true);
+    const flags = view.getUint32(at + hitLayout.flags, true);
+    const branches = view.getBigUint64(at + hitLayout.brctr, true);
     return {
       id: this.id(i),
       icount: this.icount(i),
-      brctr: branches === layout.noBrctr ? undefined : brctr(branches),
+      brctr: branches === noBrctr ? undefined : brctr(branches),
       pc: this.pc(i),
-      rep: (flags & layout.flag.access) === 0 ? view.getBigUint64(at + layout.address, true) : 0n,
-      number: view.getBigUint64(at + layout.number, true),
-      failed: (flags & layout.flag.failed) !== 0,
-      stops: (flags & layout.flag.stops) !== 0,
-      access: (flags & layout.flag.access) === 0 ? undefined : this.access(at, flags),
+      rep: (flags & hitFlags.access) === 0 ? view.getBigUint64(at + hitLayout.address, true) : 0n,
+      number: view.getBigUint64(at + hitLayout.number, true),
+      failed: (flags & hitFlags.failed) !== 0,
+      stops: (flags & hitFlags.stops) !== 0,
+      access: (flags & hitFlags.access) === 0 ? undefined : this.access(at, flags),
     };
   }
 
@@ -129,12 +117,12 @@ export class HitBatch {
   pieces(i: number): HitPiece[] {
     const { view, bytes } = this;
     const start = this.offsets[i]!;
-    const end = start + view.getUint32(start + layout.size, true);
+    const end = start + view.getUint32(start + hitLayout.size, true);
     const pieces: HitPiece[] = [];
-    for (let at = start + layout.headerBytes; at < end; ) {
-      const size = view.getUint32(at + layout.piece.size, true);
-      const state = states[view.getUint32(at + layout.piece.state, true)] ?? "unreadable";
-      at += layout.piece.headerBytes;
+    for (let at = start + hitLayout.headerBytes; at < end; ) {
+      const size = view.getUint32(at + hitPieceLayout.size, true);
+      const state = hitPieceStates[view.getUint32(at + hitPieceLayout.state, true)] ?? "unreadable";
+      at += hitPieceLayout.headerBytes;
       if (size > end - at) throw brokenStream();
       pieces.push({ bytes: bytes.subarray(at, at + size), state });
       at += (size + 7) & ~7;
@@ -148,13 +136,13 @@ export class HitBatch {
 
   private access(at: number, flags: number): HitAccess {
     const { view } = this;
-    const mapped = (flags & layout.flag.physical) !== 0;
+    const mapped = (flags & hitFlags.physical) !== 0;
     return {
-      address: guestAddress(view.getBigUint64(at + layout.address, true)),
-      physical: mapped ? physicalAddress(view.getBigUint64(at + layout.physical, true)) : undefined,
-      length: view.getUint32(at + layout.length, true),
-      write: (flags & layout.flag.write) !== 0,
-      delivery: (flags & layout.flag.delivery) !== 0,
+      address: guestAddress(view.getBigUint64(at + hitLayout.address, true)),
+      physical: mapped ? physicalAddress(view.getBigUint64(at + hitLayout.physical, true)) : undefined,
+      length: view.getUint32(at + hitLayout.length, true),
+      write: (flags & hitFlags.write) !== 0,
+      delivery: (flags & hitFlags.delivery) !== 0,
     };
   }
 }
@@ -255,12 +243,12 @@ export class HitStream {
   }
 
   private cut(bytes: Buffer): HitBatch {
-    const offsets = new Uint32Array(Math.floor(bytes.length / layout.headerBytes));
+    const offsets = new Uint32Array(Math.floor(bytes.length / hitLayout.headerBytes));
     let at = 0;
     let length = 0;
-    while (bytes.length - at >= layout.headerBytes) {
-      const size = bytes.readUInt32LE(at + layout.size);
-      if (size < layout.headerBytes || size > layout.longest || size % 8 !== 0) throw brokenStream();
+    while (bytes.length - at >= hitLayout.headerBytes) {
+      const size = bytes.readUInt32LE(at + hitLayout.size);
+      if (size < hitLayout.headerBytes || size > longestHit || size % 8 !== 0) throw brokenStream();
       if (size > bytes.length - at) break;
       offsets[length++] = at;
       at += size;

@@ -4,7 +4,8 @@ import type { IntervalMap } from "./interval-map.js";
 /**
  * A faster way into an interval map: the map is cut into clusters where nothing starts for a while (kernel, modules,
  * programs), and each cluster has, page by page, the first interval that matters. A lookup then compares some
- * three starts in place of the seventeen of a binary search over 150,000. Answers are those of `symbolAt`.
+ * three starts in place of the seventeen of a binary search over 150,000. Answers are those of such
+ * a search, which the tests have (test/symbols/symbol-at.ts).
  *
  * Memory: 4 bytes for each 4 kB page between the first and the last start of a cluster; at most 1 kB a gap.
  */

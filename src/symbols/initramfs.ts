@@ -1,21 +1,20 @@
 import { compressionOf, decompress } from "../base/compression/decompress.js";
-import { VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import {
+  type NewcMember,
+  newcTrailer,
+  newcTypeBits,
+  newcTypeMask,
+  readNewcMember,
+  startsNewcMember,
+} from "../formats/newc.js";
 import { isElf } from "./elf.js";
 
 /**
  * Reads initramfs archives: newc cpio archives one after the other, each plain or compressed, with zeros between
  * them (an early microcode archive comes first on many machines).
  * Source: Documentation/driver-api/early-userspace/buffer-format.rst of Linux.
- *
- * A newc header is 110 ASCII characters: a magic number and 13 fields of 8 hexadecimal digits.
  */
-const headerSize = 110;
-const magics: readonly string[] = ["070701", "070702"];
-const field = { mode: 1, fileSize: 6, nameSize: 11 } as const;
-const trailer = "TRAILER!!!";
-const fileTypeMask = 0o170000;
-const regularFile = 0o100000;
-const longestName = 4096;
 
 /** Bytes all compressed archives may unpack to together. */
 const defaultMaximum = 1 << 30;
@@ -46,7 +45,7 @@ export function* initramfsFiles(
       continue;
     }
     const rest = archive.subarray(offset);
-    if (magicAt(rest, 0)) {
+    if (startsNewcMember(rest, 0)) {
       offset += yield* cpioFiles(rest, file);
     } else if (compressionOf(rest)) {
       const { bytes, consumed } = decompress(rest, { maximum: left });
@@ -80,47 +79,27 @@ const largestModule = 256 << 20;
 /** Yields the files of one archive; returns the offset after it. */
 function* cpioFiles(archive: Uint8Array, file: string): Generator<ArchiveFile, number> {
   for (let offset = 0; ; ) {
-    if (!magicAt(archive, offset)) {
-      throw new VmtapeError("bad-file", `${file} is damaged: an entry of its cpio archive is missing`, {
-        file,
-        offset,
-      });
-    }
-    const mode = fieldAt(archive, offset, field.mode);
-    const size = fieldAt(archive, offset, field.fileSize);
-    const nameSize = fieldAt(archive, offset, field.nameSize);
-    const nameStart = offset + headerSize;
-    const start = align4(nameStart + nameSize);
-    const end = start + size;
-    // The negated form also catches a field that is no number.
-    if (!(nameSize > 0 && nameSize <= longestName && end <= archive.length)) {
-      throw new VmtapeError("bad-file", `${file} is damaged: an entry of its cpio archive is cut`, {
-        file,
-        offset,
-      });
-    }
-    const name = textAt(archive, nameStart, nameSize - 1);
-    offset = Math.min(align4(end), archive.length);
-    if (name === trailer) return offset;
-    if ((mode & fileTypeMask) === regularFile) {
-      yield { name: name.replace(/^(\.?\/)+/, ""), mode, bytes: archive.subarray(start, end) };
+    const { name, header, data, next } = memberAt(archive, offset, file);
+    offset = next;
+    if (name === newcTrailer) return offset;
+    if ((header.mode & newcTypeMask) === newcTypeBits.file) {
+      yield { name: name.replace(/^(\.?\/)+/, ""), mode: header.mode, bytes: data };
     }
   }
 }
 
-function magicAt(archive: Uint8Array, offset: number): boolean {
-  return offset + headerSize <= archive.length && magics.includes(textAt(archive, offset, 6));
+function memberAt(archive: Uint8Array, offset: number, file: string): NewcMember {
+  if (!startsNewcMember(archive, offset)) throw damaged(file, offset, "missing");
+  try {
+    return readNewcMember(archive, offset, file);
+  } catch (error) {
+    throw isVmtapeError(error, "bad-file") ? damaged(file, offset, "cut") : error;
+  }
 }
 
-function fieldAt(archive: Uint8Array, offset: number, index: number): number {
-  const text = textAt(archive, offset + 6 + index * 8, 8);
-  return /^[0-9a-f]{8}$/i.test(text) ? Number.parseInt(text, 16) : Number.NaN;
-}
-
-function textAt(bytes: Uint8Array, offset: number, length: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + offset, length).toString("latin1");
-}
-
-function align4(offset: number): number {
-  return Math.ceil(offset / 4) * 4;
+function damaged(file: string, offset: number, how: "missing" | "cut"): VmtapeError {
+  return new VmtapeError("bad-file", `${file} is damaged: an entry of its cpio archive is ${how}`, {
+    file,
+    offset,
+  });
 }

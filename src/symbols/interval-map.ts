@@ -46,19 +46,6 @@ export class IntervalBuilder {
   }
 }
 
-/** The symbol that answers for `key`, or -1. */
-export function symbolAt(map: IntervalMap, key: AddressKey): number {
-  const { starts } = map;
-  if (starts.length === 0 || !(key >= starts[0]!)) return -1;
-  let base = 0;
-  for (let count = starts.length; count > 1; ) {
-    const half = count >>> 1;
-    if (starts[base + half]! <= key) base += half;
-    count -= half;
-  }
-  return map.symbols[base]!;
-}
-
 /** Both maps in one; where both have an answer, `first` wins. Linear. */
 export function overlay(first: IntervalMap, second: IntervalMap): IntervalMap {
   if (second.starts.length === 0) return first;

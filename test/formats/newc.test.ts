@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isVmtapeError } from "../../src/base/errors.js";
-import { decodeNewc, encodeNewc, type NewcEntry, newcTree } from "../../src/formats/newc.js";
+import { encodeNewc, type NewcEntry, newcTree } from "../../src/formats/newc.js";
+import { decodeNewc } from "./newc-archive.js";
 
 const text = (value: string) => Buffer.from(value);
 const file = (path: string, data: string, mode = 0o644): NewcEntry => ({

@@ -3,9 +3,9 @@ import { chmod, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/p
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { decodeNewc } from "../../src/formats/newc.js";
 import { parseAddition, readAdditions } from "../../src/guest/addition.js";
 import { buildInitramfs } from "../../src/guest/initramfs.js";
+import { decodeNewc } from "../formats/newc-archive.js";
 
 let directory: string;
 beforeEach(async () => {

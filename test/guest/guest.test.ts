@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { decodeNewc } from "../../src/formats/newc.js";
 import { defaultAppend } from "../../src/guest/append.js";
 import { findBusybox, isStaticProgram } from "../../src/guest/busybox.js";
 import { makeGuest } from "../../src/guest/guest.js";
+import { decodeNewc } from "../formats/newc-archive.js";
 import { type FakeArchive, type FakePackage, fakeArchive } from "./archive-fixture.js";
 import { fakeModule } from "./module-fixture.js";
 

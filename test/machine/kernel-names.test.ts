@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { makeGuest } from "../../src/guest/guest.js";
 import { addressOfKey } from "../../src/symbols/address.js";
 import type { GuestMemory } from "../../src/symbols/guest-memory.js";
-import { placementFromPhysicalMemory, slideFromCalls, slideFromMemory } from "../../src/symbols/kaslr.js";
+import { placementFromPhysicalMemory } from "../../src/symbols/kaslr.js";
 import { loadKernelSymbols } from "../../src/symbols/kernel-symbols.js";
 import { readModules } from "../../src/symbols/modules.js";
 import { walkedMemory } from "../../src/symbols/page-tables.js";
@@ -12,6 +12,7 @@ import { isAbsoluteKind } from "../../src/symbols/symbol-table.js";
 import { Symbols } from "../../src/symbols/symbols.js";
 import { placesFrom } from "../../src/tape/home.js";
 import { GdbRemote } from "../oracle/gdb-remote.js";
+import { slideFromCalls, slideFromMemory } from "../symbols/kaslr-slides.js";
 import { Workbench } from "../workbench.js";
 
 /** Loads the guest's modules, prints what the kernel itself says its symbols are, and waits. */

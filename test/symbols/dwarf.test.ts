@@ -6,7 +6,6 @@ import { RangeColumns, ScopeColumns } from "../../src/symbols/dwarf-columns.js";
 import { DwarfFile } from "../../src/symbols/dwarf-file.js";
 import { innermostScopes, readDebugTables } from "../../src/symbols/dwarf-tables.js";
 import { ElfFile } from "../../src/symbols/elf.js";
-import { symbolAt } from "../../src/symbols/interval-map.js";
 import { syncBytes } from "../../src/symbols/sync-source.js";
 import {
   type Attribute,
@@ -21,6 +20,7 @@ import {
   uleb,
 } from "./dwarf-fixture.js";
 import { pack } from "./elf-fixture.js";
+import { symbolAt } from "./symbol-at.js";
 
 function read(sections: Readonly<Record<string, Uint8Array>>, bits: 32 | 64 = 64) {
   const elf = ElfFile.open(syncBytes(dwarfElf(sections, { bits })));

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type ChoiceInput, chooseLikeGdb } from "../../src/symbols/gdb-choice.js";
-import { symbolAt } from "../../src/symbols/interval-map.js";
 import { NameList } from "../../src/symbols/name-list.js";
+import { symbolAt } from "./symbol-at.js";
 
 interface Symbol {
   readonly name: string;

@@ -1,13 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { buildAddressIndex, indexedSymbolAt } from "../../src/symbols/address-index.js";
-import {
-  IntervalBuilder,
-  type IntervalMap,
-  overlay,
-  placed,
-  symbolAt,
-} from "../../src/symbols/interval-map.js";
+import { IntervalBuilder, type IntervalMap, overlay, placed } from "../../src/symbols/interval-map.js";
+import { symbolAt } from "./symbol-at.js";
 
 const anyMap = fc
   .array(fc.tuple(fc.integer({ min: -50, max: 50 }), fc.integer({ min: -1, max: 5 })), { maxLength: 12 })

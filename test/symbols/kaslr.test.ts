@@ -3,10 +3,11 @@ import { describe, expect, it } from "vitest";
 import { ElfFile } from "../../src/symbols/elf.js";
 import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
 import type { GuestMemory } from "../../src/symbols/guest-memory.js";
-import { placementFromPhysicalMemory, slideFromCalls, slideFromMemory } from "../../src/symbols/kaslr.js";
+import { placementFromPhysicalMemory } from "../../src/symbols/kaslr.js";
 import type { KernelSymbols } from "../../src/symbols/kernel-symbols.js";
 import { syncBytes } from "../../src/symbols/sync-source.js";
 import { makeElf, pack } from "./elf-fixture.js";
+import { slideFromCalls, slideFromMemory } from "./kaslr-slides.js";
 
 const start = 0xffff_ffff_8100_0000n;
 const step = 0x20_0000n;
