@@ -11,8 +11,7 @@ import {
   type WrittenRange,
   writtenRange,
 } from "./at-past.js";
-import { failFor, printAt, sayValues, valueFacts } from "./at-print.js";
-import { sayStack, stackAt, stackFacts } from "./at-stack.js";
+import { failFor, sayValues, valueFacts, valuesAt } from "./at-print.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
@@ -73,11 +72,11 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   const registers = new Uint8Array(await timeline.registers());
   const memory = await readRanges(open, flags.mem ?? []);
-  const values = flags.print && (await printAt(open, flags.print));
+  const values = flags.print && (await valuesAt(open, flags.print));
   const listing = flags.disas === undefined ? undefined : await list(open, flags.disas);
   const past =
     flags.lastWrite && (await findPast(open, flags.lastWrite, await sinceOf(open, flags, signal), signal));
-  const stack = flags.stack ? await stackAt(open) : undefined;
+  const stack = flags.stack ? await stackOf(open) : undefined;
   progress[Symbol.dispose]();
   const { position } = timeline;
   if (flags.json) {
@@ -92,7 +91,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         ...(values && { values: valueFacts(values) }),
         ...(past && { lastWrite: pastFacts(past, open) }),
         ...(listing && { disassembly: listing.map(lineFacts) }),
-        ...(stack && { stack: stackFacts(stack) }),
+        ...(stack && { stack: stack.facts }),
       }),
     );
     failFor(values);
@@ -116,7 +115,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   }
   if (stack) {
     say();
-    sayStack(stack);
+    for (const line of stack.lines) say(line);
   }
   if (past) {
     say();
@@ -145,10 +144,19 @@ async function readRanges(open: OpenTimeline, wanted: readonly WrittenRange[]) {
 }
 
 async function list({ timeline }: OpenTimeline, count: number) {
-  const { disassemble, longestInstruction } = await import("./disassembly.js");
+  const { disassemble, longestInstruction } = await import("../qemu/x86-disassembly.js");
   const { pc } = timeline.position;
   const bytes = (await timeline.readMemory(pc, count * longestInstruction)) ?? new Uint8Array();
   return disassemble(bytes, await timeline.codeSize(), pc, count);
+}
+
+async function stackOf(open: OpenTimeline) {
+  const [{ stackAt }, { stackFacts, stackLines }] = await Promise.all([
+    import("../linux/stack-at.js"),
+    import("../linux/stack-text.js"),
+  ]);
+  const stack = await stackAt(open);
+  return { lines: stackLines(stack), facts: stackFacts(stack) };
 }
 
 function registerFacts(block: Uint8Array): Record<string, string> {

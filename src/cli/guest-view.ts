@@ -3,7 +3,7 @@ import { VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
 import type { LinuxGuest } from "../linux/linux-guest.js";
 import type { Position } from "../replay/position.js";
-import { type OpenTimeline, openTimeline } from "./open-timeline.js";
+import { openTimeline } from "./open-timeline.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
 import { note } from "./output.js";
 import { Progress } from "./progress.js";
@@ -48,22 +48,8 @@ export async function atGuest<T>(
   progress[Symbol.dispose]();
   const { position } = timeline;
   if (!flags.json) note(`at ${open.describe(position)}`);
+  const { linuxOf } = await import("../linux/tape-instant.js");
   return await look({ guest: await linuxOf(open), position });
-}
-
-/** The guest's Linux where a timeline stands. @throws VmtapeError `not-found` when none runs there */
-export async function linuxOf({ tape, timeline, symbols }: OpenTimeline): Promise<LinuxGuest> {
-  const [{ LinuxGuest }, { stoppedTimeline }] = await Promise.all([
-    import("../linux/linux-guest.js"),
-    import("../linux/stopped-timeline.js"),
-  ]);
-  const { kernel, place } = symbols;
-  if (!kernel) {
-    throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
-      file: tape.layout.kernel,
-    });
-  }
-  return LinuxGuest.at(await stoppedTimeline(timeline), { symbols: kernel, types: undefined }, place);
 }
 
 /** A position as JSON has it. */

@@ -263,7 +263,7 @@ class HitPrinter {
     try {
       if (error || hit.pc < firstKernelAddress) return await this.withDebugInformation(expression);
       const [{ linuxOf }, { expressionContext }, { printExpression }] = await Promise.all([
-        import("./guest-view.js"),
+        import("../linux/tape-instant.js"),
         import("../linux/expression-context.js"),
         import("../symbols/expression-evaluator.js"),
       ]);
@@ -277,15 +277,18 @@ class HitPrinter {
 
   /** With names of the program that runs, and of its own variables. */
   private async withDebugInformation(expression: string): Promise<string> {
-    const { printAt } = await import("./at-print.js");
-    const [printed] = await printAt(this.open, [expression]);
+    const { valuesAt } = await import("./at-print.js");
+    const [printed] = await valuesAt(this.open, [expression]);
     if (printed?.error) throw printed.error;
     return printed?.value ?? "";
   }
 
   private async stackOf(hit: ProbeHitEvent): Promise<string[]> {
     await this.goTo(hit);
-    const { stackAt, stackLines } = await import("./at-stack.js");
+    const [{ stackAt }, { stackLines }] = await Promise.all([
+      import("../linux/stack-at.js"),
+      import("../linux/stack-text.js"),
+    ]);
     return stackLines(await stackAt(this.open));
   }
 

@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import { hex } from "../base/units.js";
+import type { Line } from "../qemu/x86-disassembly.js";
 import { registerValue, x86Registers } from "../qemu/x86-registers.js";
-import type { Line } from "./disassembly.js";
 import { say } from "./output.js";
 
 type Describe = (address: bigint) => string | undefined;

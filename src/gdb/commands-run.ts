@@ -1,8 +1,8 @@
 import { guestAddress } from "../base/units.js";
+import { type StepRange, stepRange } from "../replay/motion.js";
 import type { Arrival } from "../replay/timeline-types.js";
 import { type Command, type Conversation, command, nothing } from "./command.js";
 import { parseHex } from "./hex.js";
-import { type StepRange, stepRange } from "./motion.js";
 import type { Reply } from "./reply.js";
 import { halted, stopReply } from "./stop-reply.js";
 import { isOurThread } from "./syntax.js";
@@ -36,7 +36,7 @@ function act(conversation: Conversation, action: Action): Reply | Promise<Reply>
       return move(conversation, step);
     case "range":
       return move(conversation, ({ target, points, signal }) =>
-        stepRange(target, points, action.range, signal),
+        stepRange(target, action.range, (pc) => points.breaksAt(pc), signal),
       );
     case "stop":
       return halted; // it stands already, or this packet would not be read

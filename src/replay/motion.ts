@@ -1,8 +1,7 @@
 import type { GuestAddress } from "../base/units.js";
 import { agentOps } from "../formats/agent-opcodes.js";
 import { registerValue, x86Register } from "../qemu/x86-registers.js";
-import type { Arrival, Condition, DebugTarget, PointId } from "../replay/timeline-types.js";
-import type { ClientPoints } from "./points.js";
+import type { Arrival, Condition, DebugTarget, PointId } from "./timeline-types.js";
 
 /** Addresses a step may stay within, the second exclusive: one source line. */
 export interface StepRange {
@@ -16,18 +15,20 @@ export interface StepRange {
  * returns here ends only by these.
  *
  * Cost: two requests an instruction, plus a run for each delivery.
+ *
+ * @param breaksAt is there a breakpoint at an address within the range?
  */
 export async function stepRange(
   target: DebugTarget,
-  points: ClientPoints,
   range: StepRange,
+  breaksAt: (pc: GuestAddress) => boolean,
   signal: AbortSignal,
 ): Promise<Arrival> {
   for (;;) {
     const arrival = await stepOver(target, signal);
     if (arrival.why !== "reached") return arrival;
     const { pc } = arrival.position;
-    if (pc < range.start || pc >= range.end || points.breaksAt(pc)) return arrival;
+    if (pc < range.start || pc >= range.end || breaksAt(pc)) return arrival;
     if (signal.aborted) return { ...arrival, why: "cancelled" };
   }
 }

@@ -1,43 +1,9 @@
-import { VmtapeError } from "../base/errors.js";
-import { guestAddress, hex } from "../base/units.js";
-import type { LinuxGuest } from "../linux/linux-guest.js";
-import type { Frame, StackEnd } from "../linux/stack-frame.js";
-import type { NamedStack, TapeStacks } from "../linux/stack-tape.js";
+import { hex } from "../base/units.js";
 import type { SourcePlace } from "../symbols/debug-info.js";
 import { formatName, formatPlace } from "../symbols/symbol-format.js";
 import type { Located } from "../symbols/symbols.js";
-import type { OpenTimeline } from "./open-timeline.js";
-import { say } from "./output.js";
-
-/** The stack of what runs where a timeline stands. */
-export async function stackAt(open: OpenTimeline, stacks?: TapeStacks): Promise<NamedStack> {
-  const { TapeStacks } = await import("../linux/stack-tape.js");
-  const { tape, timeline, symbols } = open;
-  const memory = {
-    async read(address: bigint, length: number) {
-      const bytes = await timeline.readMemory(guestAddress(address), length);
-      return bytes?.length === length ? bytes : undefined;
-    },
-  };
-  const walker = stacks ?? new TapeStacks(tape, symbols.symbols);
-  return walker.walk(new Uint8Array(await timeline.registers()), memory, await guestOf(open));
-}
-
-/** Its Linux; undefined when none runs there. */
-async function guestOf({ timeline, symbols }: OpenTimeline): Promise<LinuxGuest | undefined> {
-  const { kernel, place } = symbols;
-  if (!kernel || !place) return undefined;
-  const [{ LinuxGuest }, { stoppedTimeline }] = await Promise.all([
-    import("../linux/linux-guest.js"),
-    import("../linux/stopped-timeline.js"),
-  ]);
-  try {
-    return await LinuxGuest.at(await stoppedTimeline(timeline), { symbols: kernel, types: undefined }, place);
-  } catch (error) {
-    if (error instanceof VmtapeError && error.class !== "cancelled") return undefined;
-    throw error;
-  }
-}
+import type { Frame, StackEnd } from "./stack-frame.js";
+import type { NamedStack } from "./stack-tape.js";
 
 /** What stands behind the name of a frame that is no plain function. */
 const kindNotes: Record<Frame["kind"], (frame: Frame) => string> = {
@@ -59,14 +25,9 @@ const endNotes: Record<StackEnd, string | undefined> = {
 };
 
 /**
- * Prints a stack as GDB's `backtrace` does: one line a function, inlined copies too. A `?` stands behind the number of a
+ * A stack as GDB's `backtrace` prints it: one line a function, inlined copies too. A `?` stands behind the number of a
  * frame that is not certain.
  */
-export function sayStack(stack: NamedStack): void {
-  for (const line of stackLines(stack)) say(line);
-}
-
-/** The same as lines. */
 export function stackLines(stack: NamedStack): string[] {
   const lines = stack.frames.flatMap((frame) => linesOf(stack, frame));
   const numbered = lines.map((line, number) => `#${String(number).padEnd(3)}${line}`);
