@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
-import { type GuestAddress, guestAddress, hex, type Icount, physicalAddress } from "../base/units.js";
-import { mostAskedBytes, type Past, pastOf, type Write } from "../replay/last-write.js";
+import { type GuestAddress, guestAddress, type Icount, physicalAddress } from "../base/units.js";
+import { mostAskedBytes, type Past, pastOf } from "../replay/last-write.js";
 import type { OpenTimeline } from "./open-timeline.js";
 import { say } from "./output.js";
 
@@ -43,57 +43,7 @@ export function findPast(
   return pastOf(open.timeline, asked, since === undefined ? {} : { since }, signal);
 }
 
-export function sayPast(past: Past, { place }: WrittenRange, open: OpenTimeline): void {
-  for (const line of pastLines(past, place, open)) say(line);
-}
-
-/** Who wrote `place`, in lines for people. */
-export function pastLines({ writes, unseen }: Past, place: string, open: OpenTimeline): string[] {
-  const lines = writes.length === 0 ? [`${place}: no instruction wrote it`] : [];
-  for (const write of writes) {
-    if (write.changedSince) {
-      const change = `${valueText(write.changedSince)} -> ${valueText(write.before)}`;
-      lines.push(`(changed without an instruction: ${change})`);
-    }
-    const how = write.delivery ? "  (delivery of an interrupt or exception)" : "";
-    lines.push(`${open.describe(write.position)}${how}`);
-    lines.push(`  ${valueText(write.before)} -> ${valueText(write.after)}`);
-  }
-  if (unseen) {
-    const from = unseen.after === 0n ? "since the beginning" : `after @${unseen.after}`;
-    const how =
-      "it changed without an instruction (a device's DMA, or the page walk's accessed and dirty bits)";
-    lines.push(`${from} ${how}:`, `  ${valueText(unseen.was)} -> ${valueText(unseen.is)}`);
-  }
-  return lines;
-}
-
-export function pastFacts({ writes, unseen }: Past, open: OpenTimeline) {
-  return {
-    writes: writes.map((write) => ({
-      ...writeFacts(write),
-      symbol: open.symbols.describe(write.position.pc) ?? null,
-    })),
-    unseen: unseen ? { after: unseen.after, was: bytesText(unseen.was), is: bytesText(unseen.is) } : null,
-  };
-}
-
-function writeFacts({ position, before, after, written, delivery, changedSince }: Write) {
-  return {
-    ...position,
-    pc: hex(position.pc),
-    before: bytesText(before),
-    after: bytesText(after),
-    written: { address: hex(written.address), length: written.length },
-    delivery,
-    changedSince: changedSince ? bytesText(changedSince) : null,
-  };
-}
-
-const bytesText = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
-
-/** A word as a number, anything else as bytes. */
-function valueText(bytes: Uint8Array): string {
-  if (![1, 2, 4, 8].includes(bytes.length)) return bytesText(bytes);
-  return `0x${Buffer.from(bytes).reverse().toString("hex")}`;
+export async function sayPast(past: Past, { place }: WrittenRange, open: OpenTimeline): Promise<void> {
+  const { pastLines } = await import("../replay/past-text.js");
+  for (const line of pastLines(past, place, open.describe)) say(line);
 }

@@ -2,15 +2,8 @@ import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import { hex, physicalAddress } from "../base/units.js";
 import { registerValue, x86Registers } from "../qemu/x86-registers.js";
-import {
-  addressOf,
-  findPast,
-  pastFacts,
-  pastRange,
-  sayPast,
-  type WrittenRange,
-  writtenRange,
-} from "./at-past.js";
+import type { Past } from "../replay/last-write.js";
+import { addressOf, findPast, pastRange, sayPast, type WrittenRange, writtenRange } from "./at-past.js";
 import { failFor, sayValues, valueFacts, valuesAt } from "./at-print.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
@@ -89,7 +82,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         registers: registerFacts(registers),
         ...(flags.mem && { memory: memory.map(memoryFacts) }),
         ...(values && { values: valueFacts(values) }),
-        ...(past && { lastWrite: pastFacts(past, open) }),
+        ...(past && { lastWrite: await pastJson(past, open) }),
         ...(listing && { disassembly: listing.map(lineFacts) }),
         ...(stack && { stack: stack.facts }),
       }),
@@ -119,7 +112,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   }
   if (past) {
     say();
-    sayPast(past, flags.lastWrite!, open);
+    await sayPast(past, flags.lastWrite!, open);
   }
   failFor(values);
 }
@@ -157,6 +150,11 @@ async function stackOf(open: OpenTimeline) {
   ]);
   const stack = await stackAt(open);
   return { lines: stackLines(stack), facts: stackFacts(stack) };
+}
+
+async function pastJson(past: Past, { symbols }: OpenTimeline) {
+  const { pastFacts } = await import("../replay/past-text.js");
+  return pastFacts(past, (pc) => symbols.describe(pc));
 }
 
 function registerFacts(block: Uint8Array): Record<string, string> {

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import type { GdbServer } from "../gdb/server.js";
 import type { Tape } from "../tape/tape.js";
+import { addressOf } from "./at-past.js";
 import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
 import { note, say, sayFacts, toJson } from "./output.js";
 import { Progress } from "./progress.js";
@@ -44,7 +45,7 @@ async function run(
   const [{ parsePosition }, { GdbServer }, { TapeDesk }, { openTimeline }] = await Promise.all([
     import("../replay/position.js"),
     import("../gdb/server.js"),
-    import("./gdb-desk.js"),
+    import("../gdb/tape-desk.js"),
     import("./open-timeline.js"),
   ]);
   const { signal } = context;
@@ -59,7 +60,9 @@ async function run(
   parsePosition(at); // a mistake is told before anything takes time
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
-  const desk = new TapeDesk(open, starts);
+  const { timeline, locate, describe } = open;
+  const named = { timeline, locate, describe, addressOf: (text: string) => addressOf(text, open) };
+  const desk = new TapeDesk(named, starts);
   if (at !== "start") {
     const { why } = await desk.goTo(at, signal);
     if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");

@@ -1,22 +1,33 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, hex } from "../base/units.js";
-import type { MemoryRange, MonitorDesk, NamedMark } from "../gdb/monitor-desk.js";
 import { pastOf } from "../replay/last-write.js";
+import { pastLines } from "../replay/past-text.js";
 import { comparePositions, type Position } from "../replay/position.js";
+import type { Timeline } from "../replay/timeline.js";
 import type { Arrival, Instant } from "../replay/timeline-types.js";
-import { addressOf, pastLines } from "./at-past.js";
-import type { OpenTimeline } from "./open-timeline.js";
+import type { MemoryRange, MonitorDesk, NamedMark } from "./monitor-desk.js";
 
 const lookAgain = "gdb still shows where it was, until: maintenance flush register-cache";
 const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 
+/** A timeline with what its owner knows of names. */
+export interface NamedTimeline {
+  readonly timeline: Timeline;
+  /** The instant a written position means. */
+  locate(text: string, signal?: AbortSignal): Promise<Instant>;
+  /** A position as it is printed, its place by name. */
+  describe(position: Position): string;
+  /** The address a user wrote. */
+  addressOf(text: string): GuestAddress;
+}
+
 /** What monitor commands need of a tape: names, positions, marks, the past of a byte. */
 export class TapeDesk implements MonitorDesk {
   readonly staleHint: string | undefined;
-  private readonly open: OpenTimeline;
+  private readonly open: NamedTimeline;
 
   /** @param looksAgain the debugger was told to read everything anew after monitor commands */
-  constructor(open: OpenTimeline, looksAgain: boolean) {
+  constructor(open: NamedTimeline, looksAgain: boolean) {
     this.open = open;
     this.staleHint = looksAgain ? undefined : lookAgain;
   }
@@ -49,11 +60,13 @@ export class TapeDesk implements MonitorDesk {
   }
 
   addressOf(text: string): GuestAddress {
-    return addressOf(text, this.open);
+    return this.open.addressOf(text);
   }
 
   async lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]> {
-    return pastLines(await pastOf(this.open.timeline, range, {}, signal), hex(range.address), this.open);
+    return pastLines(await pastOf(this.open.timeline, range, {}, signal), hex(range.address), (at) =>
+      this.describe(at),
+    );
   }
 }
 
