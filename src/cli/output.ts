@@ -6,13 +6,6 @@ export function say(line = ""): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Writes to stdout, at its reader's pace. */
-export async function print(text: string, signal: AbortSignal): Promise<void> {
-  if (text !== "" && !process.stdout.write(text)) {
-    await once(process.stdout, "drain", { signal }).catch(() => {});
-  }
-}
-
 /** Prints a fact for people that is no result, on stderr. */
 export function note(line: string): void {
   process.stderr.write(`${line}\n`);
@@ -33,6 +26,13 @@ export function sayFacts(facts: Readonly<Record<string, string | undefined>>): v
   const rows = Object.entries(facts).filter((row): row is [string, string] => row[1] !== undefined);
   const width = Math.max(...rows.map(([name]) => name.length));
   for (const [name, value] of rows) say(`${pc.dim(name.padEnd(width))}  ${value}`);
+}
+
+/** Writes to stdout, at its reader's pace. */
+export async function print(text: string, signal: AbortSignal): Promise<void> {
+  if (text !== "" && !process.stdout.write(text)) {
+    await once(process.stdout, "drain", { signal }).catch(() => {});
+  }
 }
 
 /** `1234567` as `1,234,567`. */

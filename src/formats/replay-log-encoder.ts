@@ -30,7 +30,8 @@ export function encodeEvent(event: EventBody, dialect: ReplayLogDialect): Uint8A
 
 /**
  * Events to bytes: the exact inverse of the reader. Write the header first, then take the bytes out from time
- * to time; the encoder holds only what has not been taken.
+ * to time; the encoder holds only what has not been taken. A promised call of the library, for who makes logs: vmtape
+ * itself only cuts them.
  */
 export class ReplayLogEncoder {
   private bytes: Uint8Array;
