@@ -147,9 +147,3 @@ export interface BranchRecord {
   /** Instructions executed just after the transfer, where known. */
   readonly icount: Icount | undefined;
 }
-
-/** An instant by both counts: branch records and instructions before it. */
-export interface BranchPosition {
-  readonly brctr: Brctr;
-  readonly icount: Icount;
-}

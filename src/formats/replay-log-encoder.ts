@@ -21,13 +21,6 @@ export function encodeLogHeader(version: number = logVersion, reserved = 0n): Ui
   return bytes;
 }
 
-/** One event's bytes: `new ReplayLogEncoder` for many. @throws as `ReplayLogEncoder.add` */
-export function encodeEvent(event: EventBody, dialect: ReplayLogDialect): Uint8Array {
-  const encoder = new ReplayLogEncoder(dialect, longestHead);
-  encoder.add(event);
-  return encoder.take();
-}
-
 /**
  * Events to bytes: the exact inverse of the reader. Write the header first, then take the bytes out from time
  * to time; the encoder holds only what has not been taken. A promised call of the library, for who makes logs: vmtape

@@ -37,19 +37,6 @@ const idle = "I";
 const shownAsSleep = 0x1000 | 0x8000;
 const uninterruptible = "D";
 
-/** Words for people. */
-export const stateNames: Readonly<Record<string, string>> = {
-  R: "running",
-  S: "sleeping",
-  D: "uninterruptible",
-  T: "stopped",
-  t: "traced",
-  X: "dead",
-  Z: "zombie",
-  P: "parked",
-  I: "idle",
-};
-
 /** `PF_KTHREAD`. Source: include/linux/sched.h. */
 const kernelThreadFlag = 0x0020_0000;
 

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { type ByteSource, bytesSource, openFileSource } from "../../src/base/byte-source.js";
 import { isVmtapeError, VmtapeError } from "../../src/base/errors.js";
 import { dialect71, dialect72, dialectFor, dialects } from "../../src/formats/replay-log-dialect.js";
-import { encodeEvent } from "../../src/formats/replay-log-encoder.js";
+import { ReplayLogEncoder } from "../../src/formats/replay-log-encoder.js";
 import type { EventBody, ReplayEvent } from "../../src/formats/replay-log-event.js";
 import { type EventKind, eventKinds } from "../../src/formats/replay-log-layout.js";
 import {
@@ -24,6 +24,13 @@ async function read(log: Uint8Array | ByteSource, options: ReadOptions = {}, dia
   const source = log instanceof Uint8Array ? bytesSource(log, "a.log") : log;
   for await (const event of readReplayLog(source, dialect, options)) events.push(event);
   return events;
+}
+
+/** One event's bytes. */
+function encodeEvent(event: EventBody, dialect = dialect72): Uint8Array {
+  const encoder = new ReplayLogEncoder(dialect);
+  encoder.add(event);
+  return encoder.take();
 }
 
 function bodyOf({ index: _i, offset: _o, length: _l, icount: _c, ...body }: ReplayEvent): EventBody {
