@@ -60,9 +60,7 @@ async function run(
   parsePosition(at); // a mistake is told before anything takes time
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
-  const { timeline, locate, describe } = open;
-  const named = { timeline, locate, describe, addressOf: (text: string) => addressOf(text, open) };
-  const desk = new TapeDesk(named, starts);
+  const desk = new TapeDesk({ ...open, addressOf: (text) => addressOf(text, open) }, starts);
   if (at !== "start") {
     const { why } = await desk.goTo(at, signal);
     if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");

@@ -1,9 +1,9 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, hex } from "../base/units.js";
+import type { TapeInstant } from "../linux/tape-instant.js";
 import { pastOf } from "../replay/last-write.js";
 import { pastLines } from "../replay/past-text.js";
 import { comparePositions, type Position } from "../replay/position.js";
-import type { Timeline } from "../replay/timeline.js";
 import type { Arrival, Instant } from "../replay/timeline-types.js";
 import type { MemoryRange, MonitorDesk, NamedMark } from "./monitor-desk.js";
 
@@ -11,8 +11,7 @@ const lookAgain = "gdb still shows where it was, until: maintenance flush regist
 const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 
 /** A timeline with what its owner knows of names. */
-export interface NamedTimeline {
-  readonly timeline: Timeline;
+export interface NamedTimeline extends TapeInstant {
   /** The instant a written position means. */
   locate(text: string, signal?: AbortSignal): Promise<Instant>;
   /** A position as it is printed, its place by name. */
