@@ -212,7 +212,7 @@ export class CountedSession implements AsyncDisposable {
 
   /** Was it made to leave checkpoints? */
   get leavesCheckpoints(): boolean {
-    return this.session.checkpointsTo !== undefined;
+    return this.session.leavesCheckpoints;
   }
 
   /**

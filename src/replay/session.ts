@@ -124,6 +124,11 @@ export class Session implements AsyncDisposable {
     return icount(this.lastSeen);
   }
 
+  /** The cache in which it leaves checkpoints; undefined when it was not made to. */
+  get checkpointsTo(): string | undefined {
+    return this.options.checkpointsTo;
+  }
+
   /** Process id of the replaying QEMU, while there is one. */
   get pid(): number | undefined {
     return this.machine?.qemu.pid;
@@ -299,9 +304,9 @@ export class Session implements AsyncDisposable {
     return { bytes, stored };
   }
 
-  /** The cache in which it leaves checkpoints; undefined when it was not made to. */
-  get checkpointsTo(): string | undefined {
-    return this.options.checkpointsTo;
+  /** Was it made to leave checkpoints? */
+  get leavesCheckpoints(): boolean {
+    return this.options.checkpointsTo !== undefined;
   }
 
   /** Our ends of the pairs asked for with `channels`. */
