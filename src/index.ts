@@ -197,6 +197,7 @@ export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from
 export { TapeLayout } from "./tape/layout.js";
 export {
   type DiskChoice,
+  defaultCpu,
   defaultRecordOptions,
   parseDisk,
   parseMemoryMB,

@@ -43,7 +43,7 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
 
   heading("Replaying it twice, and comparing everything");
   const { verifyTape } = await import("../replay/verify.js");
-  const { branchPlugin, sayVerifyReport } = await import("./verify.js");
+  const { branchPlugin, markTape, sayVerifyReport } = await import("./verify.js");
   const plugin = await branchPlugin(tape, options);
   const report = await verifyTape(tape, {
     ...(plugin !== undefined && { plugin }),
@@ -52,7 +52,7 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
     signal,
   });
   progress[Symbol.dispose]();
-  sayVerifyReport(tapeName, report);
+  await sayVerifyReport(await markTape(tape, report), report);
   process.exitCode = report.ok ? 0 : 1;
   if (plugin !== undefined) {
     heading("Tracing a system call of the booting guest: every branch, with names");

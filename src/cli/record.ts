@@ -34,6 +34,7 @@ export interface RecordFlags extends TapeOptions {
   readonly force?: boolean;
   readonly background?: boolean;
   readonly timeout?: number;
+  readonly verify?: boolean;
   readonly smp?: string;
   readonly accel?: string;
   readonly kvm?: boolean;
@@ -49,7 +50,10 @@ export function recordCommand(): Command {
     .option("-R, --initrd <file>", "initial RAM disk")
     .option("--append <text>", "kernel command line; with the default guest: added to its own")
     .option("-M, --memory <MB>", "memory in megabytes (default: 256)")
-    .option("--cpu <model>", "QEMU CPU model[,+feature…] (default: qemu64,+rdrand; max has every feature)")
+    .option(
+      "--cpu <model>",
+      "QEMU CPU model[,+feature…] (default: qemu64,+rdrand, before QEMU 8 without cx16; max has every feature)",
+    )
     .option(
       "-L, --disk <image>",
       "disk IMAGE[,format=raw|qcow2], copied, never written; several times for several",
@@ -65,6 +69,10 @@ export function recordCommand(): Command {
     .option("-f, --force", "replace a tape of this name, ending its recording if one runs")
     .option("--background", "return as soon as the guest runs")
     .option("--timeout <seconds>", "stop after so many seconds", seconds)
+    .option(
+      "--verify",
+      "then replay it twice, and mark the tape as proved or refuted; exit 1 where it parted",
+    )
     .option(...qemuOption)
     .option("-d, --debug", "print what is done")
     .addOption(new Option("--smp <n>").hideHelp())
@@ -85,7 +93,7 @@ async function run(context: CommandContext, name: string, flags: RecordFlags): P
   if (isInBackground()) reportStarted({ dir: recording.layout.directory });
   if (flags.console && !isInBackground()) forwardInput(recording);
   using _input = { [Symbol.dispose]: () => process.stdin.pause() };
-  printResult(await recording.done, flags);
+  await finish(context, await recording.done, flags);
   if (context.signal.aborted) process.exitCode = interruptedExitCode;
 }
 
@@ -126,7 +134,7 @@ export async function recordOptions(
     import("../qemu/network.js"),
     import("../tape/record-options.js"),
   ]);
-  const { recordDefaults, parseMemoryMB, parseDisk, parseSymbols } = options;
+  const { defaultCpu, recordDefaults, parseMemoryMB, parseDisk, parseSymbols } = options;
   const memoryMB = flags.memory === undefined ? recordDefaults.memoryMB : parseMemoryMB(flags.memory);
   const network = parseNetwork(flags.net);
   const disks = (flags.disk ?? []).map(parseDisk);
@@ -141,7 +149,7 @@ export async function recordOptions(
     qemu,
     ...machine,
     memoryMB,
-    cpu: checkCpu(flags.cpu ?? recordDefaults.cpu),
+    cpu: checkCpu(flags.cpu ?? defaultCpu(qemu.version)),
     disks,
     network,
     symbols,
@@ -215,11 +223,12 @@ async function endRunning(name: string, flags: RecordFlags): Promise<void> {
 
 /** The recording runs in a process of its own; this one prints, or is its console. */
 async function runInBackground(
-  { signal }: CommandContext,
+  context: CommandContext,
   name: string,
   flags: RecordFlags,
   interactive: boolean,
 ): Promise<void> {
+  const { signal } = context;
   if (flags.kernel === undefined) {
     using progress = new Progress(); // makes the guest here, where its progress can be seen
     await chooseKernel(flags, signal, progress);
@@ -234,7 +243,7 @@ async function runInBackground(
     const client = await ControlClient.connect(places, String(facts.dir));
     const left = client ? await attachConsole(client, signal) : "ended";
     if (left === "ended") {
-      printResult(await whenComplete(String(facts.dir), name), flags);
+      await finish(context, await whenComplete(String(facts.dir), name), flags);
       if (signal.aborted) process.exitCode = interruptedExitCode;
       return;
     }
@@ -265,6 +274,29 @@ function forwardInput(recording: Recording): void {
     void recording.type(bytes).then(() => process.stdin.resume());
   });
   process.stdin.on("error", () => {});
+}
+
+/** Proves the tape where that was asked for, unless it was ended by Ctrl-C, and prints what it is. */
+async function finish({ signal }: CommandContext, tape: Tape, flags: RecordFlags): Promise<void> {
+  const isElsewhere = isInBackground() && flags.console === true; // whoever has the console does it
+  if (!flags.verify || signal.aborted || isElsewhere) return printResult(tape, flags);
+  const [{ verifyTape }, { branchPlugin, markTape, sayVerifyReport }] = await Promise.all([
+    import("../replay/verify.js"),
+    import("./verify.js"),
+  ]);
+  using progress = new Progress();
+  const plugin = await branchPlugin(tape, flags);
+  const report = await verifyTape(tape, {
+    ...(plugin !== undefined && { plugin }),
+    qemu: qemuCandidates(flags),
+    onProgress: progress.sink,
+    signal,
+    ...debugSink(flags),
+  });
+  progress[Symbol.dispose]();
+  if (!report.ok) process.exitCode = exitCodes.no;
+  printResult(await markTape(tape, report), flags);
+  if (!report.ok && !flags.json && !isInBackground()) await sayVerifyReport(tape, report);
 }
 
 function printResult(tape: Tape, flags: RecordFlags): void {

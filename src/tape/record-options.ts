@@ -50,6 +50,21 @@ export interface RecordOptions {
  */
 export const recordDefaults = { memoryMB: 256, cpu: "qemu64,+rdrand" } as const;
 
+/** In QEMU 8.0, target/i386/tcg/translate.c tells the flags before `cmpxchg16b`. */
+const firstWithWholeFlags = 8;
+
+/**
+ * The processor a user gets who names none. Not `cmpxchg16b` before QEMU 8.0: `helper_cmpxchg16b_unlocked` there takes the
+ * flags from what the last block left, so that after `cmp` with two pointers and it `pushf` gives a piece of a pointer
+ * (0x2345678b for 0x93). An interrupt right behind it saves that and comes back with it: a stock kernel dies of a double
+ * fault now and then. Where blocks end is not the same in a replay, so what is saved is not, either. Linux does without
+ * the instruction.
+ */
+export function defaultCpu(qemuVersion: string): string {
+  const major = Number(qemuVersion.split(".")[0]);
+  return major < firstWithWholeFlags ? `${recordDefaults.cpu},-cx16` : recordDefaults.cpu;
+}
+
 /**
  * Options with every default: this host's QEMU, 256 MB, no disks, no network. Add at least a `kernel`.
  *
@@ -57,7 +72,9 @@ export const recordDefaults = { memoryMB: 256, cpu: "qemu64,+rdrand" } as const;
  */
 export async function defaultRecordOptions(name: string): Promise<Omit<RecordOptions, "kernel">> {
   const network: NetworkChoice = { network: "none", hostForwards: [] };
-  return { name, qemu: await inspectQemu(), append: "", ...recordDefaults, disks: [], network, symbols: [] };
+  const qemu = await inspectQemu();
+  const { memoryMB } = recordDefaults;
+  return { name, qemu, append: "", memoryMB, cpu: defaultCpu(qemu.version), disks: [], network, symbols: [] };
 }
 
 /**
