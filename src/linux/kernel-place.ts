@@ -4,6 +4,7 @@ import { hex, type Icount, icount } from "../base/units.js";
 import { GuestRam } from "../qemu/ram.js";
 import { isLostCheckpoint, listCheckpoints } from "../replay/checkpoint.js";
 import { Session, type SessionOptions } from "../replay/session.js";
+import { guardFor } from "../replay/tape-cache.js";
 import { addressOfKey } from "../symbols/address.js";
 import type { PhysicalMemory } from "../symbols/guest-memory.js";
 import { type KernelPlacement, placementFromPhysicalMemory } from "../symbols/kaslr.js";
@@ -67,7 +68,8 @@ export function knownPlace(cache: string): Promise<KernelPlacement | undefined> 
 }
 
 async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
-  const { cache, signal, ...sessionOptions } = options;
+  const { cache, signal, ...rest } = options;
+  const sessionOptions = { ...rest, ...(await guardFor(tape, cache)) };
   await using session = await startLate(tape, cache, sessionOptions, signal);
   const started = await session.position();
   for (const at of [started, ...instants(tape, started)]) {

@@ -19,6 +19,7 @@ import { sweepCheckpoints } from "./checkpoint-store.js";
 import { firstDifference } from "./divergence.js";
 import { indexFiles, placeInLog, readIndexTable, removeTable, tableStamp } from "./index-table-file.js";
 import { Session, type SessionOptions } from "./session.js";
+import { guardFor } from "./tape-cache.js";
 
 /** What a check of an index found. What was damaged is removed: the next index makes it again. */
 export interface IndexReport {
@@ -124,9 +125,10 @@ async function checkStates(
   tape: Tape,
   checkpoints: readonly Checkpoint[],
   problems: string[],
-  { qemu, debug, onProgress, signal }: CheckOptions,
+  { cache, qemu, debug, onProgress, signal }: CheckOptions,
 ): Promise<void> {
-  const common = { trusted: true, ...(qemu && { qemu }), ...(debug && { debug }) };
+  const guard = await guardFor(tape, cache);
+  const common = { trusted: true, ...guard, ...(qemu && { qemu }), ...(debug && { debug }) };
   const total = Number(tape.end.at);
   await using straight = await Session.create(
     tape,

@@ -1,7 +1,9 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { builtGuard } from "../qemu/plugin-build.js";
 import { type Places, tapeNames } from "../tape/home.js";
 import { Tape } from "../tape/tape.js";
+import type { SessionOptions } from "./session.js";
 
 /**
  * Where what was derived from a tape is kept: checkpoints, where its kernel lies, its modules. It can be deleted at
@@ -22,4 +24,11 @@ export async function dropTapeCache(places: Places, tape: Tape): Promise<void> {
     if (isSame && other?.directory !== tape.directory) return;
   }
   await rm(tapeCache(places, tape), { recursive: true, force: true });
+}
+
+/** The guard for sessions of a tape with this cache, as an option of theirs: where it was built. */
+export async function guardFor(tape: Tape, cache: string): Promise<Pick<SessionOptions, "guard">> {
+  const cacheDir = dirname(dirname(cache));
+  const guard = await builtGuard({ cacheDir, qemuVersion: tape.manifest.qemu.version });
+  return guard === undefined ? {} : { guard };
 }
