@@ -5,33 +5,34 @@
  * must be the same, arguments where both show more than a number.
  *
  *     node test/oracle/run.mjs bench/strace-compare.ts [--package PACKAGE | --kernel VMLINUZ] [--qemu PROGRAM]
- *         [--strace FILE] [--keep DIRECTORY]
+ *         [--strace FILE] [--keep DIRECTORY] [--plain]
  *
  * Needs strace (`apt-get install strace`, or `--strace` with an unpacked one whose libraries are installed) and a C
  * compiler. Exit code 1 when a name or a result differs. About a minute.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { runTool } from "../src/base/tool.js";
+import { happeningText } from "../src/cli/strace-line.js";
 import type { Addition } from "../src/guest/addition.js";
 import { makeGuest } from "../src/guest/guest.js";
 import { syscallKernel } from "../src/linux/guest-timeline.js";
 import { loadLinuxKernel } from "../src/linux/linux-kernel.js";
 import { probeNamesOf } from "../src/linux/probe-names.js";
-import { type SyscallEvent, syscallEvents } from "../src/linux/syscall-pass.js";
-import { exitText } from "../src/linux/syscall-signals.js";
+import { syscallEvents } from "../src/linux/syscall-pass.js";
 import { formatResult } from "../src/linux/syscall-text.js";
 import { TapeSymbols } from "../src/linux/tape-symbols.js";
+import type { SyscallEvent } from "../src/linux/task-events.js";
 import { inspectQemu } from "../src/qemu/build.js";
 import { timelineOptions } from "../src/replay/timeline-options.js";
 import { placesFrom } from "../src/tape/home.js";
 import { defaultRecordOptions } from "../src/tape/record-options.js";
 import { record } from "../src/tape/recording.js";
 import type { Tape } from "../src/tape/tape.js";
-import { compareTasks, readStrace, type TaskLines } from "./strace-lines.js";
+import { compareEnds, compareTasks, readStrace, type TaskLines } from "./strace-lines.js";
 
 const { values } = parseArgs({
   options: {
@@ -40,8 +41,10 @@ const { values } = parseArgs({
     qemu: { type: "string", default: "qemu-system-x86_64" },
     strace: { type: "string", default: "/usr/bin/strace" },
     keep: { type: "string" },
+    plain: { type: "boolean", default: false },
   },
 });
+if (values.keep) await mkdir(values.keep, { recursive: true });
 const here = dirname(fileURLToPath(import.meta.url));
 const scratch = values.keep ?? (await mkdtemp(join(tmpdir(), "vmtape-strace-")));
 
@@ -53,13 +56,21 @@ const runs = [
   "/bin/date -u -d @0",
   "/bin/calls",
   "/bin/calls32",
+  "/bin/signals stops",
+  "/bin/signals deaths",
+  "/bin/signals executions",
 ];
+/** These run once more with nobody following them; how their tasks end is compared with what strace saw. */
+const alone = ["stops", "deaths", "executions"];
 const init = `#!/bin/sh
 export PATH=/sbin:/bin:/usr/bin HOME=/
 mount -t proc proc /proc
 mount -t devtmpfs devtmpfs /dev
 cd /
+echo 0 > /proc/sys/kernel/randomize_va_space
+echo core > /proc/sys/kernel/core_pattern
 ${runs.map((run, i) => `strace -f -o /strace.${i} ${run} > /dev/null 2>&1`).join("\n")}
+${alone.map((part) => `/bin/alone-${part} ${part} > /dev/null 2>&1`).join("\n")}
 for i in ${runs.map((_, i) => i).join(" ")}; do echo "@@ $i"; cat /strace.$i; done
 echo "@@ end"
 poweroff -f
@@ -74,25 +85,36 @@ try {
 async function main(): Promise<void> {
   const tape = await recordGuest();
   const theirs = readStrace(await readFile(tape.layout.console, "latin1"));
-  const ours = await ourTasks(tape);
-  const totals = { tasks: 0, compared: 0, different: 0, arguments: 0, otherArguments: 0, plainer: 0 };
-  for (const [i, command] of runs.entries()) {
-    const found = compareTasks(theirs.get(i) ?? new Map(), ours);
+  const { lines: ours, names } = await ourTasks(tape);
+  const totals = {
+    ...{ tasks: 0, compared: 0, different: 0, arguments: 0, otherArguments: 0, plainer: 0 },
+    ...{ ignored: 0, hidden: 0 },
+  };
+  const comparisons = [
+    ...runs.map((command, i) => [command, compareTasks(theirs.get(i) ?? new Map(), ours)] as const),
+    ...alone.map((part) => {
+      const seen = theirs.get(runs.indexOf(`/bin/signals ${part}`)) ?? new Map();
+      const own = new Map([...ours].filter(([pid]) => names.get(pid) === `alone-${part}`));
+      return [`${part}, followed by nobody`, compareEnds(seen, own)] as const;
+    }),
+  ];
+  for (const [command, found] of comparisons) {
     totals.tasks += found.tasks;
     totals.compared += found.compared;
     totals.different += found.different.length;
     totals.arguments += found.arguments;
     totals.otherArguments += found.otherArguments.length;
-    totals.plainer += found.plainer;
+    totals.plainer += found.plain.length;
+    totals.ignored += found.ignored;
+    totals.hidden += found.hidden;
     console.log(
-      `${command}: ${found.tasks} tasks, ${found.compared} lines compared, ${found.different.length} different; ${found.arguments} arguments, ${found.otherArguments.length} different, ${found.plainer} plainer`,
+      `${command}: ${found.tasks} tasks, ${found.compared} lines compared, ${found.different.length} different; ${found.arguments} arguments, ${found.otherArguments.length} different, ${found.plain.length} plainer`,
     );
-    for (const line of [...found.different.slice(0, 20), ...found.otherArguments.slice(0, 20)]) {
-      console.log(`  ${line}`);
-    }
+    const shown = [found.different, found.otherArguments, values.plain ? found.plain : []];
+    for (const line of shown.flatMap((lines) => lines.slice(0, 40))) console.log(`  ${line}`);
   }
   console.log(
-    `in all: ${totals.tasks} tasks, compared ${totals.compared}, different ${totals.different}; arguments ${totals.arguments}, different ${totals.otherArguments}, plainer ${totals.plainer}`,
+    `in all: ${totals.tasks} tasks, compared ${totals.compared}, different ${totals.different}; arguments ${totals.arguments}, different ${totals.otherArguments}, plainer ${totals.plainer}; signals dropped without a tracer ${totals.ignored}, hidden from strace ${totals.hidden}`,
   );
   if (totals.different > 0 || totals.compared < 200) process.exitCode = 1;
 }
@@ -100,6 +122,8 @@ async function main(): Promise<void> {
 async function recordGuest(): Promise<Tape> {
   const program = join(scratch, "calls");
   await runTool("cc", ["-O1", "-w", "-pthread", "-o", program, join(here, "strace-compare.c")]);
+  const signals = join(scratch, "signals");
+  await runTool("cc", ["-O1", "-w", "-pthread", "-o", signals, join(here, "strace-signals.c")]);
   const small = join(scratch, "calls32");
   await runTool("cc", ["-m32", "-nostdlib", "-static", "-o", small, join(here, "strace-compare-32.S")]);
   const files = ["/bin/date", program, values.strace];
@@ -108,6 +132,10 @@ async function recordGuest(): Promise<Tape> {
     { source: "/bin/date", destination: "/bin/date" },
     { source: program, destination: "/bin/calls" },
     { source: small, destination: "/bin/calls32" },
+    ...["signals", ...alone.map((part) => `alone-${part}`)].map((name) => ({
+      source: signals,
+      destination: `/bin/${name}`,
+    })),
     { source: values.strace, destination: "/bin/strace" },
     ...[...libraries].map((file) => ({ source: file, destination: file })),
   ];
@@ -146,7 +174,7 @@ async function librariesOf(file: string): Promise<string[]> {
 }
 
 /** What the tape tells of each task, as lines without pid. */
-async function ourTasks(tape: Tape): Promise<TaskLines> {
+async function ourTasks(tape: Tape): Promise<{ lines: TaskLines; names: ReadonlyMap<number, string> }> {
   const places = {
     home: join(scratch, "home"),
     cache: join(scratch, "cache"),
@@ -157,13 +185,14 @@ async function ourTasks(tape: Tape): Promise<TaskLines> {
   const kernel = loadLinuxKernel(tape.layout.kernel);
   const calls = syscallKernel(tape, kernel, probeNamesOf(symbols, kernel));
   const tasks = new Map<number, string[]>();
+  const names = new Map<number, string>();
   for await (const event of syscallEvents(tape, calls, { plugin: options.plugin, qemu: [values.qemu] })) {
     const lines = tasks.get(event.task.pid) ?? [];
     tasks.set(event.task.pid, lines);
-    if (event.kind === "call") lines.push(callText(event));
-    else lines.push(event.kind === "exit" ? `+++ ${exitText(event.code)} +++` : `--- ${event.text} ---`);
+    names.set(event.task.pid, event.task.name);
+    lines.push(event.kind === "call" ? callText(event) : happeningText(event));
   }
-  return tasks;
+  return { lines: tasks, names };
 }
 
 function callText({ call, texts, result }: SyscallEvent): string {

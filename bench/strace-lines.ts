@@ -10,13 +10,18 @@ export interface Comparison {
   readonly arguments: number;
   readonly otherArguments: readonly string[];
   /** Arguments that strace shows with more than an address or a number, and we do not. */
-  readonly plainer: number;
+  readonly plain: readonly string[];
+  /** Signals of strace that do nothing: without a tracer the kernel drops them. */
+  readonly ignored: number;
+  /** Signals that the kernel hides from strace. */
+  readonly hidden: number;
 }
 
 /** The console's sections `@@ NUMBER`, each the output of `strace -f -o`. */
 export function readStrace(console: string): ReadonlyMap<number, TaskLines> {
   const sections = new Map<number, Map<number, string[]>>();
   let tasks: Map<number, string[]> | undefined;
+  const taken = new Map<number, number>();
   for (const line of console.split(/\r*\n/)) {
     const section = /^@@ (\w+)$/.exec(line)?.[1];
     if (section !== undefined) {
@@ -26,12 +31,19 @@ export function readStrace(console: string): ReadonlyMap<number, TaskLines> {
     }
     const [, pid, text] = /^(\d+) +(.*)$/.exec(line) ?? [];
     if (!tasks || pid === undefined || text === undefined) continue;
+    const by = /^\+\+\+ superseded by execve in pid (\d+)/.exec(text)?.[1];
+    if (by !== undefined) taken.set(Number(pid), Number(by));
     const lines = tasks.get(Number(pid)) ?? [];
     tasks.set(Number(pid), lines);
-    const resumed = /^<\.\.\. \w+ resumed>(.*)$/.exec(text)?.[1];
-    // It goes on where it was interrupted by another task's line.
-    if (resumed !== undefined) lines.push(`${lines.pop()!.replace(/ ?<unfinished \.\.\.>$/, "")}${resumed}`);
-    else lines.push(text);
+    const resumed = /^<\.\.\. (\w+) resumed>(.*)$/.exec(text);
+    if (!resumed) lines.push(text);
+    else {
+      // It goes on where it was interrupted by another task's line; execve by another thread with the pid of the first.
+      const by = resumed[1] === "execve" ? taken.get(Number(pid)) : undefined;
+      const begun = by === undefined ? lines : tasks.get(by)!;
+      begun.push(`${begun.pop()!.replace(/ ?<unfinished \.\.\.>$/, "")}${resumed[2]}`);
+      taken.delete(Number(pid));
+    }
   }
   return sections;
 }
@@ -40,47 +52,117 @@ export function readStrace(console: string): ReadonlyMap<number, TaskLines> {
 export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
   const different: string[] = [];
   const otherArguments: string[] = [];
-  const counts = { compared: 0, arguments: 0, plainer: 0 };
+  const plain: string[] = [];
+  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0 };
   let isFirst = true;
   for (const [pid, lines] of theirs) {
     const own = ours.get(pid) ?? [];
     // What strace's child does before it becomes the program is not shown.
     const start = isFirst ? own.findIndex((line) => line.startsWith("execve(") && line.endsWith(" = 0")) : 0;
     isFirst = false;
-    const mine = own.slice(start).filter((line) => !line.startsWith("---"));
-    const wanted = lines.filter((line) => !line.startsWith("---"));
-    for (let i = 0; i < Math.max(mine.length, wanted.length); i++) {
+    const pairs = paired(own.slice(Math.max(start, 0)).map(settled), lines.map(settled));
+    counts.ignored += pairs.ignored;
+    counts.hidden += pairs.hidden;
+    for (const [mine, wanted, next] of pairs.lines) {
       counts.compared++;
-      const [a, b] = [callOf(mine[i] ?? "nothing"), callOf(wanted[i] ?? "nothing")];
+      const [a, b] = [callOf(mine), callOf(wanted)];
       // Who is killed in the middle of a call does not stop for strace at its end.
-      const isUnseen = b.result === "?" && wanted[i + 1]?.startsWith("+++");
+      const isUnseen = b.result === "?" && /^(\+\+\+|nothing)/.test(next);
       if (a.name !== b.name || (a.result !== b.result && !isUnseen)) {
-        different.push(`${pid}: ours ${mine[i]}\n       strace ${wanted[i]}`);
+        different.push(`${pid}: ours ${mine}\n       strace ${wanted}`);
         if (a.name !== b.name) break; // from here on nothing would fit
       }
       for (const [j, text] of a.arguments.entries()) {
         const other = b.arguments[j];
-        if (other === undefined || b.name === "clone" || b.name === "clone3") break;
+        // Of clone strace shows other arguments in another order.
+        if (b.name === "clone") break;
         counts.arguments++;
-        if (text === other || isWhole(text, other)) continue;
-        if (isPlain(text)) counts.plainer++;
-        else otherArguments.push(`${pid}: ${a.name} argument ${j + 1}: ours ${text}, strace ${other}`);
+        if (other !== undefined && (text === other || isWhole(text, other))) continue;
+        const where = `${pid}: ${a.name} argument ${j + 1}: ours ${text}, strace ${other}`;
+        if (isPlain(text) && other !== undefined) plain.push(where);
+        else otherArguments.push(where);
+      }
+      if (b.arguments.length > a.arguments.length && b.name !== "clone") {
+        otherArguments.push(`${pid}: ${a.name}: ours ${mine}, strace ${wanted}`);
       }
     }
-    signalsOf(own).reduce((from, signal) => {
-      counts.compared++;
-      const found = signalsOf(lines).indexOf(signal, from);
-      if (found < 0) different.push(`${pid}: ours ${signal}, strace has none`);
-      return found < 0 ? from : found + 1;
-    }, 0);
   }
-  return { tasks: theirs.size, ...counts, different, otherArguments };
+  return { tasks: theirs.size, ...counts, different, otherArguments, plain };
 }
 
-function signalsOf(lines: readonly string[]): string[] {
-  return lines
-    .filter((line) => line.startsWith("--- ") && !/SIGSTOP|SIGTRAP/.test(line))
-    .map((line) => line.replace(/, si_utime=.*\}/, "}"));
+/**
+ * Compares only how tasks stopped and ended: strace's of a program that it followed with ours of the same program when
+ * nobody followed it. Tasks are compared in the order of their pids.
+ */
+export function compareEnds(theirs: TaskLines, ours: TaskLines): Comparison {
+  const [wanted, mine] = [theirs, ours].map((tasks) => {
+    const pids = [...tasks.keys()].sort((a, b) => a - b);
+    const rank = (pid: string) => {
+      const index = pids.indexOf(Number(pid));
+      return index < 0 ? pid : `#${index}`;
+    };
+    return pids.map((pid) =>
+      tasks
+        .get(pid)!
+        .filter((line) => /^(---|\+\+\+) /.test(line))
+        .map((line) => settled(line).replace(/(?<=si_pid=|in pid )\d+/g, rank))
+        .map((line) => line.replace(/si_call_addr=0x[0-9a-f]+/, "si_call_addr=0x"))
+        .filter((line) => line !== ""),
+    );
+  });
+  const different: string[] = [];
+  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0 };
+  for (let i = 0; i < Math.max(wanted!.length, mine!.length); i++) {
+    const pairs = paired(mine![i] ?? [], wanted![i] ?? []);
+    counts.ignored += pairs.ignored;
+    counts.hidden += pairs.hidden;
+    for (const [a, b] of pairs.lines) {
+      counts.compared++;
+      if (a !== b) different.push(`task ${i}: ours ${a}\n       strace ${b}`);
+    }
+  }
+  return { tasks: wanted!.length, ...counts, different, otherArguments: [], plain: [] };
+}
+
+/** Lines that belong together; `nothing` where there is none, and strace's next one beside it. */
+function paired(mine: readonly string[], wanted: readonly string[]) {
+  const lines: (readonly [string, string, string])[] = [];
+  const counts = { ignored: 0, hidden: 0 };
+  let [i, j] = [0, 0];
+  while (i < mine.length || j < wanted.length) {
+    const [a, b] = [mine[i] ?? "nothing", wanted[j] ?? "nothing"];
+    if (a !== b && isIgnored(b)) {
+      counts.ignored++;
+      j++;
+    } else if (a !== b && isHidden(a, mine[i + 1])) {
+      counts.hidden++;
+      i++;
+    } else if (a !== b && a.startsWith("---") !== b.startsWith("---")) {
+      lines.push(a.startsWith("---") ? [a, "nothing", ""] : ["nothing", b, ""]);
+      if (a.startsWith("---")) i++;
+      else j++;
+    } else {
+      lines.push([a, b, wanted[j + 1] ?? "nothing"]);
+      i++;
+      j++;
+    }
+  }
+  return { lines, ...counts };
+}
+
+/** A signal that does nothing is only delivered to who is traced. */
+function isIgnored(line: string): boolean {
+  return /^--- SIG(CHLD|CONT|URG|WINCH) /.test(line);
+}
+
+/** The kernel hides from tracers what seccomp's filter kills by. */
+function isHidden(line: string, next: string | undefined): boolean {
+  return /si_code=SYS_SECCOMP/.test(line) && (next ?? "").startsWith("+++ killed by SIGSYS");
+}
+
+/** Times differ, since strace stops what it follows. */
+function settled(line: string): string {
+  return line.startsWith("---") ? line.replace(/, si_utime=.*\}/, "}") : line;
 }
 
 /** Strace cuts what is longer than 32 bytes. */

@@ -1,5 +1,5 @@
-import { constants } from "node:os";
 import { formatOpenFlags } from "./file.js";
+import { signalText } from "./signal-names.js";
 
 /** Named bits, or named values; a name's bits may be several, then it comes before those it is made of. */
 type Names = readonly (readonly [value: number, name: string])[];
@@ -12,10 +12,6 @@ interface Table {
   /** What none is called. */
   readonly none?: string;
 }
-
-const signals: Names = Object.entries(constants.signals)
-  .filter(([name]) => !["SIGIOT", "SIGPOLL", "SIGCLD", "SIGUNUSED"].includes(name))
-  .map(([name, number]) => [number, name]);
 
 /** Source: Linux, include/uapi. Names are in strace's order. */
 const tables = {
@@ -231,7 +227,6 @@ const tables = {
 } as const satisfies Readonly<Record<string, Table>>;
 
 const values = {
-  signal: signals,
   whence: [
     [0, "SEEK_SET"],
     [1, "SEEK_CUR"],
@@ -369,26 +364,6 @@ export function valueText(table: ValueTable, value: bigint): string {
   const number = Number(BigInt.asIntN(32, value));
   const name = (values[table] as Names).find(([one]) => one === number)?.[1];
   return name ?? (number >= 0 && number < 1024 ? String(number) : `0x${(number >>> 0).toString(16)}`);
-}
-
-const firstRealtime = 32;
-
-/** `SIGINT`; of those that have only a number `SIGRTMIN`, `SIGRT_1` and so on. */
-export function signalText(value: bigint): string {
-  const number = Number(BigInt.asIntN(32, value));
-  if (number === firstRealtime) return "SIGRTMIN";
-  if (number > firstRealtime && number <= 64) return `SIGRT_${number - firstRealtime}`;
-  return valueText("signal", value);
-}
-
-/** A set of signals as strace has it: `[INT CHLD]`, and `~[KILL STOP]` when most are in it. */
-export function signalSetText(bits: bigint): string {
-  const all = Array.from({ length: 64 }, (_, i) => i + 1);
-  const inside = all.filter((number) => (bits >> BigInt(number - 1)) & 1n);
-  const inverted = inside.length > 42;
-  const shown = inverted ? all.filter((number) => !inside.includes(number)) : inside;
-  const names = shown.map((number) => signalText(BigInt(number)).replace(/^SIG/, ""));
-  return `${inverted ? "~" : ""}[${names.join(" ")}]`;
 }
 
 /** `CLONE_VM|CLONE_VFORK|SIGCHLD`: the lowest byte is a signal. */

@@ -1,8 +1,9 @@
 import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
 import { type Code, constant } from "./collect-code.js";
+import { signalSetText, signalText } from "./signal-names.js";
 import { addressText } from "./syscall-addresses.js";
-import { flagsText, modeText, signalSetText, signalText } from "./syscall-flags.js";
+import { flagsText, modeText } from "./syscall-flags.js";
 import { descriptorText, errorOf, pointerText, quoted } from "./syscall-text.js";
 
 /** Where a probe finds the arguments of a call. */

@@ -1,6 +1,7 @@
 import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
 import { constant } from "./collect-code.js";
+import { signalText } from "./signal-names.js";
 import {
   cloneText,
   type FlagTable,
@@ -8,7 +9,6 @@ import {
   futexText,
   octal,
   openText,
-  signalText,
   type ValueTable,
   valueText,
 } from "./syscall-flags.js";

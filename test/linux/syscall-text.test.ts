@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { constant } from "../../src/linux/collect-code.js";
+import { signalSetText, signalText } from "../../src/linux/signal-names.js";
 import { addressText } from "../../src/linux/syscall-addresses.js";
 import {
   cloneText,
@@ -8,8 +9,6 @@ import {
   modeText,
   octal,
   openText,
-  signalSetText,
-  signalText,
   valueText,
 } from "../../src/linux/syscall-flags.js";
 import { CallShape } from "../../src/linux/syscall-shapes.js";
@@ -192,7 +191,7 @@ test("signals and ends", () => {
   info.setInt32(0, 11, true);
   info.setBigUint64(16, 0x10n, true);
   expect(signalFacts(child)?.text).toBe("SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=0x10}");
-  expect(signalFacts({ bytes: child.bytes.subarray(0, 40), state: "whole" })).toBeUndefined();
+  expect(signalFacts({ bytes: child.bytes.subarray(0, 40) })).toBeUndefined();
   expect([0, 0x300, 9, 0x8b].map(exitText)).toEqual([
     "exited with 0",
     "exited with 3",
