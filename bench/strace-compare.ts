@@ -56,6 +56,9 @@ const runs = [
   "/bin/date -u -d @0",
   "/bin/calls",
   "/bin/calls32",
+  ...["timers", "prctls", "clones", "terminals", "disks", "network", "reboots", "filters", "x32"].map(
+    (part) => `/bin/controls ${part}`,
+  ),
   "/bin/signals stops",
   "/bin/signals deaths",
   "/bin/signals executions",
@@ -70,7 +73,7 @@ cd /
 echo 0 > /proc/sys/kernel/randomize_va_space
 echo core > /proc/sys/kernel/core_pattern
 ${runs.map((run, i) => `strace -f -o /strace.${i} ${run} > /dev/null 2>&1`).join("\n")}
-${alone.map((part) => `/bin/alone-${part} ${part} > /dev/null 2>&1`).join("\n")}
+${alone.map((part) => `/bin/alone.${part} ${part} > /dev/null 2>&1`).join("\n")}
 for i in ${runs.map((_, i) => i).join(" ")}; do echo "@@ $i"; cat /strace.$i; done
 echo "@@ end"
 poweroff -f
@@ -94,7 +97,7 @@ async function main(): Promise<void> {
     ...runs.map((command, i) => [command, compareTasks(theirs.get(i) ?? new Map(), ours)] as const),
     ...alone.map((part) => {
       const seen = theirs.get(runs.indexOf(`/bin/signals ${part}`)) ?? new Map();
-      const own = new Map([...ours].filter(([pid]) => names.get(pid) === `alone-${part}`));
+      const own = new Map([...ours].filter(([pid]) => names.get(pid)?.has(`alone.${part}`)));
       return [`${part}, followed by nobody`, compareEnds(seen, own)] as const;
     }),
   ];
@@ -124,6 +127,8 @@ async function recordGuest(): Promise<Tape> {
   await runTool("cc", ["-O1", "-w", "-pthread", "-o", program, join(here, "strace-compare.c")]);
   const signals = join(scratch, "signals");
   await runTool("cc", ["-O1", "-w", "-pthread", "-o", signals, join(here, "strace-signals.c")]);
+  const controls = join(scratch, "controls");
+  await runTool("cc", ["-O1", "-w", "-o", controls, join(here, "strace-controls.c")]);
   const small = join(scratch, "calls32");
   await runTool("cc", ["-m32", "-nostdlib", "-static", "-o", small, join(here, "strace-compare-32.S")]);
   const files = ["/bin/date", program, values.strace];
@@ -131,8 +136,9 @@ async function recordGuest(): Promise<Tape> {
   const additions: Addition[] = [
     { source: "/bin/date", destination: "/bin/date" },
     { source: program, destination: "/bin/calls" },
+    { source: controls, destination: "/bin/controls" },
     { source: small, destination: "/bin/calls32" },
-    ...["signals", ...alone.map((part) => `alone-${part}`)].map((name) => ({
+    ...["signals", ...alone.map((part) => `alone.${part}`)].map((name) => ({
       source: signals,
       destination: `/bin/${name}`,
     })),
@@ -174,7 +180,9 @@ async function librariesOf(file: string): Promise<string[]> {
 }
 
 /** What the tape tells of each task, as lines without pid. */
-async function ourTasks(tape: Tape): Promise<{ lines: TaskLines; names: ReadonlyMap<number, string> }> {
+async function ourTasks(
+  tape: Tape,
+): Promise<{ lines: TaskLines; names: ReadonlyMap<number, ReadonlySet<string>> }> {
   const places = {
     home: join(scratch, "home"),
     cache: join(scratch, "cache"),
@@ -185,11 +193,11 @@ async function ourTasks(tape: Tape): Promise<{ lines: TaskLines; names: Readonly
   const kernel = loadLinuxKernel(tape.layout.kernel);
   const calls = syscallKernel(tape, kernel, probeNamesOf(symbols, kernel));
   const tasks = new Map<number, string[]>();
-  const names = new Map<number, string>();
+  const names = new Map<number, Set<string>>();
   for await (const event of syscallEvents(tape, calls, { plugin: options.plugin, qemu: [values.qemu] })) {
     const lines = tasks.get(event.task.pid) ?? [];
     tasks.set(event.task.pid, lines);
-    names.set(event.task.pid, event.task.name);
+    names.set(event.task.pid, (names.get(event.task.pid) ?? new Set()).add(event.task.name));
     lines.push(event.kind === "call" ? callText(event) : happeningText(event));
   }
   return { lines: tasks, names };

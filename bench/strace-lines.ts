@@ -13,7 +13,7 @@ export interface Comparison {
   readonly plain: readonly string[];
   /** Signals of strace that do nothing: without a tracer the kernel drops them. */
   readonly ignored: number;
-  /** Signals that the kernel hides from strace. */
+  /** Signals and calls that the kernel hides from strace. */
   readonly hidden: number;
 }
 
@@ -70,7 +70,8 @@ export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
       const isUnseen = b.result === "?" && /^(\+\+\+|nothing)/.test(next);
       if (a.name !== b.name || (a.result !== b.result && !isUnseen)) {
         different.push(`${pid}: ours ${mine}\n       strace ${wanted}`);
-        if (a.name !== b.name) break; // from here on nothing would fit
+        // From here on nothing would fit.
+        if (a.name !== b.name && !/^---/.test(mine + wanted)) break;
       }
       for (const [j, text] of a.arguments.entries()) {
         const other = b.arguments[j];
@@ -134,7 +135,7 @@ function paired(mine: readonly string[], wanted: readonly string[]) {
     if (a !== b && isIgnored(b)) {
       counts.ignored++;
       j++;
-    } else if (a !== b && isHidden(a, mine[i + 1])) {
+    } else if (a !== b && isHidden(a, mine[i + 1], b)) {
       counts.hidden++;
       i++;
     } else if (a !== b && a.startsWith("---") !== b.startsWith("---")) {
@@ -155,8 +156,9 @@ function isIgnored(line: string): boolean {
   return /^--- SIG(CHLD|CONT|URG|WINCH) /.test(line);
 }
 
-/** The kernel hides from tracers what seccomp's filter kills by. */
-function isHidden(line: string, next: string | undefined): boolean {
+/** The kernel hides from tracers what seccomp's filter kills by, and calls that a program dispatches itself. */
+function isHidden(line: string, next: string | undefined, other: string): boolean {
+  if (/^\w+\(/.test(line)) return /si_code=SYS_USER_DISPATCH/.test(next ?? "") && next === other;
   return /si_code=SYS_SECCOMP/.test(line) && (next ?? "").startsWith("+++ killed by SIGSYS");
 }
 

@@ -63,6 +63,7 @@ static void stops(void)
     stop_and_go(child, SIGSTOP);
     child = fork();
     if (child == 0) {
+        setpgid(0, 0); /* in a group whose parent is in another: else nothing but SIGSTOP stops it */
         raise(SIGTSTP);
         getppid();
         _exit(2);
@@ -72,6 +73,7 @@ static void stops(void)
     if (child == 0) {
         struct sigaction action = { .sa_handler = on_signal };
         sigaction(SIGCONT, &action, NULL);
+        setpgid(0, 0);
         pause_for(100);
         _exit(3);
     }

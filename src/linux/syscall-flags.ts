@@ -200,6 +200,10 @@ const tables = {
       [0o2000000, "CLOEXEC"],
     ],
   },
+  sleep: {
+    prefix: "TIMER_",
+    bits: [[1, "ABSTIME"]],
+  },
   random: {
     prefix: "GRND_",
     bits: [
@@ -270,27 +274,6 @@ const values = {
     [1031, "F_SETPIPE_SZ"],
     [1032, "F_GETPIPE_SZ"],
   ],
-  ioctl: [
-    [0x5401, "TCGETS"],
-    [0x5402, "TCSETS"],
-    [0x5403, "TCSETSW"],
-    [0x5404, "TCSETSF"],
-    [0x540b, "TCFLSH"],
-    [0x540e, "TIOCSCTTY"],
-    [0x540f, "TIOCGPGRP"],
-    [0x5410, "TIOCSPGRP"],
-    [0x5413, "TIOCGWINSZ"],
-    [0x5414, "TIOCSWINSZ"],
-    [0x541b, "FIONREAD"],
-    [0x5421, "FIONBIO"],
-    [0x5422, "TIOCNOTTY"],
-    [0x5429, "TIOCGSID"],
-    [0x8910, "SIOCGIFNAME"],
-    [0x8912, "SIOCGIFCONF"],
-    [0x8913, "SIOCGIFFLAGS"],
-    [0x8914, "SIOCSIFFLAGS"],
-    [0x8933, "SIOCGIFINDEX"],
-  ],
   advice: [
     [0, "MADV_NORMAL"],
     [1, "MADV_RANDOM"],
@@ -310,6 +293,9 @@ const values = {
     [5, "CLOCK_REALTIME_COARSE"],
     [6, "CLOCK_MONOTONIC_COARSE"],
     [7, "CLOCK_BOOTTIME"],
+    [8, "CLOCK_REALTIME_ALARM"],
+    [9, "CLOCK_BOOTTIME_ALARM"],
+    [11, "CLOCK_TAI"],
   ],
   limit: [
     [0, "RLIMIT_CPU"],
@@ -323,16 +309,10 @@ const values = {
     [8, "RLIMIT_MEMLOCK"],
     [9, "RLIMIT_AS"],
   ],
-  prctl: [
-    [1, "PR_SET_PDEATHSIG"],
-    [3, "PR_GET_DUMPABLE"],
-    [4, "PR_SET_DUMPABLE"],
-    [15, "PR_SET_NAME"],
-    [16, "PR_GET_NAME"],
-    [22, "PR_SET_SECCOMP"],
-    [23, "PR_CAPBSET_READ"],
-    [38, "PR_SET_NO_NEW_PRIVS"],
-    [0x53564d41, "PR_SET_VMA"],
+  timers: [
+    [0, "ITIMER_REAL"],
+    [1, "ITIMER_VIRTUAL"],
+    [2, "ITIMER_PROF"],
   ],
 } as const satisfies Readonly<Record<string, Names>>;
 

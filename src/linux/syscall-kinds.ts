@@ -4,21 +4,8 @@ import { type Code, constant } from "./collect-code.js";
 import { signalSetText, signalText } from "./signal-names.js";
 import { addressText } from "./syscall-addresses.js";
 import { flagsText, modeText } from "./syscall-flags.js";
+import type { CallNumbers, CallPlace } from "./syscall-form.js";
 import { descriptorText, errorOf, pointerText, quoted } from "./syscall-text.js";
-
-/** Where a probe finds the arguments of a call. */
-export interface CallPlace {
-  argument(index: number): Code;
-  /** Where it has one: at the call's end. */
-  readonly result: Code | undefined;
-}
-
-/** The numbers of a call that is shown. */
-export interface CallNumbers {
-  readonly arguments: readonly bigint[];
-  /** Undefined while it runs. */
-  readonly result: bigint | undefined;
-}
 
 /** What an argument that leads to memory is shown as, and what has to be collected for that. */
 export interface ArgumentKind {
@@ -105,6 +92,25 @@ const seconds = (part: string) => (view: DataView) =>
 export const timespec = structure("before", 16, seconds("tv_nsec"));
 export const timespecOut = structure("after", 16, seconds("tv_nsec"));
 export const timeval = structure("before", 16, seconds("tv_usec"));
+/** What is left of a sleep: told only of one that was interrupted, else nobody wrote it. */
+export const remainder: ArgumentKind = {
+  after: (place, i) => [memory(place.argument(i), 16)],
+  text: (_value, [piece], { result }) => {
+    if (piece?.bytes.length !== 16 || result === undefined || !errorOf(result)?.startsWith("ERESTART"))
+      return undefined;
+    return seconds("tv_nsec")(viewOf(piece.bytes));
+  },
+};
+/** `struct itimerval`, `struct itimerspec`: a period, and when first. */
+const periods = (part: string) => (view: DataView) => {
+  const half = (offset: number) =>
+    seconds(part)(new DataView(view.buffer, view.byteOffset + offset, view.byteLength - offset));
+  return `{it_interval=${half(0)}, it_value=${half(16)}}`;
+};
+export const timer = structure("before", 32, periods("tv_usec"));
+export const timerOut = structure("after", 32, periods("tv_usec"));
+export const clockTimer = structure("before", 32, periods("tv_nsec"));
+export const clockTimerOut = structure("after", 32, periods("tv_nsec"));
 export const timevalOut = structure("after", 16, seconds("tv_usec"));
 export const signalSet = structure("before", 8, (view) => signalSetText(view.getBigUint64(0, true)));
 export const signalSetOut = structure("after", 8, (view) => signalSetText(view.getBigUint64(0, true)));
@@ -118,7 +124,9 @@ function actionText(view: DataView): string {
   const name = handler === 0n ? "SIG_DFL" : handler === 1n ? "SIG_IGN" : pointerText(handler);
   const restorer = flags & 0x4000000n ? `, sa_restorer=${pointerText(view.getBigUint64(16, true))}` : "";
   const mask = signalSetText(view.getBigUint64(24, true));
-  return `{sa_handler=${name}, sa_mask=${mask}, sa_flags=${flagsText("action", flags)}${restorer}}`;
+  // A program's int is sign-extended when it has the highest bit.
+  const beyond = flags >> 32n === 0n ? "" : `|0x${((flags >> 32n) << 32n).toString(16)}`;
+  return `{sa_handler=${name}, sa_mask=${mask}, sa_flags=${flagsText("action", flags)}${beyond}${restorer}}`;
 }
 export const action = structure("before", 32, actionText);
 export const actionOut = structure("after", 32, actionText);

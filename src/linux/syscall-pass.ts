@@ -12,6 +12,7 @@ import { compiled } from "./probe-print.js";
 import { currentItems, currentPieces, numberOf, readCurrent } from "./probe-task.js";
 import { type CallEntry, type CallWay, SyscallPlaces } from "./syscall-places.js";
 import { CallShape } from "./syscall-shapes.js";
+import { x32Bit } from "./syscall-x32.js";
 import type { Syscall, SyscallTable } from "./syscalls.js";
 import { TaskEnds } from "./task-ends.js";
 import type { SyscallEvent, TaskEvent } from "./task-events.js";
@@ -130,10 +131,11 @@ class SyscallPass {
     this.places = new SyscallPlaces(kernel.names, kernel.release);
     this.current = currentItems(kernel.names) ?? [];
     this.ends = new TaskEnds(kernel.names, ids.end);
-    this.signals = new TaskSignals(kernel.names, ids.signal, (number, isCompat) => {
-      const call = (isCompat ? kernel.calls.compat : kernel.calls).get(number);
-      return call?.name;
-    });
+    this.signals = new TaskSignals(
+      kernel.names,
+      ids.signal,
+      (number, isCompat) => kernel.calls.find(number, isCompat)?.name,
+    );
     this.groups = this.places.entries.flatMap((entry) => this.groupsOf(entry));
   }
 
@@ -213,7 +215,7 @@ class SyscallPass {
     if (at === undefined || !numbers || !who || !this.isAsked(who, icount)) return;
     const call = this.callOf(numbers.number, entry.isCompat);
     const shape = this.shapeOf(call);
-    const event = this.event(who, entry.way, call, numbers, icount);
+    const event = this.event(who, call.isX32 ? "x32" : entry.way, call, numbers, icount);
     this.open.set(at, {
       event,
       shape,
@@ -314,9 +316,7 @@ class SyscallPass {
   }
 
   private callOf(number: number, isCompat: boolean): Syscall {
-    const { calls } = this.kernel;
-    const known = isCompat ? calls.compat.get(number) : calls.get(number);
-    return known ?? unknownCall(number, isCompat);
+    return this.kernel.calls.find(number, isCompat) ?? unknownCall(number, isCompat);
   }
 
   private shapeOf(call: Syscall): CallShape {
@@ -330,11 +330,16 @@ class SyscallPass {
 
   private groupsOf(entry: CallEntry): ShapeGroup[] {
     const groups = new Map<string, ShapeGroup>();
-    for (const call of (entry.isCompat ? this.kernel.calls.compat : this.kernel.calls).values()) {
+    const { calls } = this.kernel;
+    // Numbers are compared without the bit of x32: what it shares has the same shape.
+    const all = entry.isCompat
+      ? [...calls.compat.values()]
+      : [...calls.values(), ...[...calls.x32.values()].filter((call) => call.hasShortWords)];
+    for (const call of all) {
       const shape = this.shapeOf(call);
       if (!shape.collects) continue;
       const group = groups.get(shape.key) ?? { shape, numbers: [], entry };
-      group.numbers.push(call.number);
+      group.numbers.push(call.number & ~x32Bit);
       groups.set(shape.key, group);
     }
     return [...groups.values()];
@@ -342,7 +347,7 @@ class SyscallPass {
 
   /** Is the call's number one of these? A bit for each number. */
   private async among(numbers: readonly number[], pointer: string, member: string): Promise<Uint8Array> {
-    const number = `((struct pt_regs *)$${pointer})->${member}`;
+    const number = `(((struct pt_regs *)$${pointer})->${member} & ~0x${x32Bit.toString(16)}ul)`;
     const words = new Map<number, bigint>();
     for (const one of numbers) words.set(one >> 6, (words.get(one >> 6) ?? 0n) | (1n << BigInt(one & 63)));
     const tests = [...words].map(

@@ -4,10 +4,13 @@ import type { HitPiece } from "../qemu/probe-hits.js";
 import type { StructType } from "../symbols/type.js";
 import { type Code, constant, register } from "./collect-code.js";
 import type { ProbeNames } from "./probe-names.js";
-import type { CallPlace } from "./syscall-kinds.js";
+import type { CallPlace } from "./syscall-form.js";
 
-/** How a program came to call. `vsyscall`: through the page of that name, whose calls the kernel carries out. */
-export type CallWay = "syscall" | "int 0x80" | "sysenter" | "vsyscall";
+/**
+ * How a program came to call. `x32`: as others, with the numbers of programs with short pointers. `vsyscall`: through the
+ * page of that name, whose calls the kernel carries out.
+ */
+export type CallWay = "syscall" | "x32" | "int 0x80" | "sysenter" | "vsyscall";
 
 /** A function of the kernel that every call of one way passes, with the caller's registers in memory. */
 export interface CallEntry {
@@ -98,6 +101,7 @@ export class SyscallPlaces {
     const word = (member: string) => this.word(pointer, member);
     return {
       argument: (i) => (isCompat ? word(members[i]!).and(0xffff_ffffn) : word(members[i]!)),
+      stack: word("sp"),
       result: atEnd ? word("ax") : undefined,
     };
   }

@@ -19,6 +19,8 @@ const exiting = 4n;
 /** How many waiting signals are looked through, of the task's own and of its program's. */
 const mostWaiting = 4;
 const deadly = 0x7f;
+/** `PIDTYPE_PID`. Source: include/linux/pid_types.h. */
+const threadOnly = 0n;
 
 const kinds = ["handled", "looks", "fetches", "stops", "dies", "sent"] as const;
 type Kind = (typeof kinds)[number];
@@ -41,7 +43,7 @@ export class TaskSignals {
   private readonly frames = new Map<bigint, bigint>();
   private readonly stopped = new Set<bigint>();
   /** By program, the SIGCONT that its stopped tasks were sent. */
-  private readonly continued = new Map<number, { readonly facts: SignalFacts; readonly target: bigint }>();
+  private readonly continued = new Map<number, { readonly facts: SignalFacts; readonly target?: bigint }>();
   /** Programs whose deadly signal was told. */
   private readonly doomed = new Set<number>();
 
@@ -73,12 +75,12 @@ export class TaskSignals {
     await execute("fetches", ["dequeue_signal"], []);
     await execute("stops", ["do_signal_stop"], this.stopItems(current));
     await execute("dies", ["do_group_exit"], this.deathItems(current), `$rdi & ${deadly}`);
-    const sent = [registers("rsi"), memory(register("rsi"), siginfoBytes)];
+    const sent = [registers("rcx", "rdx", "rsi"), memory(register("rsi"), siginfoBytes)];
     const target = "((struct task_struct *)$rdx)";
     await execute(
       "sent",
       ["__send_signal_locked", "send_signal_locked", "__send_signal", "send_signal"],
-      [...sent, registers("rdx"), ...taskItems(names.types, register("rdx"))],
+      [...sent, ...taskItems(names.types, register("rdx"))],
       `(int)$rdi == ${signalNumber.SIGCONT} && ` +
         `${target}->sighand->action[${signalNumber.SIGCONT - 1}].sa.sa_handler == 0 && ` +
         `!(${target}->blocked.sig[0] >> ${signalNumber.SIGCONT - 1} & 1)`,
@@ -139,8 +141,8 @@ export class TaskSignals {
   private goesOn(task: HistoryTask): SignalFacts | undefined {
     if (!this.stopped.delete(task.address)) return undefined;
     const one = this.continued.get(task.tgid);
-    // The one it was sent to is the one that gets it; in vain do others wait that have not stopped.
-    if (!one || (one.target !== task.address && this.stopped.has(one.target))) return undefined;
+    // Whoever goes on first takes it, unless it is for one thread.
+    if (!one || (one.target !== undefined && one.target !== task.address)) return undefined;
     this.continued.delete(task.tgid);
     return one.facts;
   }
@@ -156,6 +158,8 @@ export class TaskSignals {
     const facts = got === 0 ? undefined : this.inFrame(task, stack, stackPointer);
     // A SIGCONT has come since it was taken from the queue: nothing stops.
     if (got !== 0 && (jobs & job.dequeued) === 0n) return { facts, signal: undefined };
+    // Of a task that is traced it is called again, before the stop that the tracer is told of.
+    if (this.stopped.has(task.address)) return { facts, signal: undefined };
     this.stopped.add(task.address);
     this.continued.delete(task.tgid);
     return { facts, signal: jobs & job.pending ? Number(jobs & job.signal) : got };
@@ -200,12 +204,13 @@ export class TaskSignals {
   }
 
   /** SIGCONT is sent to a task that has no handler for it. */
-  private sent(sender: HistoryTask, [pointer, info, target, ...about]: readonly HitPiece[]): void {
-    const address = numberOf(target);
-    const receiver = address === undefined ? undefined : readTask(address, about);
+  private sent(sender: HistoryTask, [numbers, info, ...about]: readonly HitPiece[]): void {
+    const [kind, target, pointer] = numbers?.bytes.length === 24 ? words(numbers.bytes) : [];
+    const receiver = target === undefined ? undefined : readTask(target, about);
     if (!receiver) return;
-    const given = signalFacts(info!) ?? bareFacts(numberOf(pointer), sender);
-    this.continued.set(receiver.tgid, { facts: given, target: receiver.address });
+    const facts = signalFacts(info!) ?? bareFacts(pointer, sender);
+    const isForThread = ((kind ?? 0n) & 0xffff_ffffn) === threadOnly;
+    this.continued.set(receiver.tgid, { facts, ...(isForThread && { target: receiver.address }) });
   }
 
   /** The facts of the signal that the task has taken from its queue. */
@@ -264,6 +269,11 @@ function registers(...names: string[]): ProbeItem {
 function frameItems(argument: string): ProbeItem[] {
   const stack = register("rsp").and(~BigInt(stackBytes - 1));
   return [registers(argument, "rsp"), memory(stack, stackBytes)];
+}
+
+function words(bytes: Uint8Array): bigint[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: bytes.length >> 3 }, (_, i) => view.getBigUint64(8 * i, true));
 }
 
 function argumentOf(piece: HitPiece | undefined): { number: number; stackPointer: bigint } {
