@@ -1,7 +1,6 @@
 /** Reading strace's output, and comparing it with ours, line by line. */
 
-/** Lines of each task, by pid, in order. */
-export type TaskLines = ReadonlyMap<number, readonly string[]>;
+import { endLines, isIgnored, settled, type TaskLines } from "../test/linux/strace-ends.js";
 
 export interface Comparison {
   readonly tasks: number;
@@ -11,6 +10,8 @@ export interface Comparison {
   readonly otherArguments: readonly string[];
   /** Arguments that strace shows with more than an address or a number, and we do not. */
   readonly plain: readonly string[];
+  /** The other way round. */
+  readonly richer: number;
   /** Signals of strace that do nothing: without a tracer the kernel drops them. */
   readonly ignored: number;
   /** Signals and calls that the kernel hides from strace. */
@@ -53,7 +54,7 @@ export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
   const different: string[] = [];
   const otherArguments: string[] = [];
   const plain: string[] = [];
-  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0 };
+  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0, richer: 0 };
   let isFirst = true;
   for (const [pid, lines] of theirs) {
     const own = ours.get(pid) ?? [];
@@ -68,7 +69,7 @@ export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
       const [a, b] = [callOf(mine), callOf(wanted)];
       // Who is killed in the middle of a call does not stop for strace at its end.
       const isUnseen = b.result === "?" && /^(\+\+\+|nothing)/.test(next);
-      if (a.name !== b.name || (a.result !== b.result && !isUnseen)) {
+      if (a.name !== b.name || (!isSame(a.result, b.result) && !isUnseen)) {
         different.push(`${pid}: ours ${mine}\n       strace ${wanted}`);
         // From here on nothing would fit.
         if (a.name !== b.name && !/^---/.test(mine + wanted)) break;
@@ -81,6 +82,7 @@ export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
         if (other !== undefined && (text === other || isWhole(text, other))) continue;
         const where = `${pid}: ${a.name} argument ${j + 1}: ours ${text}, strace ${other}`;
         if (isPlain(text) && other !== undefined) plain.push(where);
+        else if (other !== undefined && isPlain(other)) counts.richer++;
         else otherArguments.push(where);
       }
       if (b.arguments.length > a.arguments.length && b.name !== "clone") {
@@ -91,30 +93,13 @@ export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
   return { tasks: theirs.size, ...counts, different, otherArguments, plain };
 }
 
-/**
- * Compares only how tasks stopped and ended: strace's of a program that it followed with ours of the same program when
- * nobody followed it. Tasks are compared in the order of their pids.
- */
+/** Compares only how tasks stopped and ended: strace's of a program that it followed with ours when nobody did. */
 export function compareEnds(theirs: TaskLines, ours: TaskLines): Comparison {
-  const [wanted, mine] = [theirs, ours].map((tasks) => {
-    const pids = [...tasks.keys()].sort((a, b) => a - b);
-    const rank = (pid: string) => {
-      const index = pids.indexOf(Number(pid));
-      return index < 0 ? pid : `#${index}`;
-    };
-    return pids.map((pid) =>
-      tasks
-        .get(pid)!
-        .filter((line) => /^(---|\+\+\+) /.test(line))
-        .map((line) => settled(line).replace(/(?<=si_pid=|in pid )\d+/g, rank))
-        .map((line) => line.replace(/si_call_addr=0x[0-9a-f]+/, "si_call_addr=0x"))
-        .filter((line) => line !== ""),
-    );
-  });
+  const [wanted, mine] = [endLines(theirs), endLines(ours)];
   const different: string[] = [];
-  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0 };
-  for (let i = 0; i < Math.max(wanted!.length, mine!.length); i++) {
-    const pairs = paired(mine![i] ?? [], wanted![i] ?? []);
+  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0, richer: 0 };
+  for (let i = 0; i < Math.max(wanted.length, mine.length); i++) {
+    const pairs = paired(mine[i] ?? [], wanted[i] ?? []);
     counts.ignored += pairs.ignored;
     counts.hidden += pairs.hidden;
     for (const [a, b] of pairs.lines) {
@@ -122,7 +107,7 @@ export function compareEnds(theirs: TaskLines, ours: TaskLines): Comparison {
       if (a !== b) different.push(`task ${i}: ours ${a}\n       strace ${b}`);
     }
   }
-  return { tasks: wanted!.length, ...counts, different, otherArguments: [], plain: [] };
+  return { tasks: theirs.size, ...counts, different, otherArguments: [], plain: [] };
 }
 
 /** Lines that belong together; `nothing` where there is none, and strace's next one beside it. */
@@ -151,20 +136,10 @@ function paired(mine: readonly string[], wanted: readonly string[]) {
   return { lines, ...counts };
 }
 
-/** A signal that does nothing is only delivered to who is traced. */
-function isIgnored(line: string): boolean {
-  return /^--- SIG(CHLD|CONT|URG|WINCH) /.test(line);
-}
-
 /** The kernel hides from tracers what seccomp's filter kills by, and calls that a program dispatches itself. */
 function isHidden(line: string, next: string | undefined, other: string): boolean {
   if (/^\w+\(/.test(line)) return /si_code=SYS_USER_DISPATCH/.test(next ?? "") && next === other;
   return /si_code=SYS_SECCOMP/.test(line) && (next ?? "").startsWith("+++ killed by SIGSYS");
-}
-
-/** Times differ, since strace stops what it follows. */
-function settled(line: string): string {
-  return line.startsWith("---") ? line.replace(/, si_utime=.*\}/, "}") : line;
 }
 
 /** Strace cuts what is longer than 32 bytes. */
@@ -173,12 +148,19 @@ function isWhole(text: string, other: string): boolean {
   return start !== other && text.startsWith(start);
 }
 
+/** Of some results strace shows the bits. */
+function isSame(a: string, b: string): boolean {
+  return a === b || (/^\d+$/.test(a) && /^0x/.test(b) && BigInt(a) === BigInt(b));
+}
+
 function isPlain(text: string): boolean {
   return /^(0x[0-9a-f]+|-?\d+)$/.test(text);
 }
 
-function callOf(line: string) {
-  const [, name, rest] = /^(\w+)\((.*)$/s.exec(line) ?? [];
+function callOf(whole: string) {
+  // What strace has no name for it says so.
+  const line = whole.replace(/ \/\* \w+_\?\?\? \*\//g, "");
+  const [, name, rest] = /^([\w#]+)\((.*)$/s.exec(line) ?? [];
   if (name === undefined || rest === undefined) return { name: line, result: "", arguments: [] };
   const end = rest.lastIndexOf(") ");
   const result = rest

@@ -112,7 +112,7 @@ const extended = (isGot: boolean) => (view: DataView) => {
   const count = isGot ? `fsx_nextents=${extents}, ` : "";
   return `{fsx_xflags=${bitsText(extendedFlags, BigInt(flags!))}, fsx_extsize=${size}, ${count}fsx_projid=${hexText(BigInt(project!))}, fsx_cowextsize=${copy}}`;
 };
-const typed = (view: DataView) => quoted(new Uint8Array(view.buffer, view.byteOffset, 1), true);
+const typed = (view: DataView) => quoted(new Uint8Array(view.buffer, view.byteOffset, 1), false);
 
 /** Names of requests of one shape. */
 const groups: readonly (readonly [string, RequestShape])[] = [

@@ -1,4 +1,4 @@
-import { bitsText, namedValues, nameOf, numbered } from "./syscall-form.js";
+import { bitsText, namedValues, nameOf, numbered, type ValueNames } from "./syscall-form.js";
 
 /** Terminals' settings. Source: Linux, include/uapi/asm-generic/termbits.h. */
 const input = namedValues("", {
@@ -50,13 +50,18 @@ export function termioText(view: DataView): string {
 }
 
 function flagsText([iflag = 0n, oflag = 0n, cflag = 0n, lflag = 0n]: readonly bigint[]): string {
-  return `{c_iflag=${bitsText(input, iflag)}, c_oflag=${outputText(oflag)}, c_cflag=${controlText(cflag)}, c_lflag=${bitsText(local, lflag)}, ...}`;
+  return `{c_iflag=${bits(input, iflag)}, c_oflag=${outputText(oflag)}, c_cflag=${controlText(cflag)}, c_lflag=${bits(local, lflag)}, ...}`;
+}
+
+/** Of none strace shows nothing here. */
+function bits(names: ValueNames, value: bigint): string {
+  return value === 0n ? "" : bitsText(names, value);
 }
 
 function outputText(value: bigint): string {
   const names = delays.map((delay) => nameOf(delay.names, value & delay.mask));
   const rest = delays.reduce((left, { mask }) => left & ~mask, value);
-  return [...names, bitsText(output, rest)].join("|");
+  return [...names, bits(output, rest)].join("|");
 }
 
 function controlText(value: bigint): string {
@@ -66,6 +71,6 @@ function controlText(value: bigint): string {
     nameOf(speeds, value & speedMask),
     ...(inputSpeed === 0n ? [] : [`${nameOf(speeds, inputSpeed >> inputSpeedShift)}<<IBSHIFT`]),
     nameOf(charSizes, value & charSizeMask),
-    bitsText(control, rest),
+    bits(control, rest),
   ].join("|");
 }

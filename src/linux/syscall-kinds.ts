@@ -5,6 +5,7 @@ import { signalSetText, signalText } from "./signal-names.js";
 import { addressText } from "./syscall-addresses.js";
 import { flagsText, modeText } from "./syscall-flags.js";
 import type { CallNumbers, CallPlace } from "./syscall-form.js";
+import { signalFacts } from "./syscall-signals.js";
 import { descriptorText, errorOf, pointerText, quoted } from "./syscall-text.js";
 
 /** What an argument that leads to memory is shown as, and what has to be collected for that. */
@@ -87,7 +88,7 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 const seconds = (part: string) => (view: DataView) =>
-  `{tv_sec=${view.getBigInt64(0, true)}, ${part}=${view.getBigInt64(8, true)}}`;
+  `{tv_sec=${view.getBigInt64(0, true)}, ${part}=${view.getBigUint64(8, true)}}`;
 
 export const timespec = structure("before", 16, seconds("tv_nsec"));
 export const timespecOut = structure("after", 16, seconds("tv_nsec"));
@@ -100,6 +101,12 @@ export const remainder: ArgumentKind = {
       return undefined;
     return seconds("tv_nsec")(viewOf(piece.bytes));
   },
+};
+/** The same of `clock_nanosleep`; of a sleep up to a point in time (TIMER_ABSTIME) nothing is left. */
+export const clockRemainder: ArgumentKind = {
+  ...remainder,
+  text: (value, pieces, call) =>
+    (call.arguments[1] ?? 0n) & 1n ? undefined : remainder.text(value, pieces, call),
 };
 /** `struct itimerval`, `struct itimerspec`: a period, and when first. */
 const periods = (part: string) => (view: DataView) => {
@@ -130,6 +137,35 @@ function actionText(view: DataView): string {
 }
 export const action = structure("before", 32, actionText);
 export const actionOut = structure("after", 32, actionText);
+
+/** `struct rlimit64`: sizes of whole KiB as strace has them. */
+function limitsText(view: DataView): string {
+  const [soft, hard] = [0, 8].map((at) => limitText(view.getBigUint64(at, true)));
+  return `{rlim_cur=${soft}, rlim_max=${hard}}`;
+}
+
+function limitText(value: bigint): string {
+  if (value === 0xffff_ffff_ffff_ffffn) return "RLIM64_INFINITY";
+  return value > 1024n && value % 1024n === 0n ? `${value / 1024n}*1024` : String(value);
+}
+export const limits = structure("before", 16, limitsText);
+export const limitsOut = structure("after", 16, limitsText);
+
+/** `struct new_utsname`, in short. */
+export const names = structure("after", 130, (view) => {
+  const [system, node] = [0, 65].map((at) => {
+    const bytes = new Uint8Array(view.buffer, view.byteOffset + at, 65);
+    return quoted(bytes.subarray(0, Math.max(bytes.indexOf(0), 0)), false);
+  });
+  return `{sysname=${system}, nodename=${node}, ...}`;
+});
+
+/** What a signal is sent with. */
+export const signalInfo = structure("before", 48, (view) => {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, 48);
+  const text = signalFacts({ bytes })?.text;
+  return text === undefined ? "{...}" : text.slice(text.indexOf("{"));
+});
 
 /** `struct stat`, in short: its kind, and its size or device number. */
 export const stat = structure("after", 56, (view) => {

@@ -11,10 +11,10 @@ import {
   type ValueTable,
   valueText,
 } from "./syscall-flags.js";
-import { type CallForm, type CallNumbers, type CallPlace, viewOf } from "./syscall-form.js";
+import { type CallForm, type CallNumbers, type CallPlace, hexText, viewOf } from "./syscall-form.js";
 import { formOf } from "./syscall-forms.js";
 import * as kinds from "./syscall-kinds.js";
-import { descriptorText, formatArgument, formatResult, pointerText, small } from "./syscall-text.js";
+import { descriptorText, formatArgument, formatResult, pointerText } from "./syscall-text.js";
 import type { Syscall } from "./syscalls.js";
 
 type Kind = kinds.ArgumentKind;
@@ -26,6 +26,8 @@ const int = number((value) => String(BigInt.asIntN(32, value)));
 const long = number((value) => String(BigInt.asIntN(64, value)));
 const pointer = number(pointerText);
 const descriptor = number(descriptorText);
+const size = number(String);
+const hexadecimal = number(hexText);
 const open = number(openText);
 const mode = number((value) => octal(Number(value & 0xffffn)));
 const signal = number(signalText);
@@ -44,7 +46,7 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   bind: [descriptor, address, int],
   brk: [pointer],
   clock_gettime: [one("clock"), kinds.timespecOut],
-  clock_nanosleep: [one("clock"), flags("sleep"), timespec, kinds.remainder],
+  clock_nanosleep: [one("clock"), flags("sleep"), timespec, kinds.clockRemainder],
   clone: [number(cloneText), pointer, pointer, pointer, pointer],
   connect: [descriptor, address, int],
   dup2: [descriptor, descriptor],
@@ -65,11 +67,11 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   linkat: [descriptor, string, descriptor, string, flags("at")],
   lseek: [descriptor, long, one("whence")],
   lstat: [string, stat],
-  madvise: [pointer, declared, one("advice")],
-  mmap: [pointer, declared, flags("prot"), flags("map"), descriptor, number(small)],
+  madvise: [pointer, size, one("advice")],
+  mmap: [pointer, size, flags("prot"), flags("map"), descriptor, hexadecimal],
   mount: [string, string, string, flags("mount")],
-  mprotect: [pointer, declared, flags("prot")],
-  munmap: [pointer],
+  mprotect: [pointer, size, flags("prot")],
+  munmap: [pointer, size],
   nanosleep: [timespec, kinds.remainder],
   newfstatat: [descriptor, string, stat, flags("at")],
   open: [string, open, mode],
@@ -78,7 +80,7 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   pipe2: [kinds.pipe, flags("pipes")],
   poll: [kinds.polled, declared, int],
   pread64: [descriptor, read, declared, long],
-  prlimit64: [int, one("limit")],
+  prlimit64: [int, one("limit"), kinds.limits, kinds.limitsOut],
   pselect6: [int],
   pwrite64: [descriptor, data, declared, long],
   read: [descriptor, read],
@@ -87,8 +89,10 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   recvfrom: [descriptor, read, declared, flags("messages")],
   renameat: [descriptor, string, descriptor, string],
   renameat2: [descriptor, string, descriptor, string],
+  rseq: [pointer, hexadecimal],
   rt_sigaction: [signal, kinds.action, kinds.actionOut],
   rt_sigprocmask: [one("mask"), kinds.signalSet, kinds.signalSetOut],
+  rt_sigqueueinfo: [int, signal, kinds.signalInfo],
   rt_sigsuspend: [kinds.signalSet],
   sendto: [descriptor, data, declared, flags("messages"), kinds.socketAddress(5), int],
   setitimer: [one("timers"), kinds.timer, kinds.timerOut],
@@ -97,6 +101,7 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   stat: [string, stat],
   statx: [descriptor, string, flags("at")],
   symlinkat: [string, descriptor, string],
+  timer_create: [one("clock"), pointer, kinds.wordOut],
   timer_gettime: [int, kinds.clockTimerOut],
   timer_settime: [int, flags("sleep"), kinds.clockTimer, kinds.clockTimerOut],
   timerfd_gettime: [descriptor, kinds.clockTimerOut],
@@ -104,6 +109,7 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   tgkill: [int, int, signal],
   tkill: [int, signal],
   umask: [mode],
+  uname: [kinds.names],
   unlinkat: [descriptor, string, flags("at")],
   utimensat: [descriptor, string, pointer, flags("at")],
   wait4: [int, kinds.status, flags("wait"), pointer],

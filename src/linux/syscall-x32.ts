@@ -4,8 +4,8 @@
  */
 export const x32Bit = 0x4000_0000;
 
-/** Numbers, from 512 on. */
-const first = 512;
+/** Numbers of its own. */
+export const firstX32 = 512;
 const names = `
 rt_sigaction rt_sigreturn ioctl readv writev recvfrom sendmsg recvmsg execve ptrace rt_sigpending
 rt_sigtimedwait rt_sigqueueinfo sigaltstack timer_create mq_notify kexec_load waitid set_robust_list
@@ -27,10 +27,10 @@ const longOnly: ReadonlySet<number> = new Set([
   ...[327, 328],
 ]);
 
-/** Is the 64-bit call of this number one of x32, too? */
-export function isInX32(number: number): boolean {
-  return number < first && !longOnly.has(number);
+/** What a 64-bit call is named when its number is given with the bit: as strace does, `readv#64` where x32 has none of it. */
+export function x32NameOf({ number, name }: { readonly number: number; readonly name: string }): string {
+  return longOnly.has(number) ? `${name}#64` : name;
 }
 
 /** Names of calls that x32 has other numbers for, without the bit. */
-export const x32Names: ReadonlyMap<number, string> = new Map(names.map((name, i) => [first + i, name]));
+export const x32Names: ReadonlyMap<number, string> = new Map(names.map((name, i) => [firstX32 + i, name]));

@@ -7,7 +7,7 @@ import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import type { LinuxKernel } from "./linux-kernel.js";
 import { compatCallNames } from "./syscall-compat.js";
-import { isInX32, x32Bit, x32Names } from "./syscall-x32.js";
+import { firstX32, x32Bit, x32NameOf, x32Names } from "./syscall-x32.js";
 
 /** A system call as its kernel declares it. */
 export interface Syscall {
@@ -118,8 +118,11 @@ export class SyscallTable extends Map<number, Syscall> {
       }),
     );
     const shared = [...this.values()]
-      .filter(({ number }) => isInX32(number))
-      .map((call) => ({ ...call, number: (call.number | x32Bit) >>> 0, isX32: true }));
+      .filter(({ number }) => number < firstX32)
+      .map((call) => ({
+        ...{ ...call, number: (call.number | x32Bit) >>> 0 },
+        ...{ name: x32NameOf(call), isX32: true },
+      }));
     const own = [...x32Names].map(([number, name]) => ({
       ...{ number: (number | x32Bit) >>> 0, name, parameters: declared.get(name) },
       ...{ isX32: true, hasShortWords: true },

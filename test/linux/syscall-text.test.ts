@@ -198,3 +198,120 @@ test("signals and ends", () => {
     "killed by SIGSEGV (core dumped)",
   ]);
 });
+
+test("signals and errors have the numbers of x86-64 Linux, whatever the host is", () => {
+  const names = Array.from({ length: 31 }, (_, i) => signalText(BigInt(i + 1)).replace("SIG", ""));
+  // kill -l of the guest's own shell.
+  expect(names.join(" ")).toBe(
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG " +
+      "XCPU XFSZ VTALRM PROF WINCH IO PWR SYS",
+  );
+  const errors = [1, 11, 14, 15, 35, 38, 40, 41, 58, 71, 95, 110, 133, 512];
+  expect(errors.map((number) => errorOf(minus(BigInt(number))))).toEqual([
+    ...[
+      "EPERM",
+      "EAGAIN",
+      "EFAULT",
+      "ENOTBLK",
+      "EDEADLK",
+      "ENOSYS",
+      "ELOOP",
+      "E41",
+      "E58",
+      "EPROTO",
+      "EOPNOTSUPP",
+    ],
+    ...["ETIMEDOUT", "EHWPOISON", "ERESTARTSYS"],
+  ]);
+});
+
+// What strace 6.1 printed (test/linux/strace-signals.c).
+test("what a signal was sent with depends on who sent it", () => {
+  const told = (fields: readonly (readonly [number, number | bigint])[]) => {
+    const info = new DataView(new ArrayBuffer(siginfoBytes));
+    for (const [offset, value] of fields) {
+      if (typeof value === "bigint") info.setBigUint64(offset, value, true);
+      else info.setInt32(offset, value, true);
+    }
+    const bytes = new Uint8Array(info.buffer);
+    return signalFacts({ bytes }, (number, isCompat) => (number === 110 && !isCompat ? "getppid" : undefined))
+      ?.text;
+  };
+  const call = [
+    [0, 31],
+    [8, 1],
+    [16, 0x7f10e7a424f7n],
+    [24, 110],
+  ] as const;
+  expect(told([...call, [28, 0xc000003e | 0]])).toBe(
+    "SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_call_addr=0x7f10e7a424f7, si_syscall=__NR_getppid, si_arch=AUDIT_ARCH_X86_64}",
+  );
+  expect(told([...call, [8, 2], [28, 0x40000003]])).toBe(
+    "SIGSYS {si_signo=SIGSYS, si_code=SYS_USER_DISPATCH, si_call_addr=0x7f10e7a424f7, si_syscall=0x6e, si_arch=AUDIT_ARCH_I386}",
+  );
+  expect(
+    told([
+      [0, 37],
+      [8, -2],
+      [24, 77n],
+    ]),
+  ).toBe("SIGRT_5 {si_signo=SIGRT_5, si_code=SI_TIMER, si_timerid=0, si_overrun=0, si_int=77, si_ptr=0x4d}");
+  expect(
+    told([
+      [0, 10],
+      [8, -1],
+      [16, 5],
+      [24, 0x1234n],
+    ]),
+  ).toBe("SIGUSR1 {si_signo=SIGUSR1, si_code=SI_QUEUE, si_pid=5, si_uid=0, si_int=4660, si_ptr=0x1234}");
+  expect(
+    told([
+      [0, 14],
+      [8, 128],
+    ]),
+  ).toBe("SIGALRM {si_signo=SIGALRM, si_code=SI_KERNEL}");
+  expect(
+    told([
+      [0, 5],
+      [8, 128],
+    ]),
+  ).toBe("SIGTRAP {si_signo=SIGTRAP, si_code=SI_KERNEL, si_addr=NULL}");
+  expect(
+    told([
+      [0, 7],
+      [8, 2],
+      [16, 0x10000010n],
+    ]),
+  ).toBe("SIGBUS {si_signo=SIGBUS, si_code=BUS_ADRERR, si_addr=0x10000010}");
+  expect(
+    told([
+      [0, 4],
+      [8, 2],
+      [16, 0x40n],
+    ]),
+  ).toContain("si_code=ILL_ILLOPN, si_addr=0x40");
+  expect(
+    told([
+      [0, 8],
+      [8, 15],
+    ]),
+  ).toContain("si_code=FPE_CONDTRAP");
+  expect(
+    told([
+      [0, 10],
+      [8, 1],
+      [16, 7],
+    ]),
+  ).toContain("si_code=0x1, si_pid=7, si_uid=0");
+  expect(
+    told([
+      [0, 17],
+      [8, 2],
+      [16, 7],
+      [24, 9],
+      [32, 123n],
+    ]),
+  ).toContain("si_status=SIGKILL, si_utime=123 /* 1.23 s */, si_stime=0}");
+  expect(told([])).toBeUndefined();
+  expect(told([[0, 0x7777]])).toBeUndefined();
+});

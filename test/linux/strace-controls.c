@@ -1,5 +1,5 @@
 /*
- * A program for strace-compare.ts: calls whose arguments depend on each other (prctl, ioctl, clone3, seccomp, reboot),
+ * A program for bench/strace-compare.ts: calls whose arguments depend on each other (prctl, ioctl, clone3, seccomp, reboot),
  * timers, sleeps that are interrupted, and calls with the numbers of x32.
  */
 #define _GNU_SOURCE
@@ -135,8 +135,7 @@ static void clones(void)
     if (syscall(SYS_clone3, &arguments, sizeof arguments) == 0)
         _exit(0);
     wait(NULL);
-    struct clone_args chosen = { .exit_signal = SIGUSR1, .set_tid = (unsigned long)list, .set_tid_size = 1 };
-    signal(SIGUSR1, SIG_IGN);
+    struct clone_args chosen = { .exit_signal = SIGURG, .set_tid = (unsigned long)list, .set_tid_size = 1 };
     if (syscall(SYS_clone3, &chosen, sizeof chosen) == 0)
         _exit(0);
     waitpid(-1, NULL, __WALL);

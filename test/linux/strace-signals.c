@@ -1,5 +1,5 @@
 /*
- * A program for strace-compare.ts: stops, deaths of every kind, and execve by another thread. Its argument names the part.
+ * A program for bench/strace-compare.ts and test/machine/strace.test.ts: stops, deaths of every kind, and execve by another thread. Its argument names the part.
  * What is printed must not depend on where the kernel put things: faults are at fixed addresses.
  */
 #define _GNU_SOURCE
@@ -44,7 +44,7 @@ static void on_signal(int number) { (void)number; }
 static void stop_and_go(pid_t child, int signal)
 {
     int status;
-    pause_for(30);
+    pause_for(200); /* the child, which strace slows down, is asleep by then */
     kill(child, signal);
     waitpid(child, &status, WUNTRACED);
     pause_for(30);
@@ -56,7 +56,7 @@ static void stops(void)
 {
     pid_t child = fork();
     if (child == 0) {
-        struct timespec left, wanted = { 0, 200000000 };
+        struct timespec left, wanted = { 0, 900000000 };
         nanosleep(&wanted, &left);
         _exit(1);
     }
@@ -74,7 +74,7 @@ static void stops(void)
         struct sigaction action = { .sa_handler = on_signal };
         sigaction(SIGCONT, &action, NULL);
         setpgid(0, 0);
-        pause_for(100);
+        pause_for(900);
         _exit(3);
     }
     stop_and_go(child, SIGTTIN);
@@ -82,7 +82,7 @@ static void stops(void)
     if (child == 0) {
         pthread_t thread;
         pthread_create(&thread, NULL, sleeper, NULL);
-        pause_for(100);
+        pause_for(900);
         pause_for(50);
         _exit(4);
     }
