@@ -171,7 +171,7 @@ function callOf(whole: string) {
     .replace(/^\? (ERESTART\w+) .*$/, "-$1")
     .replace(/ \(.*\)$/, "");
   return {
-    name: name.replace(/^syscall_0x([0-9a-f]+)$/, (_, hex) => `syscall_${Number.parseInt(hex, 16)}`),
+    name,
     result,
     arguments: split(rest.slice(0, end)),
   };

@@ -200,6 +200,24 @@ const tables = {
       [0o2000000, "CLOEXEC"],
     ],
   },
+  timerFile: {
+    prefix: "TFD_",
+    bits: [
+      [0o2000000, "CLOEXEC"],
+      [0o4000, "NONBLOCK"],
+    ],
+  },
+  timerPoint: {
+    prefix: "TFD_TIMER_",
+    bits: [
+      [1, "ABSTIME"],
+      [2, "CANCEL_ON_SET"],
+    ],
+  },
+  descriptor: {
+    prefix: "FD_",
+    bits: [[1, "CLOEXEC"]],
+  },
   sleep: {
     prefix: "TIMER_",
     bits: [[1, "ABSTIME"]],
@@ -309,6 +327,25 @@ const values = {
     [8, "RLIMIT_MEMLOCK"],
     [9, "RLIMIT_AS"],
   ],
+  protocol: [
+    [0, "IPPROTO_IP"],
+    [1, "IPPROTO_ICMP"],
+    [2, "IPPROTO_IGMP"],
+    [6, "IPPROTO_TCP"],
+    [17, "IPPROTO_UDP"],
+    [41, "IPPROTO_IPV6"],
+    [58, "IPPROTO_ICMPV6"],
+    [132, "IPPROTO_SCTP"],
+    [136, "IPPROTO_UDPLITE"],
+    [255, "IPPROTO_RAW"],
+    [262, "IPPROTO_MPTCP"],
+  ],
+  notify: [
+    [0, "SIGEV_SIGNAL"],
+    [1, "SIGEV_NONE"],
+    [2, "SIGEV_THREAD"],
+    [4, "SIGEV_THREAD_ID"],
+  ],
   timers: [
     [0, "ITIMER_REAL"],
     [1, "ITIMER_VIRTUAL"],
@@ -339,11 +376,11 @@ export function flagsText(table: FlagTable, value: bigint): string {
   return names.length > 0 ? names.join("|") : (none ?? "0");
 }
 
-/** A value by name: `SEEK_END`; one that has none as a number. */
+/** A value by name: `SEEK_END`; one that has none in hexadecimal. */
 export function valueText(table: ValueTable, value: bigint): string {
   const number = Number(BigInt.asIntN(32, value));
   const name = (values[table] as Names).find(([one]) => one === number)?.[1];
-  return name ?? (number >= 0 && number < 1024 ? String(number) : `0x${(number >>> 0).toString(16)}`);
+  return name ?? (number === 0 ? "0" : `0x${(number >>> 0).toString(16)}`);
 }
 
 /** `CLONE_VM|CLONE_VFORK|SIGCHLD`: the lowest byte is a signal. */

@@ -8,6 +8,12 @@ export interface CallPlace {
   argument(index: number): Code;
   /** The program's stack pointer. */
   readonly stack: Code;
+  /** Where the strings are that the task's program was begun with: arguments, and behind the environment its path. */
+  readonly program: {
+    readonly argumentStart: Code;
+    readonly argumentEnd: Code;
+    readonly environmentEnd: Code;
+  };
   /** Where it has one: at the call's end. */
   readonly result: Code | undefined;
 }
@@ -23,7 +29,9 @@ export interface CallNumbers {
 export interface FormCall extends CallNumbers {
   /** Bytes of a word in the program's structures. */
   readonly wordBytes: 4 | 8;
-  /** What was collected when it began; where that could not be read, at its end. */
+  /** What was collected when it began. */
+  readonly early: readonly (HitPiece | undefined)[];
+  /** The same; where that could not be read, what was collected at its end. */
   readonly before: readonly (HitPiece | undefined)[];
   /** The same at its end. */
   readonly again: readonly (HitPiece | undefined)[];

@@ -1,5 +1,6 @@
 import { signalSetText } from "./signal-names.js";
 import { clone3 } from "./syscall-clone.js";
+import { execve, execveat } from "./syscall-execve.js";
 import { futexText } from "./syscall-flags.js";
 import {
   type CallForm,
@@ -89,6 +90,8 @@ function timeText(view: DataView): string {
 
 const forms: Readonly<Record<string, CallForm>> = {
   clone3,
+  execve,
+  execveat,
   futex,
   ioctl,
   prctl,

@@ -3,7 +3,7 @@ import type { HitPiece } from "../qemu/probe-hits.js";
 import { type Code, constant } from "./collect-code.js";
 import { signalSetText, signalText } from "./signal-names.js";
 import { addressText } from "./syscall-addresses.js";
-import { flagsText, modeText } from "./syscall-flags.js";
+import { flagsText, modeText, openText, valueText } from "./syscall-flags.js";
 import type { CallNumbers, CallPlace } from "./syscall-form.js";
 import { signalFacts } from "./syscall-signals.js";
 import { descriptorText, errorOf, pointerText, quoted } from "./syscall-text.js";
@@ -21,7 +21,6 @@ export interface ArgumentKind {
 const longestPath = 512;
 /** As strace: so much of what is written and read is shown. */
 const longestData = 32;
-const mostStrings = 10;
 const mostPolled = 8;
 const mostBuffers = 3;
 
@@ -160,6 +159,39 @@ export const names = structure("after", 130, (view) => {
   return `{sysname=${system}, nodename=${node}, ...}`;
 });
 
+/** `struct sigevent`: how a timer tells that it has run out. Source: include/uapi/asm-generic/siginfo.h. */
+export const signalEvent = structure("before", 64, (view) => {
+  const [value, notify] = [view.getBigUint64(0, true), view.getInt32(12, true)];
+  const given =
+    value === 0n
+      ? []
+      : [`sigev_value={sival_int=${view.getInt32(0, true)}, sival_ptr=${pointerText(value)}}`];
+  const name = valueText("notify", BigInt(notify));
+  const thread = name === "SIGEV_THREAD_ID" ? [`sigev_notify_thread_id=${view.getInt32(16, true)}`] : [];
+  const signal = signalText(BigInt(view.getInt32(8, true)));
+  return `{${[...given, `sigev_signo=${signal}`, `sigev_notify=${name}`, ...thread].join(", ")}}`;
+});
+
+/** A protocol, within a family of addresses. */
+export const protocol: ArgumentKind = {
+  text: (value, _pieces, call) => {
+    const family = valueText("family", call.arguments[0] ?? 0n);
+    return family.startsWith("AF_INET") ? valueText("protocol", value) : String(BigInt.asIntN(32, value));
+  },
+};
+
+/** The third argument of `fcntl`: of F_SETFD flags, of F_SETFL those of `open`. */
+export const controlled: ArgumentKind = {
+  text: (value, _pieces, call) => {
+    const command = valueText("fcntl", call.arguments[1] ?? 0n);
+    if (command === "F_SETFD") return flagsText("descriptor", value);
+    if (command === "F_SETFL") return openText(value);
+    if (command.startsWith("F_DUPFD") || /^F_SET(PIPE_SZ|OWN)$/.test(command))
+      return String(BigInt.asIntN(32, value));
+    return undefined;
+  },
+};
+
 /** What a signal is sent with. */
 export const signalInfo = structure("before", 48, (view) => {
   const bytes = new Uint8Array(view.buffer, view.byteOffset, 48);
@@ -197,28 +229,6 @@ function statusText(word: number): string {
   const dumped = word & 0x80 ? " && WCOREDUMP(s)" : "";
   return `WIFSIGNALED(s) && WTERMSIG(s) == ${signalText(BigInt(word & 0x7f))}${dumped}`;
 }
-
-/** A list of strings that ends with NULL, as `execve` gets them. */
-export const strings: ArgumentKind = {
-  before: (place, i) =>
-    Array.from({ length: mostStrings }, (_, k) => place.argument(i).plus(8 * k)).flatMap((at) => [
-      memory(at, 8),
-      text(at.follow(), longestPath),
-    ]),
-  text: (_value, pieces) => {
-    const shown: string[] = [];
-    for (let k = 0; k < mostStrings; k++) {
-      const [pointer, string] = [pieces[2 * k], pieces[2 * k + 1]];
-      if (pointer?.bytes.length !== 8 || !string) return k === 0 ? undefined : `[${shown.join(", ")}, ...]`;
-      const address = viewOf(pointer.bytes).getBigUint64(0, true);
-      if (address === 0n) return `[${shown.join(", ")}]`;
-      shown.push(
-        string.state === "unreadable" ? pointerText(address) : quoted(string.bytes, string.state === "cut"),
-      );
-    }
-    return `[${shown.join(", ")}, ...]`;
-  },
-};
 
 /** `struct iovec []` to write; how many says another argument. */
 export const buffers = (count: number): ArgumentKind => ({

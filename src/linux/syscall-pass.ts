@@ -363,7 +363,7 @@ function unknownCall(number: number, isCompat: boolean): Syscall {
   const key = `${number} ${isCompat}`;
   let call = unknownCalls.get(key);
   if (!call) {
-    call = { number, name: `syscall_${number}`, parameters: undefined, isCompat };
+    call = { number, name: `syscall_0x${(number >>> 0).toString(16)}`, parameters: undefined, isCompat };
     unknownCalls.set(key, call);
   }
   return call;

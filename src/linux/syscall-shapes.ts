@@ -51,13 +51,11 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   connect: [descriptor, address, int],
   dup2: [descriptor, descriptor],
   dup3: [descriptor, descriptor, flags("pipes")],
-  execve: [string, kinds.strings],
-  execveat: [descriptor, string, kinds.strings, pointer, flags("at")],
   faccessat: [descriptor, string, flags("access")],
   faccessat2: [descriptor, string, flags("access"), flags("at")],
   fchmodat: [descriptor, string, mode],
   fchownat: [descriptor, string, int, int, flags("at")],
-  fcntl: [descriptor, one("fcntl")],
+  fcntl: [descriptor, one("fcntl"), kinds.controlled],
   fstat: [descriptor, stat],
   getcwd: [read],
   getitimer: [one("timers"), kinds.timerOut],
@@ -96,16 +94,17 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   rt_sigsuspend: [kinds.signalSet],
   sendto: [descriptor, data, declared, flags("messages"), kinds.socketAddress(5), int],
   setitimer: [one("timers"), kinds.timer, kinds.timerOut],
-  socket: [one("family"), flags("sockets"), int],
+  socket: [one("family"), flags("sockets"), kinds.protocol],
   socketpair: [one("family"), flags("sockets"), int, kinds.pipe],
   stat: [string, stat],
   statx: [descriptor, string, flags("at")],
   symlinkat: [string, descriptor, string],
-  timer_create: [one("clock"), pointer, kinds.wordOut],
+  timer_create: [one("clock"), kinds.signalEvent, kinds.wordOut],
   timer_gettime: [int, kinds.clockTimerOut],
   timer_settime: [int, flags("sleep"), kinds.clockTimer, kinds.clockTimerOut],
+  timerfd_create: [one("clock"), flags("timerFile")],
   timerfd_gettime: [descriptor, kinds.clockTimerOut],
-  timerfd_settime: [descriptor, declared, kinds.clockTimer, kinds.clockTimerOut],
+  timerfd_settime: [descriptor, flags("timerPoint"), kinds.clockTimer, kinds.clockTimerOut],
   tgkill: [int, int, signal],
   tkill: [int, signal],
   umask: [mode],
@@ -213,6 +212,7 @@ export class CallShape {
     return form.texts({
       ...numbers,
       wordBytes: hasShortWords(this.call) ? 4 : 8,
+      early: before,
       before: Array.from({ length: count }, (_, i) => (viewOf(before[i], 0) ? before[i] : again[i])),
       again,
       after: after.slice(count),
@@ -228,7 +228,7 @@ export class CallShape {
   ): string {
     const kind = this.kinds[i];
     const parameter = this.call.parameters?.[i] ?? { name: `arg${i}`, type: "unsigned long" };
-    if (!kind) return formatArgument(parameter, value);
+    if (!kind) return isUnknown(this.call) ? hexText(value) : formatArgument(parameter, value);
     if (isMemory(kind) && value === 0n) return "NULL";
     // What could not be read when the call began, because nobody had touched it yet, can be at its end.
     const early = first.length > 0 ? kind.text(value, first, numbers) : undefined;
@@ -266,6 +266,11 @@ function hasShortWords(call: Syscall): boolean {
   return call.isCompat === true || call.hasShortWords === true;
 }
 
+/** A number that no call has. */
+function isUnknown({ name, parameters }: Syscall): boolean {
+  return parameters === undefined && name.startsWith("syscall_");
+}
+
 function isMemory(kind: Kind): boolean {
   return kind.before !== undefined || kind.after !== undefined;
 }
@@ -287,4 +292,10 @@ function keyOf(kind: Kind): string {
 }
 
 /** A place to count items at. */
-const nowhere: CallPlace = { argument: () => constant(0), stack: constant(0), result: constant(0) };
+const zero = constant(0);
+const nowhere: CallPlace = {
+  argument: () => zero,
+  stack: zero,
+  program: { argumentStart: zero, argumentEnd: zero, environmentEnd: zero },
+  result: zero,
+};

@@ -9,6 +9,7 @@ import type { HitPiece } from "../../src/qemu/probe-hits.js";
 
 // What strace 6.1 printed for the same (bench/strace-compare.ts, test/linux/strace-controls.c).
 
+const program = { argumentStart: constant(0), argumentEnd: constant(0), environmentEnd: constant(0) };
 const minus = (value: bigint) => BigInt.asUintN(64, -value);
 /** Where everything that a call points to lies in these tests. */
 const here = 0x1000n;
@@ -23,7 +24,7 @@ function told(
 ): string {
   const parameters = values.map((_, i) => ({ name: `a${i}`, type: "unsigned long" }));
   const shape = new CallShape({ number: 1, name, parameters });
-  const place = { argument: () => constant(0), stack: constant(0), result: undefined };
+  const place = { argument: () => constant(0), stack: constant(0), program, result: undefined };
   const early = shape.items(place);
   const late = shape.items({ ...place, result: constant(0) });
   return shape.text(
@@ -226,11 +227,47 @@ test("x32 has the names of others, and numbers of its own", () => {
 });
 
 test("forms collect no more than a probe can, the same at every look", () => {
-  const place = { argument: () => constant(1), stack: constant(1), result: undefined };
-  for (const name of ["prctl", "ioctl", "clone3", "seccomp", "reboot", "futex", "rt_sigreturn"]) {
+  const place = { argument: () => constant(1), stack: constant(1), program, result: undefined };
+  for (const name of [
+    "prctl",
+    "ioctl",
+    "clone3",
+    "seccomp",
+    "reboot",
+    "futex",
+    "rt_sigreturn",
+    "execve",
+    "execveat",
+  ]) {
     const shape = new CallShape({ number: 1, name, parameters: [] });
     const [early, late] = [shape.items(place), shape.items({ ...place, result: constant(1) })];
     expect(late.length, name).toBeLessThanOrEqual(32);
     expect(late.slice(0, early.length), name).toEqual(early);
   }
+});
+
+test("execve whose strings nobody had touched shows those of the new program", () => {
+  const parameters = [1, 2, 3].map((i) => ({ name: `a${i}`, type: "x *" }));
+  const shape = new CallShape({ number: 59, name: "execve", parameters });
+  const unreadable: HitPiece = { bytes: new Uint8Array(0), state: "unreadable" };
+  const word = (value: bigint): HitPiece => ({ bytes: bytes(8, [0, 8, value]), state: "whole" });
+  const whole = (text: string): HitPiece => ({ bytes: Buffer.from(text), state: "whole" });
+  const list = [word(0x5000n), unreadable, word(0x5008n), unreadable, word(0n), unreadable];
+  const early = [unreadable, ...list, ...Array.from({ length: 14 }, () => unreadable)];
+  const told = (result: bigint, again: readonly HitPiece[], after: readonly HitPiece[]) =>
+    shape.text({ arguments: [0x4000n, 0x6000n, 0x7000n], result }, early, [...again, ...after]);
+  const gone = early.map(() => unreadable);
+  expect(told(0n, gone, [whole("/bin/busybox"), whole("busybox\0true\0")])).toBe(
+    'execve("/bin/busybox", ["busybox", "true"], 0x7000) = 0',
+  );
+  // A script: its interpreter stands before what was given, and the first of that is lost.
+  expect(told(0n, gone, [whole("/a"), whole("/bin/sh\0-e\0/a\0true\0")])).toBe(
+    'execve("/a", [0x5000, "true"], 0x7000) = 0',
+  );
+  expect(told(0n, gone, [unreadable, unreadable])).toBe("execve(0x4000, [0x5000, 0x5008], 0x7000) = 0");
+  // It failed: the pages are the caller's still.
+  const known = [whole("/x"), word(0x5000n), whole("x"), word(0x5008n), unreadable, ...gone.slice(5)];
+  expect(told(minus(2n), known, [whole("other"), whole("other\0")])).toBe(
+    'execve("/x", ["x", 0x5008], 0x7000) = -ENOENT',
+  );
 });
