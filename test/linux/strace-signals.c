@@ -44,7 +44,7 @@ static void on_signal(int number) { (void)number; }
 static void stop_and_go(pid_t child, int signal)
 {
     int status;
-    pause_for(200); /* the child, which strace slows down, is asleep by then */
+    pause_for(400); /* the child, which strace slows down, is asleep by then */
     kill(child, signal);
     waitpid(child, &status, WUNTRACED);
     pause_for(30);
