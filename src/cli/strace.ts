@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
-import type { SyscallEvent, TaskEvent } from "../linux/syscall-pass.js";
+import type { SyscallEvent, TaskEvent } from "../linux/task-events.js";
 import type { HistoryTask } from "../linux/task-history.js";
 import { breathe } from "./breathe.js";
 import { LineWriter } from "./line-writer.js";
@@ -144,8 +144,12 @@ function facts(event: TaskEvent) {
       return { kind: "call", ...who, ...callFacts(event) };
     case "signal":
       return { kind: "signal", ...who, signal: event.signal, text: event.text };
+    case "stop":
+      return { kind: "stop", ...who, signal: event.signal };
     case "exit":
       return { kind: "exit", ...who, code: event.code };
+    case "superseded":
+      return { kind: "superseded", ...who, by: event.by };
   }
 }
 

@@ -3,11 +3,14 @@ import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
 import type { StructType } from "../symbols/type.js";
 import { type Code, constant, register } from "./collect-code.js";
-import type { ProbeNames } from "./probe-names.js";
-import type { CallPlace } from "./syscall-kinds.js";
+import { currentCode, type ProbeNames } from "./probe-names.js";
+import type { CallPlace } from "./syscall-form.js";
 
-/** How a program came to call. `vsyscall`: through the page of that name, whose calls the kernel carries out. */
-export type CallWay = "syscall" | "int 0x80" | "sysenter" | "vsyscall";
+/**
+ * How a program came to call. `x32`: as others, with the numbers of programs with short pointers. `vsyscall`: through the
+ * page of that name, whose calls the kernel carries out.
+ */
+export type CallWay = "syscall" | "x32" | "int 0x80" | "sysenter" | "vsyscall";
 
 /** A function of the kernel that every call of one way passes, with the caller's registers in memory. */
 export interface CallEntry {
@@ -42,6 +45,7 @@ export class SyscallPlaces {
   readonly entries: readonly CallEntry[];
   readonly exit: bigint;
   readonly registers: StructType;
+  private readonly program: CallPlace["program"];
 
   /** @throws VmtapeError `not-found` when the kernel lacks the symbols or types */
   constructor(names: ProbeNames, release: string | undefined) {
@@ -53,6 +57,7 @@ export class SyscallPlaces {
       );
     }
     this.registers = registers;
+    this.program = programOf(names);
     this.entries = entries.flatMap((entry) => {
       const address = names.address(entry.symbol);
       return address === undefined
@@ -98,6 +103,8 @@ export class SyscallPlaces {
     const word = (member: string) => this.word(pointer, member);
     return {
       argument: (i) => (isCompat ? word(members[i]!).and(0xffff_ffffn) : word(members[i]!)),
+      stack: word("sp"),
+      program: this.program,
       result: atEnd ? word("ax") : undefined,
     };
   }
@@ -110,6 +117,22 @@ export class SyscallPlaces {
   private offset(member: string): number {
     return this.registers.member(member).byteOffset;
   }
+}
+
+/** The current task's program. */
+function programOf(names: ProbeNames): CallPlace["program"] {
+  const task = names.types.findStruct("task_struct")?.findMember("mm")?.byteOffset;
+  const current = currentCode(names);
+  const word = (member: string) => {
+    const offset = names.types.findStruct("mm_struct")?.findMember(member)?.byteOffset;
+    if (!current || task === undefined || offset === undefined) return constant(0);
+    return current.follow().plus(task).follow().plus(offset).follow();
+  };
+  return {
+    argumentStart: word("arg_start"),
+    argumentEnd: word("arg_end"),
+    environmentEnd: word("env_end"),
+  };
 }
 
 /** Before 5.13 the registers were the second argument of `do_syscall_64`, and BTF may not tell. */

@@ -7,6 +7,7 @@ import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import type { LinuxKernel } from "./linux-kernel.js";
 import { compatCallNames } from "./syscall-compat.js";
+import { firstX32, x32Bit, x32NameOf, x32Names } from "./syscall-x32.js";
 
 /** A system call as its kernel declares it. */
 export interface Syscall {
@@ -17,6 +18,10 @@ export interface Syscall {
   readonly parameters: readonly SyscallParameter[] | undefined;
   /** A 32-bit one: numbers, and the sizes of words, are others. */
   readonly isCompat?: boolean;
+  /** One of x32: its number has a bit more. */
+  readonly isX32?: boolean;
+  /** Words in the program's structures are of 32 bits. */
+  readonly hasShortWords?: boolean;
 }
 
 export interface SyscallParameter {
@@ -100,6 +105,8 @@ function readTable(file: string, kernel: LinuxKernel): SyscallTable {
 export class SyscallTable extends Map<number, Syscall> {
   /** Those of 32-bit programs, and of `int 0x80`. */
   readonly compat: ReadonlyMap<number, Syscall>;
+  /** Those of x32 programs, by their whole numbers. */
+  readonly x32: ReadonlyMap<number, Syscall>;
 
   constructor(calls: Iterable<readonly [number, Syscall]>) {
     super(calls);
@@ -107,9 +114,26 @@ export class SyscallTable extends Map<number, Syscall> {
     this.compat = new Map(
       [...compatCallNames].map(([number, name]) => {
         const parameters = declared.get(name) ?? declared.get(fullNames[name] ?? "");
-        return [number, { number, name, parameters, isCompat: true }];
+        return [number, { number, name, parameters, isCompat: true, hasShortWords: true }];
       }),
     );
+    const shared = [...this.values()]
+      .filter(({ number }) => number < firstX32)
+      .map((call) => ({
+        ...{ ...call, number: (call.number | x32Bit) >>> 0 },
+        ...{ name: x32NameOf(call), isX32: true },
+      }));
+    const own = [...x32Names].map(([number, name]) => ({
+      ...{ number: (number | x32Bit) >>> 0, name, parameters: declared.get(name) },
+      ...{ isX32: true, hasShortWords: true },
+    }));
+    this.x32 = new Map([...shared, ...own].map((call) => [call.number, call]));
+  }
+
+  /** A call by its number, as a program gives it. */
+  find(number: number, isCompat: boolean): Syscall | undefined {
+    if (isCompat) return this.compat.get(number);
+    return (number & x32Bit) === 0 ? this.get(number) : this.x32.get(number >>> 0);
   }
 
   /** All names. */
