@@ -44,6 +44,8 @@ export async function locate(
   }
 }
 
+const unvisited = { count: 0n, before: undefined, after: undefined } as const;
+
 /** The first instant with `brctr` records before it. */
 export function locateBranch(
   tape: Tape,
@@ -88,7 +90,7 @@ async function seekOnce(
     signal,
   );
   // QEMU may run on until its main loop sees the machine's end.
-  if (found.icount > tape.end.at) throw neverReached(point);
+  if (found.icount > tape.end.at) throw neverReached(point, unvisited);
   return { icount: found.icount, ...(found.pc !== undefined && { pc: found.pc }) };
 }
 
@@ -104,7 +106,7 @@ async function beforeFirstVisit(
 ): Promise<CountedCheckpoint | undefined> {
   if (cache === undefined) return undefined;
   const notBefore = await earliestVisit(tape, cache, point.address);
-  if (notBefore === "never") throw neverReached(point);
+  if (notBefore === "never") throw neverReached(point, unvisited);
   return lastBefore(checkpoints, notBefore);
 }
 
