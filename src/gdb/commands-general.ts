@@ -57,8 +57,9 @@ export const generalCommands: readonly Command[] = [
   command(
     "H",
     "Packets.html#thread_002did-syntax",
-    (text) => thread(text.slice(1)),
-    (_, ours) => (ours ? ok : noSuchThread),
+    (text) => ({ operation: text[0], ours: thread(text.slice(1)) }),
+    (_, { operation, ours }) =>
+      operation !== "g" && operation !== "c" ? unsupported : ours ? ok : noSuchThread,
   ),
   command("T", "Packets.html#T-packet", thread, (_, ours) => (ours ? ok : noSuchThread)),
 
@@ -68,7 +69,7 @@ export const generalCommands: readonly Command[] = [
   }),
   command("k", "Packets.html#k-packet", anything, ({ state }) => {
     state.leaving = "killed";
-    return ok;
+    return undefined; // "there is no reply"; to vKill there is one
   }),
   command("vKill", "Packets.html#vKill-packet", anything, ({ state }) => {
     state.leaving = "killed";

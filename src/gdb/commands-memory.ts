@@ -1,6 +1,8 @@
+import { type GuestAddress, guestAddress } from "../base/units.js";
+import type { MappedRange } from "../qemu/x86-paging.js";
 import { anything, type Command, type Conversation, command, nothing } from "./command.js";
 import { packetBytes } from "./commands-general.js";
-import { formatBytes, parseHexCount } from "./hex.js";
+import { formatBytes, parseHex, parseHexCount } from "./hex.js";
 import { memoryMap } from "./memory-map.js";
 import { escapeBinary } from "./packet.js";
 import { ok, Refusal, type Reply, readOnly, unmapped } from "./reply.js";
@@ -35,6 +37,11 @@ export const memoryCommands: readonly Command[] = [
   // GDB asks for no bytes at all to learn whether there is such a packet; the answer is the same.
   command("X", "Packets.html#X-packet", anything, () => readOnly),
 
+  // LLDB's. It looks for a place that nobody uses, so that what is mapped is told as it is.
+  command("qMemoryRegionInfo", "lldb: qMemoryRegionInfo", address, async ({ target }, at) =>
+    regionInfo(await target.mappedRange(at)),
+  ),
+
   command(
     "qXfer:features:read",
     "General-Query-Packets.html#qXfer-target-description-read",
@@ -48,6 +55,21 @@ export const memoryCommands: readonly Command[] = [
     (_, part) => (part.annex === "" ? partOf(memoryMap, part) : new Refusal("a memory map has no annex")),
   ),
 ];
+
+/** `:ADDR` */
+function address(text: string): GuestAddress | undefined {
+  const at = text.startsWith(":") ? parseHex(text.slice(1)) : undefined;
+  return at === undefined ? undefined : guestAddress(at);
+}
+
+/** Source: lldb/docs/resources/lldbgdbremote.md. Without permissions nothing is mapped there. */
+function regionInfo({ start, end, access }: MappedRange): string {
+  const last = (1n << 64n) - 1n; // its end of all addresses: it would begin anew behind 2^64
+  const size = (end > last ? last : end) - start;
+  const place = `start:${start.toString(16)};size:${size.toString(16)};`;
+  if (!access) return place;
+  return `${place}permissions:r${access.write ? "w" : ""}${access.execute ? "x" : ""};`;
+}
 
 function read(
   target: Conversation["target"],

@@ -164,11 +164,11 @@ export class Connection {
     const found = findCommand(body);
     const conversation: Conversation = { ...this.conversation, signal: interrupt.signal };
     const reply = found ? await orRefusal(() => found.command.answer(conversation, found.text)) : unsupported;
-    this.send(this.format(reply));
+    if (reply !== undefined) this.send(this.format(reply));
     await this.drained();
   }
 
-  private format(reply: Reply): string {
+  private format(reply: NonNullable<Reply>): string {
     return typeof reply === "string" ? reply : formatRefusal(reply, this.conversation.state.errorStyle);
   }
 

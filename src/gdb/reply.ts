@@ -1,7 +1,7 @@
 import { formatText } from "./hex.js";
 
-/** The answer to a packet: a body, or why there is none. */
-export type Reply = string | Refusal;
+/** The answer to a packet: a body, or why there is none. Undefined: the packet gets no answer. */
+export type Reply = string | Refusal | undefined;
 
 /** A request that is understood and not done. */
 export class Refusal {

@@ -108,15 +108,17 @@ describe("the conversation", () => {
   });
 
   test.each([
-    ["D", "detached"],
-    ["D;1", "detached"],
-    ["vKill;1", "killed"],
-    ["k", "killed"],
-  ])("%s ends it: %s", async (body, end) => {
+    ["D", "detached", ["OK"]],
+    ["D;1", "detached", ["OK"]],
+    ["vKill;1", "killed", ["OK"]],
+    ["k", "killed", []],
+  ])("%s ends it: %s, answered by %j", async (body, end, answers) => {
     const client = await greeted();
     await client.ask("Z0,1004,1");
-    expect(await client.ask(body)).toBe("OK");
+    const before = client.received.length;
+    client.say(framePacket(body));
     expect(await client.end).toBe(end);
+    expect(client.received.slice(before)).toEqual(answers);
     expect(client.target.points.size).toBe(0);
   });
 
@@ -206,6 +208,10 @@ describe("the table", () => {
     "~",
     "QThreadEvents:1",
     "vRun;",
+    "Z5,1004,1",
+    "z5,1004,1",
+    "Z9,1004,1;X0,",
+    "Hx1",
   ])("%j is not supported: the empty answer", async (body) => {
     expect(await (await greeted()).ask(body)).toBe("");
   });
@@ -230,6 +236,10 @@ describe("the table", () => {
     ["vCont;t", "T00thread:01;"],
     ["z0,1004,1", "OK"],
     ["z2,8000,8", "OK"],
+    ["qMemoryRegionInfo:0", "start:0;size:1000;"],
+    ["qMemoryRegionInfo:2004", "start:1000;size:3000;permissions:rx;"],
+    ["qMemoryRegionInfo:8000", "start:8000;size:1000;permissions:rw;"],
+    ["qMemoryRegionInfo:ffffffffffffffff", "start:a000;size:ffffffffffff5fff;"],
   ])("%s → %s", async (body, answer) => {
     expect(await (await greeted()).ask(body)).toBe(answer);
   });
@@ -249,7 +259,6 @@ describe("the table", () => {
     "m1000,1,1",
     "m10000000000000000,1",
     "Z0,1004",
-    "Z5,1004,1",
     "Z2,8000,0",
     "Z2,8000,ffffffff",
     "Z0,1004,1;X3,26",
@@ -264,6 +273,7 @@ describe("the table", () => {
     "qXfer:features:read:../../../package.json:0,100",
     "qXfer:features:read:target.xml:0",
     "qXfer:memory-map:read:x:0,100",
+    "qMemoryRegionInfo:",
     "qRcmd,6",
     "qRcmd68",
   ])("%j is refused with a reason", async (body) => {

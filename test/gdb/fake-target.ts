@@ -8,6 +8,7 @@ import {
   type PhysicalAddress,
 } from "../../src/base/units.js";
 import { x86Register } from "../../src/qemu/x86-registers.js";
+import type { MappedRange } from "../../src/qemu/x86-paging.js";
 import type { Position } from "../../src/replay/position.js";
 import type {
   Access,
@@ -22,6 +23,12 @@ import { evaluate } from "./fake-expression.js";
 import { dataBase, type FakeInstant, runFakeMachine, stackBase } from "./fake-machine.js";
 
 const blockBytes = 608;
+/** Its code, its data and its stack. */
+const mapped: readonly MappedRange[] = [
+  { start: 0x1000n, end: 0x4000n, access: { write: false, execute: true, user: false } },
+  { start: 0x8000n, end: 0x9000n, access: { write: true, execute: false, user: false } },
+  { start: 0x9000n, end: 0xa000n, access: { write: true, execute: true, user: false } },
+];
 
 /** A timeline over a machine that was run beforehand: obvious, and exact. */
 export class FakeTarget implements DebugTarget {
@@ -152,6 +159,16 @@ export class FakeTarget implements DebugTarget {
     // Its instructions are not x86's; a debugger sees `nop`s.
     if (address >= 0x1000n && address < 0x4000n) return Buffer.alloc(Math.min(length, 256), 0x90);
     return undefined;
+  }
+
+  async mappedRange(address: GuestAddress): Promise<MappedRange> {
+    let start = 0n;
+    for (const range of mapped) {
+      if (address < range.start) return { start, end: range.start, access: undefined };
+      if (address < range.end) return range;
+      start = range.end;
+    }
+    return { start, end: 1n << 64n, access: undefined };
   }
 
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined> {
