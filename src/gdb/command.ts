@@ -9,13 +9,18 @@ export interface ClientState {
   errorStyle: ErrorStyle;
   /** It has asked for something that only LLDB asks for. */
   isLldb: boolean;
+  /** It has said something that only GDB says. */
+  isGdb: boolean;
   features: StopFeatures;
   /** Answers of `x` begin with `b`, as GDB 16 wants; LLDB before version 20, which probes with `x0,0`, does not. */
   binaryPrefix: boolean;
   /** Packets are neither acknowledged nor repeated any more. */
   noAcknowledgement: boolean;
-  /** The stop reply that `?` repeats. */
-  lastStop: string;
+  /** The stop reply that `?` repeats; undefined before anything moved. */
+  lastStop: string | undefined;
+  /** Files of the guest's processes that the client has open, by descriptor, and the next of these. */
+  readonly files: Map<number, Uint8Array>;
+  nextFile: number;
   /** Set by a packet that ends the conversation, once it is answered. */
   leaving: "detached" | "killed" | undefined;
 }

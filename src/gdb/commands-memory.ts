@@ -3,6 +3,7 @@ import type { MappedRange } from "../qemu/x86-paging.js";
 import { anything, type Command, type Conversation, command, nothing } from "./command.js";
 import { packetBytes } from "./commands-general.js";
 import { formatBytes, parseHex, parseHexCount } from "./hex.js";
+import { systemCallRegister, withLinux } from "./linux-description.js";
 import { memoryMap } from "./memory-map.js";
 import { escapeBinary } from "./packet.js";
 import { ok, Refusal, type Reply, readOnly, unmapped } from "./reply.js";
@@ -21,7 +22,8 @@ interface ObjectPart {
 /** Registers, memory, and what describes them. */
 export const memoryCommands: readonly Command[] = [
   command("g", "Packets.html#g-packet", nothing, async ({ target }) => formatBytes(await target.registers())),
-  command("p", "Packets.html#p-packet", parseHexCount, async ({ target }, number) => {
+  command("p", "Packets.html#p-packet", parseHexCount, async ({ target, state }, number) => {
+    if (state.isGdb && number === systemCallRegister) return "x".repeat(16);
     const bytes = await target.register(number);
     return bytes ? formatBytes(bytes) : new Refusal(`there is no register ${number}`);
   }),
@@ -47,6 +49,14 @@ export const memoryCommands: readonly Command[] = [
     "General-Query-Packets.html#qXfer-target-description-read",
     objectPart,
     describe,
+  ),
+  // Empty, where no program runs: GDB then says that it has none.
+  command(
+    "qXfer:auxv:read",
+    "General-Query-Packets.html#qXfer-auxiliary-vector-read",
+    objectPart,
+    async ({ desk, signal }, part) =>
+      bytesOf((await desk.processFile("current", "auxv", signal)) ?? new Uint8Array(), part),
   ),
   command(
     "qXfer:memory-map:read",
@@ -90,14 +100,18 @@ async function readBinary({ target, state }: Conversation, range: AddressRange):
 }
 
 /** QEMU's own description, file by file: numbers and sizes are then those of the `g` block. */
-async function describe({ target }: Conversation, part: ObjectPart): Promise<Reply> {
+async function describe({ target, state }: Conversation, part: ObjectPart): Promise<Reply> {
   const text = /^[\w.-]{1,100}$/.test(part.annex) ? await target.description(part.annex) : undefined;
-  return text === undefined ? new Refusal(`there is no description of this name`) : partOf(text, part);
+  if (text === undefined) return new Refusal(`there is no description of this name`);
+  return partOf(state.isGdb ? withLinux(text) : text, part);
 }
 
 /** `l` and the last part of a text, or `m` and another. */
-function partOf(text: string, { offset, length }: ObjectPart): string {
-  const bytes = Buffer.from(text, "latin1");
+function partOf(text: string, part: ObjectPart): string {
+  return bytesOf(Buffer.from(text, "latin1"), part);
+}
+
+function bytesOf(bytes: Uint8Array, { offset, length }: ObjectPart): string {
   const end = offset + Math.min(length, mostMemoryBytes);
   return (end >= bytes.length ? "l" : "m") + escapeBinary(bytes.subarray(offset, end));
 }

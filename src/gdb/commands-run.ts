@@ -39,7 +39,7 @@ function act(conversation: Conversation, action: Action): Reply | Promise<Reply>
         stepRange(target, points, action.range, signal),
       );
     case "stop":
-      return halted; // it stands already, or this packet would not be read
+      return halted(conversation.state.features); // it stands already, or this packet would not be read
   }
 }
 
@@ -64,7 +64,7 @@ async function move(
     state.lastStop = stopReply(await how(conversation), points, state.features);
   } catch (error) {
     conversation.print(`vmtape: ${error instanceof Error ? error.message : String(error)}\n`);
-    state.lastStop = halted;
+    state.lastStop = halted(state.features);
   }
   return state.lastStop;
 }

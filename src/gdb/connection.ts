@@ -8,7 +8,6 @@ import type { MonitorDesk } from "./monitor-desk.js";
 import { framePacket, type Incoming, PacketReader } from "./packet.js";
 import { ClientPoints } from "./points.js";
 import { errorNumber, formatRefusal, Refusal, type Reply, unsupported } from "./reply.js";
-import { standing } from "./stop-reply.js";
 
 /** Packets that wait for their turn; with more, nothing is read until some are answered. */
 const mostWaiting = 64;
@@ -49,10 +48,13 @@ export class Connection {
     const state: ClientState = {
       errorStyle: "text",
       isLldb: false,
-      features: { swbreak: false, hwbreak: false },
+      isGdb: false,
+      features: { swbreak: false, hwbreak: false, multiprocess: false },
       binaryPrefix: true,
       noAcknowledgement: false,
-      lastStop: standing,
+      lastStop: undefined,
+      files: new Map(),
+      nextFile: 3,
       leaving: undefined,
     };
     const points = new ClientPoints(target);

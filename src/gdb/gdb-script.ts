@@ -29,6 +29,12 @@ export function gdbScript({ attachTo, files }: ScriptFacts): string {
   }
   for (const { path, bias } of others) lines.push(`add-symbol-file ${quoted(path)} -o ${bias}`);
   return `${lines.join("\n")}
+define info auxv
+  monitor auxv
+end
+document info auxv
+Show the auxiliary vector of the process that runs at this instant. (GDB's own command shows what it read first.)
+end
 set confirm on
 define hookpost-monitor
   maintenance flush register-cache

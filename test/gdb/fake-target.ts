@@ -7,8 +7,8 @@ import {
   icount,
   type PhysicalAddress,
 } from "../../src/base/units.js";
-import { x86Register } from "../../src/qemu/x86-registers.js";
 import type { MappedRange } from "../../src/qemu/x86-paging.js";
+import { x86Register } from "../../src/qemu/x86-registers.js";
 import type { Position } from "../../src/replay/position.js";
 import type {
   Access,
