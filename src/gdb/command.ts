@@ -2,6 +2,7 @@ import type { DebugTarget } from "../replay/timeline-types.js";
 import type { MonitorDesk } from "./monitor-desk.js";
 import type { ClientPoints } from "./points.js";
 import { type ErrorStyle, Refusal, type Reply } from "./reply.js";
+import type { ShownValues } from "./shown-values.js";
 import type { StopFeatures } from "./stop-reply.js";
 
 /** What one client has said so far that later packets depend on. */
@@ -30,6 +31,7 @@ export interface Conversation {
   readonly target: DebugTarget;
   readonly desk: MonitorDesk;
   readonly points: ClientPoints;
+  readonly shown: ShownValues;
   readonly state: ClientState;
   /** Fires when the client interrupts this very packet, or goes away. */
   readonly signal: AbortSignal;

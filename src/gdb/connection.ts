@@ -8,6 +8,7 @@ import type { MonitorDesk } from "./monitor-desk.js";
 import { framePacket, type Incoming, PacketReader } from "./packet.js";
 import { ClientPoints } from "./points.js";
 import { errorNumber, formatRefusal, Refusal, type Reply, unsupported } from "./reply.js";
+import { ShownValues } from "./shown-values.js";
 
 /** Packets that wait for their turn; with more, nothing is read until some are answered. */
 const mostWaiting = 64;
@@ -62,6 +63,7 @@ export class Connection {
       target,
       desk,
       points,
+      shown: new ShownValues(target, points),
       state,
       print: (text) => this.print(text),
       pulse: () => this.send("O"),

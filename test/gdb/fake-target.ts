@@ -131,8 +131,8 @@ export class FakeTarget implements DebugTarget {
 
   async registers(): Promise<Uint8Array> {
     const block = Buffer.alloc(blockBytes);
-    const { rax, rbx, rsp, pc } = this.now;
-    for (const [name, value] of Object.entries({ rax, rbx, rsp, rip: BigInt(pc) })) {
+    const { rax, rbx, rsp, pc, cr3 = 0n } = this.now;
+    for (const [name, value] of Object.entries({ rax, rbx, rsp, rip: BigInt(pc), cr3 })) {
       block.writeBigUInt64LE(value, x86Register(name)!.offset);
     }
     return block;

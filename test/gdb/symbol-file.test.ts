@@ -98,7 +98,7 @@ describe("ORC as call frame information", () => {
   function framesOf(entries: readonly FixtureEntry[]): CfiTable {
     const { places, bytes } = makeOrc(entries, keyOf(0xffffffff82a00000n), "typed");
     const orc = OrcTable.read(places, keyOf(0xffffffff82a00000n), bytes, "typed");
-    const file = encodeSymbolFile([], encodeOrcFrames(orc, slide));
+    const file = encodeSymbolFile([], { frames: encodeOrcFrames(orc, slide) });
     return CfiTable.fromElf(ElfFile.open(syncBytes(file, "made")))!;
   }
 
