@@ -19,6 +19,7 @@ import { withSyncFile } from "../symbols/sync-source.js";
 import { makeRuntimeDirectory, type Places } from "../tape/home.js";
 import type { Tape } from "../tape/tape.js";
 import type { OpenTimeline } from "./open-timeline.js";
+import { note } from "./output.js";
 import { type CommandContext, leaveInterrupts } from "./run.js";
 
 export interface GdbRun {
@@ -42,7 +43,7 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
   const server = scope.own(
     await GdbServer.listen(
       { kind: "unix", path: join(directory, "socket") },
-      { target: open.timeline, desk },
+      { target: open.timeline, desk, onRefusedWrite: note },
     ),
   );
   const script = join(directory, "commands");

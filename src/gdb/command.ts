@@ -37,6 +37,8 @@ export interface Conversation {
   readonly signal: AbortSignal;
   /** Shows the user a text, before the packet is answered. */
   print(text: string): void;
+  /** Memory was to be written. Clients say of that only that they cannot. */
+  writeRefused(): void;
   /** Says that the answer takes time: GDB waits seconds for one to anything but a run, and complains. */
   pulse(): void;
 }

@@ -35,9 +35,8 @@ export const memoryCommands: readonly Command[] = [
     return bytes ? formatBytes(bytes) : unmapped;
   }),
   command("x", "Packets.html#x-packet", parseRange, readBinary),
-  command("M", "Packets.html#M-packet", anything, () => readOnly),
-  // GDB asks for no bytes at all to learn whether there is such a packet; the answer is the same.
-  command("X", "Packets.html#X-packet", anything, () => readOnly),
+  command("M", "Packets.html#M-packet", anything, refuseWrite),
+  command("X", "Packets.html#X-packet", anything, refuseWrite),
 
   // LLDB's. It looks for a place that nobody uses, so that what is mapped is told as it is.
   command("qMemoryRegionInfo", "lldb: qMemoryRegionInfo", address, async ({ target }, at) =>
@@ -65,6 +64,13 @@ export const memoryCommands: readonly Command[] = [
     (_, part) => (part.annex === "" ? partOf(memoryMap, part) : new Refusal("a memory map has no annex")),
   ),
 ];
+
+/** GDB asks to write no bytes at all to learn whether there is such a packet; the answer is the same. */
+function refuseWrite({ writeRefused }: Conversation, text: string): Reply {
+  const [, length] = /^[0-9a-f]+,([0-9a-f]+):/i.exec(text) ?? [];
+  if ((parseHexCount(length) ?? 0) > 0) writeRefused();
+  return readOnly;
+}
 
 /** `:ADDR` */
 function address(text: string): GuestAddress | undefined {

@@ -44,7 +44,7 @@ export class Connection {
   private end: ConversationEnd | undefined;
   private wake: (() => void) | undefined;
 
-  private constructor(stream: Duplex, target: DebugTarget, desk: MonitorDesk) {
+  private constructor(stream: Duplex, target: DebugTarget, desk: MonitorDesk, onRefusedWrite: () => void) {
     this.stream = stream;
     const state: ClientState = {
       errorStyle: "text",
@@ -66,6 +66,7 @@ export class Connection {
       shown: new ShownValues(target, points),
       state,
       print: (text) => this.print(text),
+      writeRefused: onRefusedWrite,
       pulse: () => this.send("O"),
     };
     stream.on("data", (bytes: Uint8Array) => this.receive(bytes));
@@ -75,9 +76,16 @@ export class Connection {
   /**
    * Serves a client until it leaves. Its points are removed then; the target stays where it is. Never rejects: what
    * fails is told to the client.
+   *
+   * @param onRefusedWrite memory was to be written: clients keep the reason to themselves
    */
-  static async serve(stream: Duplex, target: DebugTarget, desk: MonitorDesk): Promise<ConversationEnd> {
-    const connection = new Connection(stream, target, desk);
+  static async serve(
+    stream: Duplex,
+    target: DebugTarget,
+    desk: MonitorDesk,
+    onRefusedWrite: () => void = () => {},
+  ): Promise<ConversationEnd> {
+    const connection = new Connection(stream, target, desk, onRefusedWrite);
     try {
       return await connection.answerAll();
     } finally {

@@ -25,7 +25,7 @@ export const unsupported = "";
 export const unmapped = `E${errorNumber.fault.toString(16).padStart(2, "0")}`;
 /** Nothing in the past can be changed. */
 export const readOnly = new Refusal(
-  "this is a recording: what happened cannot be changed",
+  "a tape cannot be changed: this is a recording, what happened stays as it was",
   errorNumber.readOnly,
 );
 

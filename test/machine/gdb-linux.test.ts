@@ -30,7 +30,13 @@ async function gdb(at: string, commands: readonly string[]): Promise<string> {
 }
 
 test("a breakpoint by name that is set before its code is there lands behind the prologue, as elsewhere", async () => {
-  const commands = ["tbreak deposit", "break cat_test", "show trust-readonly-sections", "continue", "info args"];
+  const commands = [
+    "tbreak deposit",
+    "break cat_test",
+    "show trust-readonly-sections",
+    "continue",
+    "info args",
+  ];
   const early = await gdb("start", commands);
   const late = await gdb("work_alone", commands);
   const place = /^Temporary breakpoint 1 at (0x[0-9a-f]+): .*$/m;
