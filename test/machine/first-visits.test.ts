@@ -1,13 +1,17 @@
+import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { guestAddress } from "../../src/base/units.js";
 import { firstVisit } from "../../src/formats/first-visits.js";
 import { buildPlugin } from "../../src/qemu/plugin-build.js";
 import type { CountedCheckpoint } from "../../src/replay/checkpoint.js";
+import { firstVisitsPath } from "../../src/replay/first-visits-file.js";
+import { checkIndex } from "../../src/replay/index-check.js";
 import { indexTape } from "../../src/replay/index-tape.js";
 import { locate } from "../../src/replay/locate.js";
 import { tapeCache } from "../../src/replay/tape-cache.js";
 import { TapeIndex } from "../../src/replay/tape-index.js";
 import { Tape } from "../../src/tape/tape.js";
+import { traceWindow } from "../../src/trace/segments.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
 import { stepInstants } from "../oracle/instants.js";
 import { Workbench } from "../workbench.js";
@@ -111,5 +115,25 @@ describe("a place alone on an indexed tape", () => {
       expect(started).toEqual([]);
       expect(refusal).toEqual(await locate(tape, place, without).catch((error: unknown) => error));
     }
+    // A trace begins there as well, and does not begin where it can have no end.
+    const [bye, panic] = [labels.get("bye")!, labels.get("panic")!].map(guestAddress);
+    const start = { at: "address", address: bye! } as const;
+    const output = bench.path("late.branches");
+    const told: string[] = [];
+    const traced = { ...options, cache, output, jobs: 1, debug: (line: string) => told.push(line) };
+    const trace = await traceWindow(tape, { start, end: { at: "never" } }, traced);
+    expect(trace.start.icount).toBe((await locate(tape, { kind: "address", address: bye! }, options)).icount);
+    expect(told.find((line) => line.startsWith("start: "))).toMatch(/id=state,/); // from a checkpoint
+    told.length = 0;
+    const endless = traceWindow(tape, { start, end: { at: "address", address: panic! } }, traced);
+    await expect(endless).rejects.toMatchObject({ code: "not-reached", facts: { which: "end" } });
+    expect(told).toEqual([]);
+
+    const bytes = await readFile(firstVisitsPath(cache));
+    bytes[70]! ^= 1;
+    await writeFile(firstVisitsPath(cache), bytes);
+    const report = await checkIndex(tape, { cache, qemu: options.qemu });
+    expect(report).toMatchObject({ ok: false, problems: ["the first visits are not what was written"] });
+    expect(await checkIndex(tape, { cache, qemu: options.qemu })).toMatchObject({ ok: true });
   });
 });
