@@ -22,6 +22,7 @@ export interface KallsymsPlace {
   readonly tokenIndex: number;
   /** Offsets or, by the rule "absolute", addresses. */
   readonly addresses: number;
+  /** Where the base of the rules "percpu" and "relative" is; others have none and say `addresses` again. */
   readonly relativeBase: number;
   readonly rule: AddressRule;
   /** Whether lengths of two bytes occur (6.1 and later). */
@@ -180,6 +181,9 @@ function addressTable(
     const rule = ascendingRule(view, addresses, count);
     if (rule) return { addresses, relativeBase, rule };
   }
+  if (behind + offsetsSize <= view.byteLength && ascendFromThemselves(view, behind, count)) {
+    return { addresses: behind, relativeBase: behind, rule: "self" };
+  }
   for (const addresses of [behind, numSyms - count * wordSize]) {
     if (addresses < 0 || addresses + count * wordSize > view.byteLength) continue;
     if (
@@ -214,6 +218,23 @@ function ascendingRule(view: DataView, offsets: number, count: number): "percpu"
   }
   // All zeros ascend too, but are no symbols.
   return percpu ? "percpu" : relative && previousUnsigned > 0 ? "relative" : undefined;
+}
+
+/**
+ * Whether the offsets, each counted from where it stands, lead to ascending addresses that reach further than the
+ * table itself: one number over and over, as in padding, only leads along the table.
+ */
+function ascendFromThemselves(view: DataView, offsets: number, count: number): boolean {
+  const target = (i: number) => i * offsetSize + view.getInt32(offsets + i * offsetSize, true);
+  let previous = target(0);
+  const reach = target(count - 1) - previous;
+  if (reach <= count * offsetSize) return false;
+  for (let i = 1; i < count; i++) {
+    const next = target(i);
+    if (next < previous) return false;
+    previous = next;
+  }
+  return true;
 }
 
 function areAscending(view: DataView, addresses: number, count: number, wordSize: 4 | 8): boolean {

@@ -96,8 +96,8 @@ export function kernelSymbolsOf({ elf }: KernelImage): KernelSymbols | undefined
   let table = fromElf && fromElf.names.count > 0 ? fromElf : undefined;
   const origin = table ? "symtab" : "kallsyms";
   if (!table) {
-    for (const bytes of kallsymsHomes(elf)) {
-      table = readKallsyms(bytes, wordSize);
+    for (const { bytes, address } of kallsymsHomes(elf)) {
+      table = readKallsyms(bytes, address, wordSize);
       if (table) break;
     }
   }
