@@ -8,7 +8,7 @@
  *                 [seqs_of_names]
  *     from 7.0:   num_syms, names, markers, token_table, token_index, offsets, [seqs_of_names]
  *
- * Each table is aligned to a word (8 bytes on 64-bit kernels).
+ * Each table is aligned to a word (8 bytes on 64-bit kernels); to 4 bytes on the images of 7.0 and later.
  *
  * | table         | element                                                                             |
  * | ------------- | ----------------------------------------------------------------------------------- |
@@ -29,6 +29,8 @@ export const tokenIndexSize = tokenCount * 2;
 export const markerStep = 256;
 export const markerSize = 4;
 export const offsetSize = 4;
+/** What tables are aligned to at least, num_syms included: where it is this, its element is all there is of it. */
+export const narrowAlignment = 4;
 
 /** Bounds of what is taken for a table; a stock kernel has 100,000 to 300,000 symbols of 10 bytes each. */
 export const fewestSymbols = 64;

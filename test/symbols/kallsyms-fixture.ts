@@ -8,6 +8,8 @@ export interface FixtureKallsyms {
   /** "self": each offset counts from its own address, as from Linux 7.0 on. */
   readonly rule: "percpu" | "relative" | "self" | "absolute";
   readonly base: bigint;
+  /** What tables are aligned to; a word, and from Linux 7.0 on 4 bytes. */
+  readonly alignment?: 4 | 8;
   /** Where the tables will lie, for the rule "self". */
   readonly home?: bigint;
   /** Ascending addresses, absolute ones first. */
@@ -23,9 +25,10 @@ export interface FixtureKernelSymbol {
 export function makeKallsyms(fixture: FixtureKallsyms): Uint8Array {
   const { symbols, base, rule } = fixture;
   const word = fixture.wordSize ?? 8;
+  const alignment = fixture.alignment ?? word;
   const parts: Uint8Array[] = [];
   const add = (bytes: Uint8Array) => {
-    parts.push(bytes, new Uint8Array((word - (bytes.length % word)) % word));
+    parts.push(bytes, new Uint8Array((alignment - (bytes.length % alignment)) % alignment));
   };
 
   // Tokens 1 and 2 stand for pairs; the others for themselves, or for a letter that no name has.

@@ -22,6 +22,16 @@ const layouts: FixtureKallsyms[] = [
   { layout: "6.4", rule: "percpu", base, symbols: [...perCpu, ...symbols] },
   { layout: "6.4", rule: "relative", base, symbols },
   { layout: "6.4", rule: "self", base, symbols, home: base + 0x8000n },
+  { layout: "6.4", rule: "self", base, symbols, home: base + 0x8000n, alignment: 4 },
+  // One symbol more: the tokens' index then stands elsewhere between two words.
+  {
+    layout: "6.4",
+    rule: "self",
+    base,
+    symbols: [...symbols, { name: "last", kind: "B", address: base + 0xc008n }],
+    home: base + 0x8000n,
+    alignment: 4,
+  },
   {
     layout: "6.4",
     rule: "self",
@@ -39,7 +49,7 @@ const lines = (table: SymbolTable) =>
     address: addressOfKey(table.starts[i]!),
   }));
 
-describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize", (fixture) => {
+describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize, aligned $alignment", (fixture) => {
   const tables = makeKallsyms(fixture);
   const word = fixture.wordSize ?? 8;
 
