@@ -218,10 +218,10 @@ async function followMeta(
     }
     record = checkArchitecture(found);
   }
-  // Ubuntu, and Debian from 14 on, ship the modules (and Debian the image) in packages of their own.
+  // Ubuntu, and Debian from 6.19 on, ship the modules (and Debian image and lists) in packages of their own.
   const parts: PackageRecord[] = [];
   for (const { name, version } of record.depends) {
-    if (!/^linux-(binary|modules)-[0-9]/.test(name)) continue;
+    if (!/^linux-(base|binary|modules)-[0-9]/.test(name)) continue;
     const part = await archive.find(name, version, signal);
     if (part) parts.push(part);
   }
