@@ -87,7 +87,12 @@ describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize, aligned $ali
 it("is not found where there is none", () => {
   for (const length of [0, 1, 511, 512, 100_000]) {
     expect(readKallsyms(new Uint8Array(length), base)).toBeUndefined();
-    expect(readKallsyms(new Uint8Array(length).map((_, i) => i >>> 1), base)).toBeUndefined();
+    expect(
+      readKallsyms(
+        new Uint8Array(length).map((_, i) => i >>> 1),
+        base,
+      ),
+    ).toBeUndefined();
   }
 });
 
