@@ -88,7 +88,7 @@ export class Symbols {
 
   /** What could not be used of the debug information opened so far, in words for people. */
   get notes(): readonly string[] {
-    return this.entries.flatMap(({ debug }) => debug?.notes ?? []);
+    return [...new Set(this.entries.flatMap(({ debug }) => debug?.notes ?? []))];
   }
 
   /**
@@ -276,7 +276,8 @@ export class Symbols {
     // A symbol of its own at the very address: GDB prints that.
     if (key === start && start !== entry) return located;
     const declared = linkageName === undefined ? undefined : this.wholeName(info.rawNameOf(outer), entry);
-    located.declared = { name: declared ?? info.nameOf(outer), offset: key - entry };
+    const name = declared ?? info.nameOf(outer);
+    if (name !== undefined) located.declared = { name, offset: key - entry };
     return located;
   }
 
