@@ -49,7 +49,7 @@ export function findCallExits(
   const result = kernel.types?.findStruct("pt_regs")?.findMember("ax")?.byteOffset;
   if (result === undefined) return [];
   const addressOf = (name: string) => {
-    const index = table.names.find(name)[0];
+    const index = table.names.findLinked(name);
     return index === undefined ? undefined : addressOfKey(table.starts[index]!);
   };
   const turnsOff = turnsInterruptsOff(kernel, addressOf("pv_ops"));

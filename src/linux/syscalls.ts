@@ -212,7 +212,7 @@ class SyscallReader {
 
   private address(symbol: string): bigint | undefined {
     const { table } = this.kernel.symbols;
-    const index = table.names.find(symbol)[0];
+    const index = table.names.findLinked(symbol);
     return index === undefined ? undefined : addressOfKey(table.starts[index]!);
   }
 }

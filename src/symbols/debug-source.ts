@@ -138,7 +138,8 @@ function debugOf(
       return undefined;
     }
     const { cache } = options;
-    const entry = cache === undefined ? undefined : cacheEntry(cache, file.elf, elf, file.dwarf.alt !== undefined);
+    const entry =
+      cache === undefined ? undefined : cacheEntry(cache, file.elf, elf, file.dwarf.alt !== undefined);
     const tables = cachedDebugTables(entry, () => readDebugTables(file.dwarf, CodeMap.of(elf)));
     return tables && new DebugInfo(tables);
   } finally {

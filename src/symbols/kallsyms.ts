@@ -127,7 +127,7 @@ const boundarySymbols: readonly (readonly [name: string, start: string, end: str
 /** The parts of a kernel that its own symbols mark, disjoint and ascending. */
 function kernelRegions(names: NameList, starts: Float64Array): Region[] {
   const addressOf = (name: string): number | undefined => {
-    const index = names.find(name)[0];
+    const index = names.findLinked(name);
     return index === undefined ? undefined : starts[index]!;
   };
   // Cut at every mark: init text lies inside init, and both ends must hold.
