@@ -51,10 +51,10 @@ export interface KernelImageOptions {
 /**
  * Opens a kernel: a bzImage (`vmlinuz`), a vmlinux ELF file, or a compressed vmlinux.
  *
- * Cost: unpacking, 0.1 s (gzip, lz4), 0.3 s (zstd) or 0.6 s (xz) for a stock Debian kernel. An ELF file is read
+ * Cost: unpacking, 0.1 s (gzip, lz4), 0.3 s (zstd), 0.6 s (xz, LZO) or 6 s (bzip2) for a stock Debian kernel. An ELF file is read
  * through `source`, which must stay open while the result is used.
  *
- * @throws VmtapeError `bad-file` when it is no kernel or damaged, `unsupported` for an LZO or bzip2 payload
+ * @throws VmtapeError `bad-file` when it is no kernel or damaged, `limit-exceeded`
  */
 export function openKernelImage(source: SyncSource, options: KernelImageOptions = {}): KernelImage {
   const { name, size } = source;
