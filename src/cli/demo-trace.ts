@@ -15,9 +15,9 @@ import { traceWindow } from "../trace/segments.js";
 import { grouped, say } from "./output.js";
 import type { Progress } from "./progress.js";
 
-/** A system call the guest's workload makes, and what its return to user space passes through. */
+/** A system call the guest's workload makes, and what its return to user space passes through; the latter from Linux 7.0. */
 const systemCall = "__x64_sys_pipe2";
-const wayBack = "syscall_exit_to_user_mode";
+const waysBack = ["syscall_exit_to_user_mode", "fpregs_assert_state_consistent"];
 const shownLines = 48;
 
 /** Traces the guest's first `pipe2` and prints its call tree. */
@@ -30,6 +30,7 @@ export async function traceSystemCall(
   const cache = tapeCache(places, tape);
   const common = { cache, qemu: options.qemu, onProgress: progress.sink, signal: options.signal };
   const symbols = await TapeSymbols.load(tape, common);
+  const wayBack = waysBack.find((name) => symbols.symbols.find(name).length > 0) ?? waysBack[0]!;
   const directory = await mkdtemp(join(tmpdir(), "vmtape-demo-"));
   try {
     const output = join(directory, "pipe2.branches");

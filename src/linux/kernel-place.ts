@@ -131,7 +131,7 @@ export async function kernelMemory(
   kernel: KernelSymbols,
   place: KernelPlacement,
 ): Promise<KernelMemory | undefined> {
-  const index = kernel.table.names.find("init_top_pgt")[0];
+  const index = kernel.table.names.findLinked("init_top_pgt");
   const banner = kernel.evidence[0];
   if (index === undefined || !banner) return undefined;
   const root = addressOfKey(kernel.table.starts[index]!) - kernelMap + place.physicalOffset;

@@ -29,6 +29,7 @@ export class GuestPrograms {
   private archive: Promise<ReadonlyMap<string, ElfFile>> | undefined;
   private named: readonly ElfFile[] | undefined;
   private readonly sources = new WeakMap<ElfFile, Omit<SymbolSource, "bias"> | "none">();
+  private readonly withSymbols: Omit<SymbolSource, "bias">[] = [];
 
   constructor(tape: Tape) {
     this.tape = tape;
@@ -65,8 +66,14 @@ export class GuestPrograms {
     if (source === undefined) {
       source = readSource(elf, name) ?? "none";
       this.sources.set(elf, source);
+      if (source !== "none") this.withSymbols.push(source);
     }
     return source === "none" ? undefined : source;
+  }
+
+  /** What could not be used of the programs' debug information so far, in words for people. */
+  get notes(): readonly string[] {
+    return this.withSymbols.flatMap(({ debug }) => debug?.notes ?? []);
   }
 
   /** Whether a source of symbols is a file that the user named. */

@@ -44,8 +44,11 @@ export interface SyscallKernel {
   readonly release: string | undefined;
 }
 
-/** Ids of probes. Those of shapes come behind, at `2 × place in the list` and one more for the call's end. */
-const ids = { entry: 1, exit: 11, vsyscall: 12, end: 20, signal: 30, firstShape: 100 } as const;
+/**
+ * Ids of probes; from `exit` on one for each place of results. Those of shapes come after: as many for each as there are
+ * places of results, and one more for the call's beginning.
+ */
+const ids = { entry: 1, vsyscall: 12, end: 20, signal: 30, exit: 50, firstShape: 100 } as const;
 /** Calls after which another program runs. */
 const replacing: ReadonlySet<string> = new Set(["execve", "execveat"]);
 /** The pages' calls by their place in it. Source: arch/x86/entry/vsyscall/vsyscall_64.c. */
@@ -128,7 +131,7 @@ class SyscallPass {
   constructor(kernel: SyscallKernel, options: SyscallPassOptions) {
     this.kernel = kernel;
     this.options = options;
-    this.places = new SyscallPlaces(kernel.names, kernel.release);
+    this.places = new SyscallPlaces(kernel.names, kernel.release, kernel.calls.exits);
     this.current = currentItems(kernel.names) ?? [];
     this.ends = new TaskEnds(kernel.names, ids.end);
     this.signals = new TaskSignals(
@@ -152,7 +155,9 @@ class SyscallPass {
         ...this.current,
       ]);
     }
-    await execute(ids.exit, places.exit, [registers("rdi"), places.block("rdi")]);
+    for (const [i, { address, pointer }] of places.exits.entries()) {
+      await execute(ids.exit + i, address, [registers(pointer), places.block(pointer)]);
+    }
     for (const [i, group] of this.groups.entries()) await this.placeGroup(execute, i, group);
     await this.ends.place(probes);
     await this.signals.place(probes);
@@ -169,16 +174,19 @@ class SyscallPass {
   ): Promise<void> {
     const { places } = this;
     const isCompat = entry.isCompat;
-    const id = ids.firstShape + 2 * i;
+    const id = ids.firstShape + (places.exits.length + 1) * i;
     const before = shape.items(places.place(entry.pointer, isCompat, false));
     if (before.length > 0) {
       await execute(id, entry.address, before, await this.among(numbers, entry.pointer, entry.number));
     }
     // All 32-bit entries end alike.
     if (this.groups.findIndex((group) => group.shape.key === shape.key) !== i) return;
-    const after = shape.items(places.place("rdi", isCompat, true));
-    if (after.length > 0)
-      await execute(id + 1, places.exit, after, await this.among(numbers, "rdi", "orig_ax"));
+    for (const [at, exit] of places.exits.entries()) {
+      if (exit.isCompat !== undefined && exit.isCompat !== isCompat) continue;
+      const after = shape.items(places.place(exit.pointer, isCompat, true));
+      if (after.length === 0) return;
+      await execute(id + 1 + at, exit.address, after, await this.among(numbers, exit.pointer, "orig_ax"));
+    }
   }
 
   *take(batch: HitBatch, i: number): Generator<TaskEvent> {
@@ -186,10 +194,11 @@ class SyscallPass {
     const icount = Number(batch.icount(i));
     const pieces = batch.pieces(i);
     if (id >= ids.firstShape) {
-      const { key } = this.groups[(id - ids.firstShape) >> 1]!.shape;
+      const place = Math.floor((id - ids.firstShape) / (this.places.exits.length + 1));
+      const { key } = this.groups[place]!.shape;
       if (this.pending[0]?.icount !== icount) this.pending = [];
       this.pending.push({ icount, key, pieces });
-    } else if (id === ids.exit) {
+    } else if (id >= ids.exit) {
       yield* this.ended(pieces, icount);
     } else if (this.signals.owns(id)) {
       for (const event of this.signals.take(id, pieces, icount)) if (this.isTold(event)) yield event;

@@ -7,6 +7,7 @@ import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import type { LinuxKernel } from "./linux-kernel.js";
 import { compatCallNames } from "./syscall-compat.js";
+import { type CallExit, findCallExits } from "./syscall-exits.js";
 import { firstX32, x32Bit, x32NameOf, x32Names } from "./syscall-x32.js";
 
 /** A system call as its kernel declares it. */
@@ -68,13 +69,13 @@ export function readSyscalls(file: string, kernel: LinuxKernel, cache?: string):
 }
 
 const cacheName = "syscalls";
-const cacheVersion = 1;
+const cacheVersion = 2;
 
 /** What {@link keep} wrote; undefined when there is none, or it is damaged. */
 function readKept(file: string): SyscallTable | undefined {
   try {
-    const { version, calls } = deserialize(readFileSync(file));
-    return version === cacheVersion ? new SyscallTable(calls) : undefined;
+    const { version, calls, exits } = deserialize(readFileSync(file));
+    return version === cacheVersion ? new SyscallTable(calls, exits) : undefined;
   } catch {
     return undefined;
   }
@@ -85,7 +86,7 @@ function keep(file: string, table: SyscallTable): void {
   const draft = `${file}.${process.pid}`;
   try {
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(draft, serialize({ version: cacheVersion, calls: [...table] }));
+    writeFileSync(draft, serialize({ version: cacheVersion, calls: [...table], exits: table.exits }));
     renameSync(draft, file);
   } catch {
     rmSync(draft, { force: true });
@@ -95,9 +96,8 @@ function keep(file: string, table: SyscallTable): void {
 function readTable(file: string, kernel: LinuxKernel): SyscallTable {
   return withSyncFile(file, (source) => {
     const { elf } = openKernelImage(source, { whole: true });
-    return new SyscallTable(
-      new SyscallReader(kernel, (address, length) => imageBytes(elf, address, length)).read(),
-    );
+    const bytes: Read = (address, length) => imageBytes(elf, address, length);
+    return new SyscallTable(new SyscallReader(kernel, bytes).read(), findCallExits(kernel, bytes));
   });
 }
 
@@ -108,7 +108,11 @@ export class SyscallTable extends Map<number, Syscall> {
   /** Those of x32 programs, by their whole numbers. */
   readonly x32: ReadonlyMap<number, Syscall>;
 
-  constructor(calls: Iterable<readonly [number, Syscall]>) {
+  /** @param exits where calls have their results, in a kernel that has no function for it */
+  constructor(
+    calls: Iterable<readonly [number, Syscall]>,
+    readonly exits: readonly CallExit[] = [],
+  ) {
     super(calls);
     const declared = new Map([...this.values()].map((call) => [call.name, call.parameters]));
     this.compat = new Map(
@@ -232,7 +236,7 @@ class SyscallReader {
 
   private address(symbol: string): bigint | undefined {
     const { table } = this.kernel.symbols;
-    const index = table.names.find(symbol)[0];
+    const index = table.names.findLinked(symbol);
     return index === undefined ? undefined : addressOfKey(table.starts[index]!);
   }
 }

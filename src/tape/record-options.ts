@@ -1,7 +1,7 @@
 import { totalmem } from "node:os";
 import { VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
-import { type KernelKind, kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
+import { isKernel32, type KernelKind, kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { decodeQcow2Head, isQcow2, qcow2HeadBytes } from "../formats/qcow2.js";
 import { inspectQemu, type QemuBuild } from "../qemu/build.js";
 import type { NetworkChoice } from "../qemu/network.js";
@@ -137,7 +137,7 @@ function parseRange(text: string, bad: (why: string) => VmtapeError) {
 /**
  * What kind of kernel a file is.
  *
- * @throws `bad-guest` unless QEMU would start it; `bad-file` when it cannot be read
+ * @throws `bad-guest` unless QEMU would start it, and for a 32-bit Linux; `bad-file` when it cannot be read
  */
 export async function checkKernel(path: string): Promise<KernelKind> {
   const head = await readHead(path, kernelHeadBytes);
@@ -151,6 +151,14 @@ export async function checkKernel(path: string): Promise<KernelKind> {
         file: path,
       },
     );
+  }
+  if (isKernel32(head)) {
+    throw new VmtapeError("bad-guest", `${path} is a 32-bit Linux kernel; guests are 64-bit`, {
+      file: path,
+      expected: "x86_64",
+      got: "i386",
+      mend: "name a 64-bit kernel; Debian's are those whose release ends with amd64",
+    });
   }
   return kind;
 }
