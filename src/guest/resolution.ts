@@ -3,9 +3,10 @@
  * changes when its lists or settings do.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileError, isVmtapeError } from "../base/errors.js";
+import { readRegular } from "../base/regular-file.js";
 import { isPackageName, isPackageVersion, type PackageRecord } from "./archive.js";
 import { findKernelPackages, type KernelOptions, type KernelPackages } from "./kernel.js";
 import { writeWhole } from "./storage.js";
@@ -46,7 +47,7 @@ export async function findKernelPackagesRemembered(
 
 async function recall(file: string): Promise<Remembered | undefined> {
   try {
-    const value = JSON.parse(await readFile(file, "utf8")) as Remembered;
+    const value = JSON.parse((await readRegular(file)).toString("utf8")) as Remembered;
     const whole = value.packages.length > 0 && value.packages.every(isRecord);
     return whole && typeof value.state === "string" ? value : undefined;
   } catch {

@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isVmtapeError } from "../base/errors.js";
+import { noLinks, readRegularSync } from "../base/regular-file.js";
+import { replaceFileSync } from "../base/replace-file.js";
 import { kernelBtfBytes } from "../symbols/btf-find.js";
 import { type BtfTypes, decodeBtf } from "../symbols/btf-types.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
@@ -28,7 +29,7 @@ export function loadKernelOnce(file: string, cache: string): LinuxKernel | undef
 /** What {@link keep} wrote; undefined when there is none, or not all of it. */
 function readKept(file: string): BtfTypes | undefined {
   try {
-    const types = decodeBtf(readFileSync(file), { name: "the kernel's BTF" });
+    const types = decodeBtf(readRegularSync(file, noLinks), { name: "the kernel's BTF" });
     return types.data.damage === undefined ? types : undefined;
   } catch {
     return undefined;
@@ -44,12 +45,9 @@ function unpack(file: string, kept: string): BtfTypes | undefined {
 
 /** A cache that takes nothing costs only time. */
 function keep(kept: string, bytes: Uint8Array): void {
-  const draft = `${kept}.${process.pid}`;
   try {
-    mkdirSync(dirname(kept), { recursive: true });
-    writeFileSync(draft, bytes);
-    renameSync(draft, kept);
+    replaceFileSync(kept, bytes);
   } catch {
-    rmSync(draft, { force: true });
+    // unpacked again next time
   }
 }

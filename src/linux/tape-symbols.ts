@@ -1,6 +1,8 @@
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
+import { replaceFile } from "../base/replace-file.js";
 import { kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { GuestRam } from "../qemu/ram.js";
 import type { Session } from "../replay/session.js";
@@ -61,7 +63,7 @@ export class TapeSymbols {
    */
   static async load(tape: Tape, options: KernelPlaceOptions): Promise<TapeSymbols> {
     const files = fileOptions(options.cache);
-    const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes)) !== "multiboot";
+    const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes, noLinks)) !== "multiboot";
     const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, files));
     const place = kernel && isLinux ? await kernelPlace(tape, kernel, options) : undefined;
     return TapeSymbols.over(tape, options.cache, kernel, place);
@@ -149,9 +151,8 @@ export class TapeSymbols {
     if (!live) return;
     const memory = RecordedMemory.over(live);
     if ((await this.addModules(memory)) === 0) return;
-    await mkdir(this.cache, { recursive: true });
     // When it cannot be kept, it costs only names.
-    await writeFile(join(this.cache, `${modulesStem}${at}`), memory.encode()).catch(() => {});
+    await replaceFile(join(this.cache, `${modulesStem}${at}`), memory.encode()).catch(() => {});
     if (seen) await rm(join(this.cache, seen.name), { force: true });
   }
 
@@ -168,7 +169,7 @@ export class TapeSymbols {
 
   private async rememberedModules(): Promise<RecordedMemory | undefined> {
     const seen = await newestModules(this.cache);
-    const bytes = seen && (await readFile(join(this.cache, seen.name)).catch(() => undefined));
+    const bytes = seen && (await readRegular(join(this.cache, seen.name), noLinks).catch(() => undefined));
     return bytes && RecordedMemory.decode(bytes);
   }
 }
@@ -209,7 +210,7 @@ function namedSources(tape: Tape, files: SymbolFileOptions): LoadedSource[] {
 /** Programs at fixed addresses. Position-independent ones have none until their task's mappings are known. */
 async function initramfsSources(tape: Tape): Promise<SymbolSource[]> {
   if (!tape.manifest.machine.initrd) return [];
-  const archive = await readFile(tape.layout.initrd);
+  const archive = await readRegular(tape.layout.initrd, noLinks);
   const sources = orUndefined(() => loadInitramfsSources(archive, tape.layout.initrd)) ?? [];
   return sources
     .filter((source) => !source.needsBias)

@@ -1,4 +1,5 @@
 import { openFileSource } from "../base/byte-source.js";
+import { noLinks } from "../base/regular-file.js";
 import type { Icount } from "../base/units.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { kindCodes } from "../formats/replay-log-layout.js";
@@ -15,7 +16,7 @@ import type { Tape } from "../tape/tape.js";
 export async function deliveringInstants(tape: Tape, instants: readonly Icount[]): Promise<Set<Icount>> {
   const wanted = new Map(instants.map((at) => [Number(at), at]));
   const delivering = new Set<Icount>();
-  await using source = await openFileSource(tape.layout.log);
+  await using source = await openFileSource(tape.layout.log, noLinks);
   const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
   while (await scanner.next()) {
     const { count, kinds, icounts } = scanner.batch;
@@ -44,7 +45,7 @@ export class QuietInstants {
   static async of(tape: Tape): Promise<QuietInstants> {
     let delivering = new Float64Array(1024);
     let length = 0;
-    await using source = await openFileSource(tape.layout.log);
+    await using source = await openFileSource(tape.layout.log, noLinks);
     const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
     while (await scanner.next()) {
       const { count, kinds, icounts } = scanner.batch;

@@ -68,9 +68,9 @@ export class TapeLayout {
     return join(this.symbols, String(index));
   }
 
-  /** Everything a tape may consist of but its lock, the manifest first. */
-  everything(): string[] {
-    const names = [
+  /** The tape's files that lie in no folder of its, the manifest first and the lock last. */
+  files(): string[] {
+    return [
       "manifest.json",
       "manifest.json.new",
       "replay.log",
@@ -78,10 +78,20 @@ export class TapeLayout {
       "console.raw",
       "console.raw.new",
       "console.cast",
-    ];
-    return [...names, "kernel", "initrd", "disks", "firmware", "symbols", "original"].map((name) =>
-      this.path(name),
-    );
+      "kernel",
+      "initrd",
+      "lock",
+    ].map((name) => this.path(name));
+  }
+
+  /** The tape's folders. */
+  folders(): string[] {
+    return [this.disks, this.firmware, this.symbols, this.original];
+  }
+
+  /** Everything a tape may consist of but its lock, the manifest first. */
+  everything(): string[] {
+    return [...this.files().filter((path) => path !== this.lock), ...this.folders()];
   }
 
   private path(name: string): string {

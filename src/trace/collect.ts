@@ -254,13 +254,15 @@ class TraceRun {
     const start = this.channel.reachedAt("start");
     if (!start) return undefined;
     const { manifest } = this.tape;
-    return BranchLogWriter.create(path, {
+    const facts = {
       tape: manifest.id,
       qemu: manifest.qemu.fullVersion,
       selection,
       startBrctr: Number(start.brctr),
       startIcount: Number(start.icount),
-    });
+    };
+    const { signal } = this.options;
+    return BranchLogWriter.create(path, facts, signal ? { signal } : {});
   }
 }
 
