@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import pc from "picocolors";
+import { printable } from "../base/printable.js";
 import type { Check } from "../host/checks.js";
 import { placesOf, qemuCandidates, qemuOption, type TapeOptions } from "./options.js";
-import { note, say, toJson } from "./output.js";
+import { note, say, sayStyled, toJson } from "./output.js";
 import { action } from "./run.js";
 
 interface DoctorFlags extends TapeOptions {
@@ -24,7 +25,10 @@ export function doctorCommand(): Command {
         process.exitCode = ok ? 0 : 3;
         if (options.json) return say(toJson({ ok, checks }));
         for (const check of checks) print(check);
-        if (!ok) note("\nmend everything that packages can mend: vmtape doctor --mend");
+        if (!ok) {
+          note("");
+          note("mend everything that packages can mend: vmtape doctor --mend");
+        }
       }),
     );
 }
@@ -60,6 +64,6 @@ async function buildPluginIfMissing(options: DoctorFlags): Promise<void> {
 
 function print({ name, ok, needed, detail, mend }: Check): void {
   const mark = ok ? pc.green("ok     ") : needed ? pc.red("missing") : pc.yellow("without");
-  say(`${mark} ${name.padEnd(9)} ${detail}`);
-  if (!ok && mend) say(`        ${" ".repeat(9)} ${pc.bold(mend)}`);
+  sayStyled(`${mark} ${name.padEnd(9)} ${printable(detail)}`);
+  if (!ok && mend) sayStyled(`        ${" ".repeat(9)} ${pc.bold(printable(mend))}`);
 }

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import { firstKernelAddress, hex } from "../base/units.js";
 import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
 import type { ProbeSpec } from "../linux/probe-watch.js";
@@ -12,7 +13,7 @@ import { LineWriter } from "./line-writer.js";
 import { taskOption, taskTest } from "./load-history.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { placesOf, qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, note, printable, toJson } from "./output.js";
+import { grouped, note, toJson } from "./output.js";
 import { requireForward, writtenRange } from "./probe-range.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";

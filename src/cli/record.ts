@@ -224,7 +224,8 @@ async function runInBackground(
       if (signal.aborted) process.exitCode = interruptedExitCode;
       return;
     }
-    note(`\ndetached: ${name} goes on being recorded`);
+    note("");
+    note(`detached: ${name} goes on being recorded`);
   }
   if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
   sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });

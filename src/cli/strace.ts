@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import type { SyscallEvent, TaskEvent } from "../linux/syscall-pass.js";
 import type { HistoryTask } from "../linux/task-history.js";
 import { breathe } from "./breathe.js";
@@ -7,7 +8,7 @@ import { LineWriter } from "./line-writer.js";
 import { noSuchTask, taskOption, taskTest } from "./load-history.js";
 import { icountOf } from "./locate-icount.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { note, printable, toJson } from "./output.js";
+import { note, toJson } from "./output.js";
 import { requireForward, writtenRange } from "./probe-range.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";

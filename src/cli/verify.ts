@@ -4,7 +4,7 @@ import { isVmtapeError } from "../base/errors.js";
 import type { VerifyReport } from "../replay/verify.js";
 import type { Tape } from "../tape/tape.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, note, say, sayFacts, toJson } from "./output.js";
+import { grouped, note, say, sayFacts, sayStyled, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action } from "./run.js";
 
@@ -52,7 +52,7 @@ export async function branchPlugin(tape: Tape, options: TapeOptions): Promise<st
 /** Prints what `verify` found, for people. */
 export function sayVerifyReport(name: string, report: VerifyReport): void {
   const { divergence } = report;
-  say(
+  sayStyled(
     report.ok
       ? pc.green(`${name}: every replay is the recorded run`)
       : pc.red(`${name}: the replay parted from the tape`),
@@ -70,7 +70,7 @@ export function sayVerifyReport(name: string, report: VerifyReport): void {
   });
   for (const { icount, registers, memory, recorded } of report.states) {
     const equal = `= both replays${recorded ? " = recording" : ""}`;
-    say(
+    sayStyled(
       `  @${String(icount).padEnd(12)} registers ${registers.slice(0, 16)}… memory ${memory.slice(0, 16)}… ${pc.green(equal)}`,
     );
   }
