@@ -18,9 +18,9 @@ export function doctorCommand(): Command {
     .option(...qemuOption)
     .option("--json", "print facts as JSON")
     .action(
-      action(async (_context, options: DoctorFlags) => {
+      action(async ({ signal }, options: DoctorFlags) => {
         let checks = await lookAround(options);
-        if (options.mend) checks = await mend(checks, options);
+        if (options.mend) checks = await mend(checks, options, signal);
         const ok = checks.every((check) => check.ok || !check.needed);
         process.exitCode = ok ? 0 : 3;
         if (options.json) return say(toJson({ ok, checks }));
@@ -42,12 +42,12 @@ async function lookAround(options: DoctorFlags): Promise<Check[]> {
   return [...(await checkMachine(places, qemuCandidates(options)[0])), await checkGuest(places.cache)];
 }
 
-async function mend(checks: readonly Check[], options: DoctorFlags): Promise<Check[]> {
+async function mend(checks: readonly Check[], options: DoctorFlags, signal: AbortSignal): Promise<Check[]> {
   const packages = [...new Set(checks.flatMap((check) => (check.ok ? [] : (check.packages ?? []))))];
   if (packages.length > 0) {
     note(`installing ${packages.join(", ")}`);
     const { installPackages } = await import("../host/apt.js");
-    await installPackages(packages);
+    await installPackages(packages, { signal, onWait: (why) => note(`${why}: waiting for it`) });
   }
   await buildPluginIfMissing(options);
   return lookAround(options);

@@ -98,6 +98,7 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
   try {
     const options = await recordOptions(name, flags, context.signal, progress);
     if (flags.force) await endRunning(name, flags);
+    const replaced = flags.force ? await cacheDropper(name, flags) : undefined;
     const quiet = flags.console === true || isInBackground();
     const recording = await record(places, options, {
       signal: context.signal,
@@ -107,11 +108,25 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
       ...debugSink(flags),
     });
     recording.done.then(clear, clear);
+    await replaced?.();
     return recording;
   } catch (error) {
     clear();
     throw error;
   }
+}
+
+/** What removes the cache of the tape that is there now, once another has taken its place. */
+async function cacheDropper(name: string, flags: RecordFlags): Promise<(() => Promise<void>) | undefined> {
+  const [{ tapeDirectory }, { readTapeManifest }, { dropTapeCache }] = await Promise.all([
+    import("../tape/home.js"),
+    import("../tape/tape.js"),
+    import("../replay/tape-cache.js"),
+  ]);
+  const places = placesOf(flags);
+  const directory = tapeDirectory(places, name, flags.dir);
+  const manifest = await readTapeManifest(directory, name).catch(() => undefined);
+  return manifest && (() => dropTapeCache(places, manifest, directory));
 }
 
 /** Turns the command line into options; makes the default guest when no kernel is named. */
