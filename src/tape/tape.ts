@@ -53,8 +53,10 @@ export class Tape {
     const manifest = await readTapeManifest(directory, name);
     await checkShape(layout, manifest);
     if (manifest.end) return new Tape(directory, manifest, "complete", name);
-    const recording = await FileLock.isHeld(layout.lock);
-    return new Tape(directory, manifest, recording ? "recording" : "interrupted", name);
+    if (await FileLock.isHeld(layout.lock)) return new Tape(directory, manifest, "recording", name);
+    // Its recorder writes the end, then lets go: both may have happened since the manifest was read.
+    const now = await readTapeManifest(directory, name);
+    return new Tape(directory, now, now.end ? "complete" : "interrupted", name);
   }
 
   get directory(): string {

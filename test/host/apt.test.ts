@@ -1,4 +1,4 @@
-import { type FileHandle, type FileHandle, mkdir, mkdir, mkdtemp, mkdtemp, open, open, readFile, rm, rm, writeFile, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,7 +59,9 @@ beforeEach(async () => {
   // Whoever is not root needs no sudo for what is his own.
   await writeFile(place("bin/sudo"), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 });
   // What it says is kept, so that it can be waited for.
-  await writeFile(place("bin/apt-get"), `#!/bin/sh\nexec ${aptGet} "$@" >>${place("said")}\n`, { mode: 0o755 });
+  await writeFile(place("bin/apt-get"), `#!/bin/sh\nexec ${aptGet} "$@" >>${place("said")}\n`, {
+    mode: 0o755,
+  });
   vi.stubEnv("APT_CONFIG", place("apt.conf"));
   vi.stubEnv("PATH", `${place("bin")}:${process.env.PATH}`);
   noted.mockClear();
@@ -91,7 +93,10 @@ describe("a lock that another holds is waited for", () => {
   test("dpkg's: apt itself waits", async () => {
     const release = await hold(locks["dpkg's, as while something is installed"]);
     const installed = installPackages(["hello"], { patience: 60 });
-    await until(async () => /Waiting for cache lock/.test(await readFile(place("said"), "utf8").catch(() => "")), "apt");
+    await until(
+      async () => /Waiting for cache lock/.test(await readFile(place("said"), "utf8").catch(() => "")),
+      "apt",
+    );
     await release();
     await installed;
   });
