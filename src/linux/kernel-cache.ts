@@ -1,11 +1,12 @@
 import { dirname, join } from "node:path";
+import { breathe } from "../base/breathe.js";
 import { isVmtapeError } from "../base/errors.js";
 import { noLinks, readRegularSync } from "../base/regular-file.js";
 import { replaceFileSync } from "../base/replace-file.js";
 import { kernelBtfBytes } from "../symbols/btf-find.js";
 import { type BtfTypes, decodeBtf } from "../symbols/btf-types.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
-import { loadKernelSymbols } from "../symbols/kernel-symbols.js";
+import { type KernelSymbols, loadKernelSymbols } from "../symbols/kernel-symbols.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import { type LinuxKernel, unlessDamaged } from "./linux-kernel.js";
 
@@ -16,10 +17,39 @@ import { type LinuxKernel, unlessDamaged } from "./linux-kernel.js";
  * @param cache the tape's (`tapeCache`)
  */
 export function loadKernelOnce(file: string, cache: string): LinuxKernel | undefined {
+  const symbols = symbolsOf(file, cache);
+  return symbols && { symbols, types: typesOf(file, cache) };
+}
+
+/**
+ * The same in two steps, between which a Ctrl-C is heard.
+ *
+ * @throws VmtapeError `cancelled`
+ */
+export async function loadKernelInSteps(
+  file: string,
+  cache: string,
+  signal: AbortSignal | undefined,
+): Promise<LinuxKernel | undefined> {
+  const symbols = symbolsOf(file, cache);
+  await breathe(signal);
+  const types = symbols && typesOf(file, cache);
+  await breathe(signal);
+  return symbols && { symbols, types };
+}
+
+function symbolsOf(file: string, cache: string): KernelSymbols | undefined {
+  return unlessUnreadable(() => loadKernelSymbols(file, { cache: join(dirname(dirname(cache)), "symbols") }));
+}
+
+function typesOf(file: string, cache: string): LinuxKernel["types"] {
   const kept = join(cache, "btf");
+  return unlessUnreadable(() => unlessDamaged(() => readKept(kept) ?? unpack(file, kept)));
+}
+
+function unlessUnreadable<T>(read: () => T): T | undefined {
   try {
-    const symbols = loadKernelSymbols(file, { cache: join(dirname(dirname(cache)), "symbols") });
-    return { symbols, types: unlessDamaged(() => readKept(kept) ?? unpack(file, kept)) };
+    return read();
   } catch (error) {
     if (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported")) return undefined;
     throw error;

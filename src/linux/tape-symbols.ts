@@ -1,5 +1,6 @@
 import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { breathe } from "../base/breathe.js";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { noLinks, readRegular } from "../base/regular-file.js";
 import { replaceFile } from "../base/replace-file.js";
@@ -65,8 +66,9 @@ export class TapeSymbols {
     const files = fileOptions(options.cache);
     const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes, noLinks)) !== "multiboot";
     const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, files));
+    await breathe(options.signal);
     const place = kernel && isLinux ? await kernelPlace(tape, kernel, options) : undefined;
-    return TapeSymbols.over(tape, options.cache, kernel, place);
+    return TapeSymbols.over(tape, options.cache, kernel, place, options.signal);
   }
 
   /**
@@ -83,6 +85,7 @@ export class TapeSymbols {
     cache: string,
     kernel: KernelSymbols | undefined,
     place: KernelPlacement | undefined,
+    signal?: AbortSignal,
   ): Promise<TapeSymbols> {
     const symbols = new Symbols();
     const files = fileOptions(cache);
@@ -90,6 +93,7 @@ export class TapeSymbols {
       // The kernel's own vmlinux, with more to say: KASLR moves both.
       const isKernel = source.buildId !== undefined && source.buildId === kernel?.buildId;
       symbols.add(isKernel && place ? { ...source, bias: place.slide } : source);
+      await breathe(signal);
     }
     if (kernel) {
       const debug = debugOfKernel(kernel, files);
@@ -189,10 +193,10 @@ function fileOptions(tapeCache: string): SymbolFileOptions {
   return { cache, debugDirectories: systemDebugDirectories };
 }
 
-function namedSources(tape: Tape, files: SymbolFileOptions): LoadedSource[] {
-  return tape.manifest.symbols.map(({ label, prefix, range }, i) => {
+function* namedSources(tape: Tape, files: SymbolFileOptions): Generator<LoadedSource> {
+  for (const [i, { label, prefix, range }] of tape.manifest.symbols.entries()) {
     const [first, last] = (range ?? "").split("-");
-    return {
+    yield {
       ...loadSymbolSource(
         {
           file: tape.layout.symbolFile(i),
@@ -204,7 +208,7 @@ function namedSources(tape: Tape, files: SymbolFileOptions): LoadedSource[] {
       name: label,
       priority: priorities.named,
     };
-  });
+  }
 }
 
 /** Programs at fixed addresses. Position-independent ones have none until their task's mappings are known. */
