@@ -70,18 +70,13 @@ export class TapeLayout {
 
   /** The tape's files that lie in no folder of its, the manifest first and the lock last. */
   files(): string[] {
-    return [
-      "manifest.json",
-      "manifest.json.new",
-      "replay.log",
-      "replay.log.new",
-      "console.raw",
-      "console.raw.new",
-      "console.cast",
-      "kernel",
-      "initrd",
-      "lock",
-    ].map((name) => this.path(name));
+    const { manifest, log, console, consoleCast, kernel, initrd, lock } = this;
+    return [manifest, log, console, consoleCast, kernel, initrd, lock];
+  }
+
+  /** What a killed writer may have left: nobody reads it, and the next writer removes it first, whatever it is. */
+  drafts(): string[] {
+    return [this.manifest, this.log, this.console].map((path) => `${path}.new`);
   }
 
   /** The tape's folders. */
@@ -91,7 +86,8 @@ export class TapeLayout {
 
   /** Everything a tape may consist of but its lock, the manifest first. */
   everything(): string[] {
-    return [...this.files().filter((path) => path !== this.lock), ...this.folders()];
+    const files = this.files().filter((path) => path !== this.lock);
+    return [...files, ...this.drafts(), ...this.folders()];
   }
 
   private path(name: string): string {

@@ -29,7 +29,7 @@ describe("what is printed is a line for each thing", () => {
     err.mockRestore();
   });
   /** Where colours are on, ours are left out. */
-  const colours = /\u001b\[\d+m/g;
+  const colours = /\p{Cc}\[\d+m/gu;
   const printed = ({ mock }: typeof out) =>
     mock.calls.map(([text]) => String(text).replace(colours, "")).join("");
 
