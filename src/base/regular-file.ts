@@ -8,7 +8,7 @@ import {
   type Stats,
   statSync,
 } from "node:fs";
-import { type FileHandle, lstat, open, stat } from "node:fs/promises";
+import { type FileHandle, lstat, open, rm, stat } from "node:fs/promises";
 import { fileError, VmtapeError } from "./errors.js";
 
 /** How to open a regular file. */
@@ -81,6 +81,12 @@ export function readRegularSync(path: string, options: RegularOptions = {}): Buf
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Removes a file of ours that is not to stay; a pipe or a device that was written to is the user's, and stays. */
+export async function removeRegular(path: string): Promise<void> {
+  const facts = await stat(path).catch(() => undefined);
+  if (facts?.isFile()) await rm(path, { force: true });
 }
 
 /**
