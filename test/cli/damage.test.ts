@@ -102,6 +102,8 @@ const makers: Readonly<Record<string, () => Command>> = {
 const patienceMs = 5000;
 const folders = ["disks", "firmware", "symbols", "original"];
 
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 }); // a busy host is no fault
+
 let directory: string;
 let home: string;
 const tape = (...names: string[]) => join(home, "t", ...names);

@@ -11,6 +11,8 @@ import { writeManifest } from "../../src/tape/tape.js";
 import { sampleManifest, writeSampleTape } from "../tape/sample-tape.js";
 
 /** `vmtape stop` beside a recording that ends by itself: whatever moment it ends at, the user gets what he asked for. */
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 }); // a busy host is no fault
+
 let directory: string;
 let places: Places;
 let layout: TapeLayout;

@@ -30,6 +30,8 @@ interface NativeLocks {
 }
 const native = createRequire(import.meta.url)("fs-native-extensions") as NativeLocks;
 
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 }); // a busy host is no fault
+
 let directory: string;
 const held: FileHandle[] = [];
 const noted = vi.spyOn(process.stderr, "write");
