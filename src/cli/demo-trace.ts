@@ -12,7 +12,7 @@ import { formatCall } from "../trace/call-text.js";
 import { CallTracker } from "../trace/calls.js";
 import { openBranches } from "../trace/open-branches.js";
 import { traceWindow } from "../trace/segments.js";
-import { grouped, say } from "./output.js";
+import { grouped, say, sayStyled } from "./output.js";
 import type { Progress } from "./progress.js";
 
 /** A system call the guest's workload makes, and what its return to user space passes through; the latter from Linux 7.0. */
@@ -41,13 +41,13 @@ export async function traceSystemCall(
     );
     progress[Symbol.dispose]();
     const { start, end, records } = trace;
-    say(pc.dim(`vmtape trace ${tape.name} ${systemCall} ${wayBack}`));
+    sayStyled(pc.dim(`vmtape trace ${tape.name} ${systemCall} ${wayBack}`));
     say(
       `${grouped(records)} branches in ${grouped(end.icount - start.icount)} instructions from @${start.icount}:\n`,
     );
     const lines = await callTree(output, symbols);
     for (const line of lines.slice(0, shownLines)) say(line);
-    if (lines.length > shownLines) say(pc.dim(`… and ${lines.length - shownLines} more lines`));
+    if (lines.length > shownLines) sayStyled(pc.dim(`… and ${lines.length - shownLines} more lines`));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -38,7 +38,7 @@ export function listCommand(): Command {
           row.created?.slice(0, 16).replace("T", " ") ?? "",
         ]);
       }
-      say(table.toString());
+      for (const line of table.toString().split("\n")) say(line);
     }),
   );
 }

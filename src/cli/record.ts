@@ -106,6 +106,7 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
   try {
     const options = await recordOptions(name, flags, context.signal, progress);
     if (flags.force) await endRunning(name, flags);
+    const replaced = flags.force ? await cacheDropper(name, flags) : undefined;
     const quiet = flags.console === true || isInBackground();
     const recording = await record(places, options, {
       signal: context.signal,
@@ -115,11 +116,25 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
       ...debugSink(flags),
     });
     recording.done.then(clear, clear);
+    await replaced?.();
     return recording;
   } catch (error) {
     clear();
     throw error;
   }
+}
+
+/** What removes the cache of the tape that is there now, once another has taken its place. */
+async function cacheDropper(name: string, flags: RecordFlags): Promise<(() => Promise<void>) | undefined> {
+  const [{ tapeDirectory }, { readTapeManifest }, { dropTapeCache }] = await Promise.all([
+    import("../tape/home.js"),
+    import("../tape/tape.js"),
+    import("../replay/tape-cache.js"),
+  ]);
+  const places = placesOf(flags);
+  const directory = tapeDirectory(places, name, flags.dir);
+  const manifest = await readTapeManifest(directory, name).catch(() => undefined);
+  return manifest && (() => dropTapeCache(places, manifest, directory));
 }
 
 /** Turns the command line into options; makes the default guest when no kernel is named. */
@@ -247,7 +262,8 @@ async function runInBackground(
       if (signal.aborted) process.exitCode = interruptedExitCode;
       return;
     }
-    note(`\ndetached: ${name} goes on being recorded`);
+    note("");
+    note(`detached: ${name} goes on being recorded`);
   }
   if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
   sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });

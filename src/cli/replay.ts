@@ -80,7 +80,10 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
   );
   await beginning(session.start(undefined, stop.signal));
   if (isInBackground()) reportStarted({ qmp, gdb, qemuPid: session.pid });
-  else note(`QMP: ${qmp}\ngdb: target remote ${gdb}`);
+  else {
+    note(`QMP: ${qmp}`);
+    note(`gdb: target remote ${gdb}`);
+  }
   if (!flags.paused) await session.resume();
   try {
     await session.follow(stop.signal);

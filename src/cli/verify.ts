@@ -5,7 +5,7 @@ import type { VerifyReport } from "../replay/verify.js";
 import type { Tape } from "../tape/tape.js";
 import { exitCodes } from "./failure.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, note, say, sayFacts, toJson } from "./output.js";
+import { grouped, note, say, sayFacts, sayStyled, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action } from "./run.js";
 
@@ -62,7 +62,7 @@ export async function sayVerifyReport(tape: Tape, report: VerifyReport): Promise
   const { likelyCause } = await import("../replay/proof.js");
   const { divergence } = report;
   const { name } = tape;
-  say(
+  sayStyled(
     report.ok
       ? pc.green(`${name}: every replay is the recorded run`)
       : pc.red(`${name}: the replay parted from the tape`),
@@ -81,7 +81,7 @@ export async function sayVerifyReport(tape: Tape, report: VerifyReport): Promise
   });
   for (const { icount, registers, memory, recorded } of report.states) {
     const equal = `= both replays${recorded ? " = recording" : ""}`;
-    say(
+    sayStyled(
       `  @${String(icount).padEnd(12)} registers ${registers.slice(0, 16)}… memory ${memory.slice(0, 16)}… ${pc.green(equal)}`,
     );
   }

@@ -1,9 +1,10 @@
 /** The default guest: a stock kernel and a small initramfs, ready to be recorded. */
 import { createHash } from "node:crypto";
-import { constants, copyFile, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { constants, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import { readRegular } from "../base/regular-file.js";
 import type { NewcEntry } from "../formats/newc.js";
 import { type Addition, readAdditions } from "./addition.js";
 import { defaultAppend } from "./append.js";
@@ -137,7 +138,7 @@ function pinnedError(error: unknown, wanted: string | undefined): unknown {
 /** The guest in this directory when it was made from the inputs of this key and its files are whole. */
 async function openGuest(directory: string, key: string): Promise<Guest | undefined> {
   try {
-    const facts = JSON.parse(await readFile(join(directory, factsName), "utf8")) as GuestFile;
+    const facts = JSON.parse((await readRegular(join(directory, factsName))).toString("utf8")) as GuestFile;
     if (facts.key !== key) return undefined;
     const guest = guestAt(directory, facts);
     const whole =
@@ -198,9 +199,7 @@ async function fillUserDirectory(
 
 async function readInit(file: string): Promise<Uint8Array> {
   const path = resolve(file);
-  const data = await readFile(path).catch((error) => {
-    throw fileError(error, path, "reading");
-  });
+  const data = await readRegular(path);
   if (data.length === 0)
     throw new VmtapeError("bad-file", `${path} is empty and cannot be /init`, { file: path });
   return data;

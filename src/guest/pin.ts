@@ -3,9 +3,10 @@
  * one, whatever apt's lists say in the meantime. Asking apt takes half a second to two; a pin takes nothing.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileError } from "../base/errors.js";
+import { readRegular } from "../base/regular-file.js";
 import { isPackageName, isPackageVersion, type PackageArchive, type PackageRecord } from "./archive.js";
 import type { KernelPackages } from "./kernel.js";
 import { writeWhole } from "./storage.js";
@@ -29,7 +30,9 @@ export class KernelPin {
   /** The packages; undefined when there are none, or they cannot be read. */
   async read(): Promise<KernelPackages | undefined> {
     try {
-      const { packages } = JSON.parse(await readFile(this.file, "utf8")) as { packages: KernelPackages };
+      const { packages } = JSON.parse((await readRegular(this.file)).toString("utf8")) as {
+        packages: KernelPackages;
+      };
       return packages.length > 0 && packages.every(isRecord) ? packages : undefined;
     } catch {
       return undefined; // not pinned, or not readable: the archive is asked

@@ -1,5 +1,6 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { noLinks, readRegular } from "../base/regular-file.js";
+import { replaceFile } from "../base/replace-file.js";
 import { hex, type Icount, icount } from "../base/units.js";
 import { GuestRam } from "../qemu/ram.js";
 import { isLostCheckpoint, listCheckpoints } from "../replay/checkpoint.js";
@@ -145,7 +146,9 @@ export async function kernelMemory(
 
 async function readPlace(cache: string): Promise<KernelPlacement | undefined> {
   try {
-    const { slide, physicalOffset } = JSON.parse(await readFile(join(cache, fileName), "utf8"));
+    const { slide, physicalOffset } = JSON.parse(
+      (await readRegular(join(cache, fileName), noLinks)).toString("utf8"),
+    );
     return { slide: BigInt(slide), physicalOffset: BigInt(physicalOffset) };
   } catch {
     return undefined; // not there, or not ours: it is found again
@@ -153,7 +156,6 @@ async function readPlace(cache: string): Promise<KernelPlacement | undefined> {
 }
 
 async function writePlace(cache: string, { slide, physicalOffset }: KernelPlacement): Promise<void> {
-  await mkdir(cache, { recursive: true });
   const text = JSON.stringify({ slide: hex(slide), physicalOffset: hex(physicalOffset) });
-  await writeFile(join(cache, fileName), `${text}\n`).catch(() => {}); // a full disk costs only time
+  await replaceFile(join(cache, fileName), `${text}\n`).catch(() => {}); // a full disk costs only time
 }

@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import { firstKernelAddress } from "../base/units.js";
 import { type DebugFile, openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { kernelDebugFile } from "../symbols/debug-source.js";
@@ -123,7 +124,7 @@ export class TapeDebug implements Disposable, FileAt {
 
   private openElf(path: string): ElfFile | undefined {
     return orUndefined(() => {
-      const source = openSyncFile(path);
+      const source = openSyncFile(path, noLinks);
       this.open.push(source);
       return ElfFile.open(source);
     });

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
 import { openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { debugOfBytes } from "../symbols/debug-source.js";
 import { ElfFile } from "../symbols/elf.js";
@@ -85,7 +85,7 @@ export class GuestPrograms {
     const files = new Map<string, ElfFile>();
     if (!this.tape.manifest.machine.initrd) return files;
     try {
-      const archive = await readFile(this.tape.layout.initrd);
+      const archive = await readRegular(this.tape.layout.initrd, noLinks);
       for (const { name, bytes } of initramfsElfFiles(archive, this.tape.layout.initrd)) {
         const elf = orUndefined(() => ElfFile.open(syncBytes(bytes, name)));
         if (elf) files.set(name, elf);
@@ -99,7 +99,7 @@ export class GuestPrograms {
   private openNamed(): ElfFile[] {
     return this.tape.manifest.symbols.flatMap((_, i) => {
       // Kept open: what is read of it is read when it is needed, as long as the tape is looked at.
-      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i))));
+      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i), noLinks)));
       return elf ? [elf] : [];
     });
   }

@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { VmtapeError } from "../base/errors.js";
+import { noLinks, readRegularSync } from "../base/regular-file.js";
+import { replaceFileSync } from "../base/replace-file.js";
 import { addressOfKey } from "../symbols/address.js";
 import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { withSyncFile } from "../symbols/sync-source.js";
@@ -74,7 +75,7 @@ const cacheVersion = 2;
 /** What {@link keep} wrote; undefined when there is none, or it is damaged. */
 function readKept(file: string): SyscallTable | undefined {
   try {
-    const { version, calls, exits } = deserialize(readFileSync(file));
+    const { version, calls, exits } = deserialize(readRegularSync(file, noLinks));
     return version === cacheVersion ? new SyscallTable(calls, exits) : undefined;
   } catch {
     return undefined;
@@ -83,13 +84,10 @@ function readKept(file: string): SyscallTable | undefined {
 
 /** A cache that takes nothing costs only time. */
 function keep(file: string, table: SyscallTable): void {
-  const draft = `${file}.${process.pid}`;
   try {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(draft, serialize({ version: cacheVersion, calls: [...table], exits: table.exits }));
-    renameSync(draft, file);
+    replaceFileSync(file, serialize({ version: cacheVersion, calls: [...table], exits: table.exits }));
   } catch {
-    rmSync(draft, { force: true });
+    // read again next time
   }
 }
 

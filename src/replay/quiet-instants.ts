@@ -1,4 +1,5 @@
 import { openFileSource } from "../base/byte-source.js";
+import { noLinks } from "../base/regular-file.js";
 import type { Icount } from "../base/units.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { kindCodes } from "../formats/replay-log-layout.js";
@@ -22,7 +23,7 @@ const changing: ReadonlySet<number> = new Set(
 export async function deliveringInstants(tape: Tape, instants: readonly Icount[]): Promise<Set<Icount>> {
   const wanted = new Map(instants.map((at) => [Number(at), at]));
   const delivering = new Set<Icount>();
-  await using source = await openFileSource(tape.layout.log);
+  await using source = await openFileSource(tape.layout.log, noLinks);
   const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
   while (await scanner.next()) {
     const { count, kinds, icounts } = scanner.batch;
@@ -53,7 +54,7 @@ export class QuietInstants {
   static async of(tape: Tape): Promise<QuietInstants> {
     let delivering = new Float64Array(1024);
     let length = 0;
-    await using source = await openFileSource(tape.layout.log);
+    await using source = await openFileSource(tape.layout.log, noLinks);
     const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
     while (await scanner.next()) {
       const { count, kinds, icounts } = scanner.batch;

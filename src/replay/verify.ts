@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { openFileSource } from "../base/byte-source.js";
 import { isVmtapeError, type VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import { noLinks } from "../base/regular-file.js";
 import { type Icount, icount } from "../base/units.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { summarizeLog } from "../formats/replay-log-summary.js";
@@ -117,7 +118,7 @@ export function compareReplays(
 
 /** The damage of a log, if there is any. */
 async function findFault(tape: Tape, signal?: AbortSignal): Promise<VmtapeError | undefined> {
-  await using source = await openFileSource(tape.layout.log);
+  await using source = await openFileSource(tape.layout.log, noLinks);
   const dialect = dialectFor(tape.manifest.qemu.version);
   try {
     return (await summarizeLog(source, dialect, { ...(signal && { signal }) })).ending.fault;
@@ -360,7 +361,7 @@ class ConsoleCheck {
 
   /** The first byte at which it differs from the recorded console, among those kept. */
   async firstDifference(recordedPath: string): Promise<number> {
-    const recorded = await readHead(recordedPath, keptConsoleBytes).catch(() => new Uint8Array());
+    const recorded = await readHead(recordedPath, keptConsoleBytes, noLinks).catch(() => new Uint8Array());
     const got = Buffer.concat(this.kept);
     const shorter = Math.min(recorded.length, got.length);
     for (let i = 0; i < shorter; i++) if (recorded[i] !== got[i]) return i;
