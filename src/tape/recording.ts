@@ -9,8 +9,10 @@ import { connectMonitor, describeEnd } from "../qemu/connect.js";
 import { machineArguments } from "../qemu/machine.js";
 import { monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
+import { serialTraceEvents } from "../qemu/serial-receiver.js";
 import { hashState, type StateHash } from "../qemu/state-hash.js";
 import { ConsoleCast } from "./console-cast.js";
+import type { LineMonitor } from "./console-line.js";
 import { ControlServer } from "./control.js";
 import type { Places } from "./home.js";
 import type { TapeLayout } from "./layout.js";
@@ -65,6 +67,16 @@ export async function record(
   }
   const prepared = await prepareTape(places, options, hooks.signal);
   return Recording.start(places, prepared, options, hooks);
+}
+
+/** How the console asks QEMU. When QEMU has ended, so has the console, in a moment. */
+function lineMonitor(qmp: Qmp): LineMonitor {
+  const tell = (enable: boolean) =>
+    serialTraceEvents.map((name) => qmp.execute("trace-event-set-state", { name, enable }));
+  return {
+    executed: () => qmp.replayStatus().then(({ icount }) => icount, () => 0n), // biome-ignore format: short
+    trace: (on) => Promise.all(tell(on)).then(() => true, () => false), // biome-ignore format: short
+  };
 }
 
 /** A machine that runs and is being recorded. It ends by itself, or by {@link Recording.stop}. */
@@ -140,6 +152,7 @@ export class Recording {
         hostForwards: options.network.hostForwards,
         console: console.device,
         monitors: [`socket,fd=${monitorFd}`],
+        extra: console.options,
       },
     );
     const qemu = scope.own(
@@ -155,12 +168,7 @@ export class Recording {
       }),
     );
     const qmp = await connectMonitor(qemu, hooks.signal);
-    await console.connect(() =>
-      qmp.replayStatus().then(
-        ({ icount }) => icount,
-        () => 0n, // QEMU has ended: so has the console, in a moment
-      ),
-    );
+    await console.connect(lineMonitor(qmp));
     began = true;
     const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp, console });
     failed = () => recording.failLog();
