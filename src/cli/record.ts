@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { VmtapeError } from "../base/errors.js";
 import { cpuModelPattern } from "../formats/cpu-model.js";
+import type { Keyboard, Typist } from "../tape/keyboard.js";
 import type { RecordOptions } from "../tape/record-options.js";
 import type { Recording } from "../tape/recording.js";
 import type { Tape } from "../tape/tape.js";
@@ -61,7 +62,7 @@ export function recordCommand(): Command {
       "symbols to go with the tape: FILE[,prefix=TEXT][,range=LOW-HIGH]; several times",
       several,
     )
-    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops")
+    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops (see vmtape attach)")
     .option("-f, --force", "replace a tape of this name, ending its recording if one runs")
     .option("--background", "return as soon as the guest runs")
     .option("--timeout <seconds>", "stop after so many seconds", seconds)
@@ -218,7 +219,8 @@ async function runInBackground(
       import("./attach-console.js"),
     ]);
     const client = await ControlClient.connect(places, String(facts.dir));
-    const left = client ? await attachConsole(client, signal) : "ended";
+    const stop = async () => (await ControlClient.connect(places, String(facts.dir)))?.stop();
+    const left = client ? await attachConsole(client, { role: "owner", signal, stop }) : "ended";
     if (left === "ended") {
       printResult(await whenComplete(String(facts.dir), name), flags);
       if (signal.aborted) process.exitCode = interruptedExitCode;
@@ -246,11 +248,29 @@ async function whenComplete(directory: string, name: string): Promise<Tape> {
 
 /** Without a terminal, what comes in on stdin is typed: `printf 'ls\n' | vmtape record NAME -c`. */
 function forwardInput(recording: Recording): void {
+  const typist = { name: `the recorder's own input (process ${process.pid})` };
+  const { keyboard } = recording.console;
   process.stdin.on("data", (bytes: Buffer) => {
     process.stdin.pause(); // until the guest has taken them
-    void recording.type(bytes).then(() => process.stdin.resume());
+    void whenHeld(keyboard, typist)
+      .then(() => recording.type(bytes))
+      .then(() => process.stdin.resume());
   });
+  process.stdin.on("end", () => keyboard.release(typist));
   process.stdin.on("error", () => {});
+}
+
+/** Resolves when the keyboard is his: at once when it is free, else when somebody attached gives it back. */
+function whenHeld(keyboard: Keyboard, typist: Typist): Promise<void> {
+  if (keyboard.claim(typist)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const forget = keyboard.onChange(() => {
+      if (keyboard.holder !== undefined) return;
+      forget();
+      keyboard.claim(typist);
+      resolve();
+    });
+  });
 }
 
 function printResult(tape: Tape, flags: RecordFlags): void {

@@ -15,6 +15,8 @@ export const serialTraceEvents = ["serial_read", "serial_write"] as const;
 const registers = {
   /** Read: the oldest byte received. */
   data: 0,
+  /** Written: which interrupts are on; the lowest bit is that of a byte received. */
+  interruptEnable: 1,
   /** Read: interrupt identification; the two highest bits say that the FIFO is on. */
   interrupt: 2,
   /** Written: FIFO control. */
@@ -23,11 +25,17 @@ const registers = {
   lineStatus: 5,
 } as const;
 const fifoOn = 0xc0;
+/** Of the interrupt identification: bytes have come. */
+const received = 0x04;
+const receivedMask = 0x07;
+const receiveEnable = 0x01;
 const fifoEnable = 0x01;
 const fifoReset = 0x02;
 const divisorLatchAccess = 0x80;
 const dataReady = 0x01;
 const fifoLength = 16;
+/** A guest that looks so often without doing anything else waits for a byte. */
+const pollCount = 8;
 
 const line = /serial_(read|write) \w+ addr 0x([0-9a-f]+) val 0x([0-9a-f]+)/;
 
@@ -43,12 +51,26 @@ export class SerialReceiver {
   /** What the guest saw of the line status since it read a byte last. */
   private ready: boolean | undefined;
   private divisorLatch = false;
+  /** Does the guest want bytes? False before its driver has started: it would throw them away. */
+  private listening: boolean | undefined = false;
+  private looks = 0;
   private returned: number[] = [];
 
   /** How many bytes may be sent now without a risk. */
   get room(): number {
+    if (this.isDeaf) return 0;
     if (this.fifo === true) return Math.max(0, fifoLength - this.sent.length);
     return this.sent.length === 0 ? 1 : 0;
+  }
+
+  /** Is it known that the guest does not want bytes (yet)? */
+  get isDeaf(): boolean {
+    return this.listening === false;
+  }
+
+  /** Has the guest been seen to want bytes? */
+  get isListening(): boolean {
+    return this.listening === true;
   }
 
   /** How many bytes are under way or unread, at most. */
@@ -86,6 +108,7 @@ export class SerialReceiver {
     if (this.sent.length > 0) this.exact = false;
     this.fifo = undefined;
     this.ready = undefined;
+    this.listening = undefined;
     this.divisorLatch = false;
   }
 
@@ -107,7 +130,20 @@ export class SerialReceiver {
     const [, what, address, data] = match;
     const register = Number.parseInt(address!, 16);
     const value = Number.parseInt(data!, 16);
-    return what === "read" ? this.heardRead(register, value) : this.heardWrite(register, value);
+    const polled = what === "read" && this.isPolled(register);
+    return (what === "read" ? this.heardRead(register, value) : this.heardWrite(register, value)) || polled;
+  }
+
+  /** A guest without interrupts looks again and again. @returns whether that is news */
+  private isPolled(register: number): boolean {
+    if (register !== registers.lineStatus && register !== registers.data) {
+      this.looks = 0;
+      return false;
+    }
+    this.looks++;
+    if (this.looks < pollCount || this.listening === true) return false;
+    this.listening = true;
+    return true;
   }
 
   private heardRead(register: number, value: number): boolean {
@@ -119,11 +155,14 @@ export class SerialReceiver {
       return true;
     }
     if (register === registers.interrupt) {
+      // Not whenever it is read: a driver that looks what kind of port this is switches the FIFO on for a moment.
+      if ((value & receivedMask) !== received) return false;
       const before = this.fifo;
       this.fifo = (value & fifoOn) === fifoOn;
       return this.fifo !== before;
     }
-    if (register === registers.data && !this.divisorLatch && this.sent.length > 0) return this.heardByte(value);
+    if (register === registers.data && !this.divisorLatch && this.sent.length > 0)
+      return this.heardByte(value);
     return false;
   }
 
@@ -146,13 +185,21 @@ export class SerialReceiver {
       this.divisorLatch = (value & divisorLatchAccess) !== 0;
       return false;
     }
+    if (register === registers.data && this.divisorLatch) return false;
+    this.looks = 0;
+    if (register === registers.interruptEnable && !this.divisorLatch) {
+      const before = this.listening;
+      this.listening = (value & receiveEnable) !== 0;
+      return this.listening !== before;
+    }
     if (register !== registers.fifoControl) return false;
-    const before = this.fifo;
-    this.fifo = (value & fifoEnable) !== 0;
-    const same = this.fifo === before && (value & fifoReset) === 0;
-    if (same || this.sent.length === 0) return this.fifo !== before;
+    const enabled = (value & fifoEnable) !== 0;
+    const { fifo } = this;
+    if (fifo === enabled && (value & fifoReset) === 0) return false;
+    this.fifo = undefined; // until bytes have come: see above
+    if (this.sent.length === 0) return false;
     // Switching the FIFO on or off empties it, too.
-    const emptied = before !== undefined || (value & fifoReset) !== 0;
+    const emptied = fifo !== undefined || (value & fifoReset) !== 0;
     if (emptied && this.arrived && this.exact) {
       this.returned.push(...this.sent);
       this.sent = [];

@@ -71,8 +71,9 @@ export class RecordedConsole implements AsyncDisposable {
   }
 
   /** To be called once QEMU has opened its ends: nothing remains in the file system. */
-  connect(monitor: LineMonitor): Promise<void> {
-    return this.line.connect(monitor);
+  async connect(monitor: LineMonitor): Promise<void> {
+    await this.line.connect(monitor);
+    void this.typewriter.begin();
   }
 
   /** Types bytes at the speed at which the guest reads. Resolves when they are in its port, or it has ended. */

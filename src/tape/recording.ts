@@ -13,8 +13,10 @@ import { serialTraceEvents } from "../qemu/serial-receiver.js";
 import { hashState, type StateHash } from "../qemu/state-hash.js";
 import { ConsoleCast } from "./console-cast.js";
 import type { LineMonitor } from "./console-line.js";
+import type { SharedConsole } from "./console-seat.js";
 import { ControlServer } from "./control.js";
 import type { Places } from "./home.js";
+import { Keyboard } from "./keyboard.js";
 import type { TapeLayout } from "./layout.js";
 import { neededSpace, type PreparedTape, prepareTape } from "./prepare.js";
 import type { RecordOptions } from "./record-options.js";
@@ -95,7 +97,9 @@ export class Recording {
   private readonly discard: () => Promise<void>;
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
-  private readonly console: RecordedConsole;
+  /** The console, for all who join it. */
+  readonly console: SharedConsole;
+  private readonly serial: RecordedConsole;
   private readonly witnesses: StateHash[] = [];
   private readonly startedAt = performance.now();
   private readonly consoleSinks = new Set<(bytes: Uint8Array) => void>();
@@ -121,7 +125,21 @@ export class Recording {
     this.discard = prepared.discard;
     this.qemu = running.qemu;
     this.qmp = running.qmp;
-    this.console = running.console;
+    const serial = running.console;
+    this.serial = serial;
+    this.console = {
+      file: prepared.layout.console,
+      keyboard: new Keyboard(),
+      get printed() {
+        return serial.printed;
+      },
+      onPrinted: (listener) => {
+        this.consoleSinks.add(listener);
+        return () => this.consoleSinks.delete(listener);
+      },
+      type: (bytes) => serial.type(bytes),
+      drop: () => serial.drop(),
+    };
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
     this.done = this.watch();
     this.done.catch(() => {}); // whoever awaits it sees the error
@@ -177,9 +195,9 @@ export class Recording {
     return recording;
   }
 
-  /** Sends bytes to the guest's serial console, as if typed. Resolves when QEMU has taken them, or has ended. */
+  /** Sends bytes to the guest's serial console, as if typed. Resolves when they are in its port, or it has ended. */
   type(bytes: Uint8Array): Promise<void> {
-    return this.console.type(bytes);
+    return this.serial.type(bytes);
   }
 
   /**
@@ -187,7 +205,7 @@ export class Recording {
    * on, until the returned function is called.
    */
   listen(sink: (bytes: Uint8Array) => void): () => void {
-    const past = this.console.past();
+    const past = this.serial.past();
     if (past.length > 0) sink(past);
     this.consoleSinks.add(sink);
     return () => this.consoleSinks.delete(sink);
@@ -233,7 +251,7 @@ export class Recording {
     try {
       end = await this.qemu.ended;
       await this.witnessing; // it writes the manifest, too
-      this.console.end();
+      this.serial.end();
       await printing;
     } finally {
       for (const timer of timers) clearInterval(timer);
@@ -260,7 +278,7 @@ export class Recording {
 
   private watchConsole(cast: ConsoleCast): Promise<void> {
     let tail = "";
-    return this.console.follow((bytes) => {
+    return this.serial.follow((bytes) => {
       cast.add((performance.now() - this.startedAt) / 1000, bytes);
       for (const sink of this.consoleSinks) sink(bytes);
       tail = (tail + bytes.toString("latin1")).slice(-4096);

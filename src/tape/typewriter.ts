@@ -66,6 +66,15 @@ export class Typewriter {
     });
   }
 
+  /**
+   * To be called when the machine has just started: bytes that come before the guest's driver are kept until it is
+   * there. (It empties the port when it starts.)
+   */
+  async begin(): Promise<void> {
+    await this.listen();
+    this.attend(longAttentionMs);
+  }
+
   /** How many bytes have not been sent to the guest yet. */
   get waiting(): number {
     return this.length;
@@ -95,30 +104,45 @@ export class Typewriter {
 
   /** Takes what QEMU tells. */
   hear(text: string): void {
-    if (this.receiver.hear(text)) this.wake();
+    if (!this.receiver.hear(text)) return;
+    this.wake();
+    if (!this.running && this.receiver.isListening) this.attend(attentionMs);
+  }
+
+  private async listen(): Promise<void> {
+    if (this.tracing || this.blind) return;
+    this.tracing = await this.line.trace(true);
+    this.blind = !this.tracing;
+    if (this.blind) this.receiver.forget();
+  }
+
+  /** Listens for so long to what QEMU tells. */
+  private attend(ms: number): void {
+    clearTimeout(this.attention);
+    this.attention = setTimeout(() => void this.rest(), ms).unref();
   }
 
   private async run(): Promise<void> {
     clearTimeout(this.attention);
-    if (!this.tracing && !this.blind) {
-      this.tracing = await this.line.trace(true);
-      this.blind = !this.tracing;
-    }
+    await this.listen();
     const sent: Piece[] = [];
+    let deaf = false;
     while (!this.ended.aborted && (this.length > 0 || this.receiver.unread > 0)) {
       this.takeBack();
-      if (this.sendWhatFits(this.receiver.room, sent)) continue;
+      if (this.receiver.isDeaf) deaf = true;
+      else if (deaf) {
+        deaf = await this.news(silenceMs); // a driver that starts switches things on and off: wait until it is done
+        continue;
+      }
+      if (!deaf && this.sendWhatFits(this.receiver.room, sent)) continue;
       if (await this.news(this.blind ? lookMs : silenceMs)) continue;
       if (!this.receiver.hasArrived && !(await this.settled())) continue;
       for (const piece of sent.splice(0)) piece.settle();
       if (this.length === 0) break;
-      if (this.receiver.isUncertain) this.sendWhatFits(1, sent);
+      if (this.receiver.isUncertain && !deaf) this.sendWhatFits(1, sent);
     }
     for (const piece of sent) piece.settle();
-    this.attention = setTimeout(
-      () => void this.rest(),
-      this.receiver.unread > 0 ? longAttentionMs : attentionMs,
-    ).unref();
+    this.attend(this.receiver.unread > 0 ? longAttentionMs : attentionMs);
   }
 
   /** Puts up to `room` bytes into the pipe. Those whose last byte that was are added to `sent`. */
