@@ -112,6 +112,11 @@ export class SerialReceiver {
     this.divisorLatch = false;
   }
 
+  /** Are there bytes for {@link takeReturned}? */
+  get hasReturned(): boolean {
+    return this.returned.length > 0;
+  }
+
   /** Bytes that the guest threw away unread when it reset its port; they are no longer under way. Each is told once. */
   takeReturned(): number[] {
     const bytes = this.returned;

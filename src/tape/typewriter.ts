@@ -87,9 +87,13 @@ export class Typewriter {
       this.queue.push({ bytes: Uint8Array.from(bytes), done: 0, settle: resolve });
       this.length += bytes.length;
       this.wake();
-      this.running ??= this.run().finally(() => {
-        this.running = undefined;
-      });
+      this.start();
+    });
+  }
+
+  private start(): void {
+    this.running ??= this.run().finally(() => {
+      this.running = undefined;
     });
   }
 
@@ -106,7 +110,9 @@ export class Typewriter {
   hear(text: string): void {
     if (!this.receiver.hear(text)) return;
     this.wake();
-    if (!this.running && this.receiver.isListening) this.attend(attentionMs);
+    if (this.running) return;
+    if (this.receiver.hasReturned) this.start();
+    else if (this.receiver.isListening) this.attend(attentionMs);
   }
 
   private async listen(): Promise<void> {
@@ -127,6 +133,7 @@ export class Typewriter {
     await this.listen();
     const sent: Piece[] = [];
     let deaf = false;
+    this.takeBack();
     while (!this.ended.aborted && (this.length > 0 || this.receiver.unread > 0)) {
       this.takeBack();
       if (this.receiver.isDeaf) deaf = true;
@@ -139,7 +146,7 @@ export class Typewriter {
       if (!this.receiver.hasArrived && !(await this.settled())) continue;
       for (const piece of sent.splice(0)) piece.settle();
       if (this.length === 0) break;
-      if (this.receiver.isUncertain && !deaf) this.sendWhatFits(1, sent);
+      if ((this.blind || this.receiver.isUncertain) && !deaf) this.sendWhatFits(1, sent);
     }
     for (const piece of sent) piece.settle();
     this.attend(this.receiver.unread > 0 ? longAttentionMs : attentionMs);
