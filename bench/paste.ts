@@ -129,7 +129,9 @@ try {
   console.log(`${bytes} bytes into cat, medians of ${rounds}, load ${loadavg()[0]!.toFixed(1)}`);
   console.log(`plain QEMU, nothing recorded  ${rate(seconds.plain)} bytes/s`);
   console.log(`vmtape, recording             ${rate(seconds.vmtape)} bytes/s`);
-  console.log(`ratio                         ${(median(seconds.vmtape) / median(seconds.plain)).toFixed(2)} ×`);
+  console.log(
+    `ratio                         ${(median(seconds.vmtape) / median(seconds.plain)).toFixed(2)} ×`,
+  );
   const whole = (median(seconds.vmtape) * 65536) / bytes;
   console.log(`64 KiB                        ${whole.toFixed(1)} s  target ≤ 10 s`);
   await run("verify", "t");

@@ -12,6 +12,8 @@ export type ConsoleLeave = "detached" | "ended";
 
 /** How to join a console. */
 export interface AttachOptions {
+  /** The tape's name, for people. */
+  readonly name: string;
   /** `owner`: the recording's own terminal; when it goes away, the recording ends. */
   readonly role: "owner" | "type" | "watch";
   /** Take the keyboard at once, whoever has it. */
@@ -108,6 +110,8 @@ class AttachSession implements AsyncDisposable {
       else if (role !== "watch") process.stdin.destroy();
     }
     if (this.failure) throw this.failure;
+    if (this.left === "detached")
+      this.note(this.onTerminal ? `detached: ${this.options.name} goes on being recorded` : "");
     return this.left;
   }
 

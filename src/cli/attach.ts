@@ -64,6 +64,7 @@ async function run({ signal }: CommandContext, name: string, flags: AttachFlags)
     );
   }
   const left = await attachConsole(client, {
+    name,
     role: flags.watch ? "watch" : "type",
     take: flags.take === true,
     signal,
@@ -71,10 +72,7 @@ async function run({ signal }: CommandContext, name: string, flags: AttachFlags)
     stop: async () => (await ControlClient.connect(places, tape.directory))?.stop(),
   });
   if (signal.aborted) process.exitCode = interruptedExitCode;
-  if (left === "detached") {
-    if (process.stdin.isTTY) note(`detached: ${name} goes on being recorded`);
-    return;
-  }
+  if (left === "detached") return;
   const ended = await Tape.open(places, name, flags.dir);
   const { ended: cause } = ended.state === "complete" ? tapeFacts(ended) : {};
   note(`\nthe recording of ${name} has ended${cause === undefined ? "" : `: ${cause}`}`);

@@ -220,13 +220,12 @@ async function runInBackground(
     ]);
     const client = await ControlClient.connect(places, String(facts.dir));
     const stop = async () => (await ControlClient.connect(places, String(facts.dir)))?.stop();
-    const left = client ? await attachConsole(client, { role: "owner", signal, stop }) : "ended";
+    const left = client ? await attachConsole(client, { name, role: "owner", signal, stop }) : "ended";
     if (left === "ended") {
       printResult(await whenComplete(String(facts.dir), name), flags);
       if (signal.aborted) process.exitCode = interruptedExitCode;
       return;
     }
-    note(`\ndetached: ${name} goes on being recorded`);
   }
   if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
   sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });

@@ -72,7 +72,10 @@ test("without a terminal: stdin is typed, and the answer printed; busy is said",
   const typist = onTerminal("attach", "t");
   await typist.prints("ready");
   const busy = await bench.run(["attach", "t"], { input: "x" });
-  expect([busy.code, busy.stderr]).toEqual([2, expect.stringMatching(/^vmtape: process \d+ on .* has the keyboard \(--take/)]);
+  expect([busy.code, busy.stderr]).toEqual([
+    2,
+    expect.stringMatching(/^vmtape: process \d+ on .* has the keyboard \(--take/),
+  ]);
   const taken = await bench.run(["attach", "t", "--take"], { input: "q" });
   expect(taken.code).toBe(0);
   expect(taken.stderr).toContain("the recording of t has ended: the guest powered off");
@@ -85,21 +88,25 @@ test("without a terminal: stdin is typed, and the answer printed; busy is said",
   expect((await bench.run(["attach", "absent"])).code).toBe(2);
 });
 
-test("a watcher that is stopped, and a terminal that nobody reads, hold up nobody", async () => {
+test("a watcher that is stopped, and one whose output nobody reads, hold up nobody", async () => {
   await recordObeying();
   const stopped = bench.start(["attach", "t", "--watch"]);
   await stopped.prints("ready");
-  const unread = onTerminal("attach", "t");
-  await unread.prints("ready");
   stopped.kill("SIGSTOP");
-  unread.process.stdout?.pause();
+  const unread = bench.spawn("script", [
+    "-qefc",
+    `'${process.execPath}' '${program}' attach t | sleep 1000`,
+    "/dev/null",
+  ]);
+  await unread.prints("Ctrl-] then d");
+  const holder = async () =>
+    /process (\d+) on/.exec((await bench.run(["attach", "t"], { input: "" })).stderr)?.[1] ?? "";
+  await until(async () => (await holder()) !== "", "the typist");
+  const id = await holder();
   unread.type("ffffffffffffffff");
   await until(() => (printed().match(/flooded/g)?.length ?? 0) >= 16, "the floods");
-  // Its own terminal is full; Ctrl-] is heard all the same.
-  const busy = await bench.run(["attach", "t"], { input: "x" });
-  const [, id] = /process (\d+) on/.exec(busy.stderr) ?? [];
   expect(existsSync(`/proc/${id}`)).toBe(true);
-  unread.type(`${escapeKey}d`);
+  unread.type(`${escapeKey}d`); // its own output is full; Ctrl-] is heard all the same
   await until(() => !existsSync(`/proc/${id}`), "its end");
   expect(await bench.json(["stop", "t"])).toMatchObject({ state: "complete" });
   stopped.kill("SIGCONT");
@@ -126,7 +133,7 @@ test("Ctrl-] is heard at once, whatever waits, and what waits can be forgotten",
   expect(await state()).toBe("complete");
 });
 
-test("what is pasted into the stock kernel is what it reads, and replays", { timeout: 600_000 }, async () => {
+test("what is pasted into the stock kernel is what it reads, and replays", { timeout: 900_000 }, async () => {
   const { XDG_CACHE_HOME } = process.env;
   const env = XDG_CACHE_HOME === undefined ? {} : { XDG_CACHE_HOME };
   await bench.json(["record", "t", "--background", "--append", "vmtape.shell"], { env });
@@ -134,9 +141,7 @@ test("what is pasted into the stock kernel is what it reads, and replays", { tim
   const early = await bench.run(["attach", "t"], { input: "echo $((6 * 7)) apples\n" });
   expect(early.code).toBe(0);
   await until(() => printed().includes("42 apples"), "the answer");
-  const text = `${randomBytes(6000)
-    .toString("base64")
-    .replace(/.{76}/g, "$&\n")}\n`;
+  const text = `${randomBytes(6000).toString("base64").replace(/.{76}/g, "$&\n")}\n`;
   const sum = createHash("sha1").update(text).digest("hex");
   for (const [mode, end] of [
     ["stty -echo; cat > /tmp/f", "\x04"],
