@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { cpuModelPattern } from "../formats/cpu-model.js";
+import type { Keyboard, Typist } from "../tape/keyboard.js";
 import type { RecordOptions } from "../tape/record-options.js";
 import type { Recording } from "../tape/recording.js";
 import type { Tape } from "../tape/tape.js";
@@ -65,7 +66,7 @@ export function recordCommand(): Command {
       "symbols to go with the tape: FILE[,prefix=TEXT][,range=LOW-HIGH]; several times",
       several,
     )
-    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops")
+    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops (see vmtape attach)")
     .option("-f, --force", "replace a tape of this name, ending its recording if one runs")
     .option("--background", "return as soon as the guest runs")
     .option("--timeout <seconds>", "stop after so many seconds", seconds)
@@ -256,14 +257,13 @@ async function runInBackground(
       import("./attach-console.js"),
     ]);
     const client = await ControlClient.connect(places, String(facts.dir));
-    const left = client ? await attachConsole(client, signal) : "ended";
+    const stop = async () => (await ControlClient.connect(places, String(facts.dir)))?.stop();
+    const left = client ? await attachConsole(client, { name, role: "owner", signal, stop }) : "ended";
     if (left === "ended") {
       await finish(context, await whenComplete(String(facts.dir), name), flags);
       if (signal.aborted) process.exitCode = interruptedExitCode;
       return;
     }
-    note("");
-    note(`detached: ${name} goes on being recorded`);
   }
   if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
   sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });
@@ -285,10 +285,15 @@ async function whenComplete(directory: string, name: string): Promise<Tape> {
 
 /** Without a terminal, what comes in on stdin is typed: `printf 'ls\n' | vmtape record NAME -c`. */
 function forwardInput(recording: Recording): void {
+  const typist = { name: `the recorder's own input (process ${process.pid})` };
+  const { keyboard } = recording.console;
   process.stdin.on("data", (bytes: Buffer) => {
     process.stdin.pause(); // until the guest has taken them
-    void recording.type(bytes).then(() => process.stdin.resume());
+    void whenHeld(keyboard, typist)
+      .then(() => recording.type(bytes))
+      .then(() => process.stdin.resume());
   });
+  process.stdin.on("end", () => keyboard.release(typist));
   process.stdin.on("error", () => {});
 }
 
@@ -313,6 +318,19 @@ async function finish({ signal }: CommandContext, tape: Tape, flags: RecordFlags
   if (!report.ok) process.exitCode = exitCodes.no;
   printResult(await markTape(tape, report), flags);
   if (!report.ok && !flags.json && !isInBackground()) await sayVerifyReport(tape, report);
+}
+
+/** Resolves when the keyboard is his: at once when it is free, else when somebody attached gives it back. */
+function whenHeld(keyboard: Keyboard, typist: Typist): Promise<void> {
+  if (keyboard.claim(typist)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const forget = keyboard.onChange(() => {
+      if (keyboard.holder !== undefined) return;
+      forget();
+      keyboard.claim(typist);
+      resolve();
+    });
+  });
 }
 
 function printResult(tape: Tape, flags: RecordFlags): void {

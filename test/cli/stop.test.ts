@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { stopCommand } from "../../src/cli/stop.js";
 import { type Controlled, ControlServer } from "../../src/tape/control.js";
 import { type Places, placesFrom } from "../../src/tape/home.js";
+import { Keyboard } from "../../src/tape/keyboard.js";
 import { TapeLayout } from "../../src/tape/layout.js";
 import { FileLock } from "../../src/tape/lock.js";
 import { writeManifest } from "../../src/tape/tape.js";
@@ -58,7 +59,15 @@ async function recorder(): Promise<() => Promise<void>> {
 
 /** What a recorder answers. */
 function controlled(answer: () => Promise<unknown>): Controlled {
-  return { stop: answer, type: async () => {}, listen: () => () => {} };
+  const console: Controlled["console"] = {
+    file: layout.console,
+    printed: 0,
+    keyboard: new Keyboard(),
+    onPrinted: () => () => {},
+    type: async () => {},
+    drop: () => {},
+  };
+  return { stop: answer, console };
 }
 
 const hasEnded = ["tape 't' is not being recorded any more: it has ended\n"];
