@@ -11,6 +11,7 @@ import { initramfsElfFiles } from "../symbols/initramfs.js";
 import { type Located, type SymbolSource, Symbols } from "../symbols/symbols.js";
 import { openSyncFile, syncBytes } from "../symbols/sync-source.js";
 import type { Tape } from "../tape/tape.js";
+import { DiskFiles } from "./disk-files.js";
 import { type Mapping, mappingAt } from "./mappings.js";
 import { type FileAt, loadBiasOf, type MappedFile } from "./stack-files.js";
 
@@ -21,17 +22,20 @@ const vdsoName = "[vdso]";
 const comparedBytes = 1024;
 
 /**
- * The programs a tape's guest can run, as far as they are at hand: in its initramfs, and what the user named with
- * `--symbols`. Files of disks are not.
+ * The programs a tape's guest can run, as far as they are at hand: in its initramfs, on its disks (ext4), and what the user
+ * named with `--symbols`.
  */
 export class GuestPrograms {
   private readonly tape: Tape;
+  private readonly disks: DiskFiles;
   private archive: Promise<ReadonlyMap<string, ElfFile>> | undefined;
   private named: readonly ElfFile[] | undefined;
+  private readonly onDisk = new Map<string, readonly ElfFile[]>();
   private readonly sources = new WeakMap<ElfFile, Omit<SymbolSource, "bias"> | "none">();
 
   constructor(tape: Tape) {
     this.tape = tape;
+    this.disks = new DiskFiles(tape);
   }
 
   /**
@@ -44,19 +48,44 @@ export class GuestPrograms {
     const inArchive = (await this.archive).get(path.replace(/^\/+/, ""));
     if (inArchive && begins(inArchive, start)) return inArchive;
     this.named ??= this.openNamed();
-    return start && this.named.find((elf) => begins(elf, start));
+    const named = start && this.named.find((elf) => begins(elf, start));
+    if (named) return named;
+    const onDisk = this.findOnDisks(path).find((elf) => begins(elf, start));
+    return onDisk && (this.namedLike(onDisk) ?? onDisk);
   }
 
   /** The program at a path of the guest by its path alone: what the user named counts by the last part of its name. */
-  async findByPath(path: string): Promise<ElfFile | undefined> {
-    const inArchive = await this.find(path, undefined);
+  async findByPath(path: string, inode?: bigint): Promise<ElfFile | undefined> {
+    // With its number it is the very file; an initramfs may have another one at this path.
+    const [onDisk] = this.findOnDisks(path, inode);
+    if (onDisk && inode !== undefined) return this.namedLike(onDisk) ?? onDisk;
+    this.archive ??= this.unpack();
+    const inArchive = (await this.archive).get(path.replace(/^\/+/, ""));
     if (inArchive) return inArchive;
+    if (onDisk) return this.namedLike(onDisk) ?? onDisk;
     this.named ??= this.openNamed();
     const wanted = basename(path);
     const labels = this.tape.manifest.symbols.map(({ label }) => basename(label));
     return this.named.find(({ source }) =>
       labels.some((label, i) => label === wanted && source.name === this.tape.layout.symbolFile(i)),
     );
+  }
+
+  private findOnDisks(path: string, inode?: bigint): readonly ElfFile[] {
+    const key = `${inode ?? ""} ${path}`;
+    let found = this.onDisk.get(key);
+    if (!found) {
+      const files = [...this.disks.find(path, inode === undefined ? undefined : Number(inode))];
+      found = files.flatMap(({ bytes }) => orUndefined(() => ElfFile.open(bytes)) ?? []);
+      this.onDisk.set(key, found);
+    }
+    return found;
+  }
+
+  /** What the user named of a stripped program: with the same build id, and more to say. */
+  private namedLike({ buildId }: ElfFile): ElfFile | undefined {
+    this.named ??= this.openNamed();
+    return buildId === undefined ? undefined : this.named.find((elf) => elf.buildId === buildId);
   }
 
   /** What a program's addresses are called; undefined when it has no symbols. Kept for the next time. */
@@ -72,6 +101,17 @@ export class GuestPrograms {
   /** Whether a source of symbols is a file that the user named. */
   isNamed(source: string): boolean {
     return this.tape.manifest.symbols.some(({ label }) => label === source);
+  }
+
+  /** Whether a source of symbols is a file that the user named, whose addresses the kernel chose. */
+  isMovable(source: string): boolean {
+    this.named ??= this.openNamed();
+    const labels = this.tape.manifest.symbols.map(({ label }) => label);
+    return this.named.some(
+      (elf) =>
+        elf.isPositionIndependent &&
+        labels.some((label, i) => label === source && elf.source.name === this.tape.layout.symbolFile(i)),
+    );
   }
 
   private async unpack(): Promise<ReadonlyMap<string, ElfFile>> {
