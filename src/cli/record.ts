@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { cpuModelPattern } from "../formats/cpu-model.js";
 import type { RecordOptions } from "../tape/record-options.js";
 import type { Recording } from "../tape/recording.js";
@@ -133,6 +133,7 @@ export async function recordOptions(
   const symbols = (flags.symbols ?? []).map(parseSymbols);
   const qemu = await inspectQemu(qemuCandidates(flags)[0]);
   const machine = await chooseKernel(flags, signal, progress);
+  const guard = await builtGuard(placesOf(flags).cache, qemu.version);
   return {
     name,
     ...(flags.dir !== undefined && { directory: flags.dir }),
@@ -144,8 +145,21 @@ export async function recordOptions(
     disks,
     network,
     symbols,
+    ...(guard !== undefined && { guard }),
     ...(flags.timeout !== undefined && { timeoutSeconds: flags.timeout }),
   };
+}
+
+/** Without a compiler a recording goes on without witnesses, and says so. */
+async function builtGuard(cacheDir: string, qemuVersion: string): Promise<string | undefined> {
+  const { buildPlugin, guardOf } = await import("../qemu/plugin-build.js");
+  try {
+    return guardOf(await buildPlugin({ cacheDir, qemuVersion }));
+  } catch (error) {
+    if (!isVmtapeError(error, "missing-tool")) throw error;
+    note(`no states of the recording are hashed: ${error.message} (${error.facts.mend})`);
+    return undefined;
+  }
 }
 
 async function chooseKernel(flags: RecordFlags, signal: AbortSignal, progress: Progress) {

@@ -5,6 +5,7 @@ import type { ProgressSink } from "../base/progress.js";
 import { type Icount, icount } from "../base/units.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { summarizeLog } from "../formats/replay-log-summary.js";
+import { guardOf } from "../qemu/plugin-build.js";
 import { pluginArguments, pluginChannels } from "../qemu/plugin-channel.js";
 import type { StateHash } from "../qemu/state-hash.js";
 import { checkStored, readHead } from "../tape/store.js";
@@ -76,10 +77,11 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
   const traced = options.plugin !== undefined && {
     attach: { extra: pluginArguments(options.plugin) },
     channels: pluginChannels,
+    guard: guardOf(options.plugin),
   };
   const comparison = new Comparison(tape, options, {
     pair: (more) => Session.create(tape, { ...common, ...traced, ...more }),
-    probe: () => Session.create(tape, common),
+    probe: () => Session.create(tape, { ...common, ...(traced && { guard: traced.guard }) }),
   });
   const logChange = await checkStored(tape.layout.log, tape.end.log, signal).catch((error) => {
     if (isVmtapeError(error, "changed")) return error;

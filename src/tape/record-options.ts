@@ -40,6 +40,8 @@ export interface RecordOptions {
   readonly symbols: readonly SymbolChoice[];
   /** Stop after so many seconds. */
   readonly timeoutSeconds?: number;
+  /** The built guard (`guardOf`): states of the recording are then hashed while it runs, to compare replays with. */
+  readonly guard?: string;
 }
 
 /**

@@ -6,10 +6,10 @@ import type { Scope } from "../base/scope.js";
 import type { EndCause, Manifest } from "../formats/manifest.js";
 import { dialectFor, type ShutdownCause } from "../formats/replay-log-dialect.js";
 import { connectMonitor, describeEnd } from "../qemu/connect.js";
+import { GuardChannel, guardArguments } from "../qemu/guard.js";
 import { machineArguments } from "../qemu/machine.js";
-import { monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
+import { firstChannelFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
-import { hashState, type StateHash } from "../qemu/state-hash.js";
 import { ConsoleCast } from "./console-cast.js";
 import { ControlServer } from "./control.js";
 import type { Places } from "./home.js";
@@ -20,6 +20,7 @@ import { RecordedConsole } from "./recorded-console.js";
 import { sealLog } from "./seal.js";
 import { describeFile } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
+import { Witnesses } from "./witnesses.js";
 
 /** What a caller may watch and end a recording with. */
 export interface RecordHooks {
@@ -43,10 +44,8 @@ const diskCheckEveryMs = 500;
 const afterPanicMs = 3000;
 /** How long QEMU may take to leave after `quit`, and after SIGTERM. */
 const patienceMs = 5000;
-/** The first state hash is taken after so long, each next one after three times as long. */
-const firstWitnessMs = 3000;
-/** Guests with more memory are hashed less: hashing stops the guest for about 0.6 s a GB. */
-const witnessMsPerMB = 0.7;
+/** Larger guests are not hashed when they are stopped: it would take longer than somebody who stops one waits. */
+const mostHashedAtStopMB = 512;
 
 /**
  * Records a run: makes the tape, starts the machine, and gives back the recording as it runs.
@@ -84,7 +83,7 @@ export class Recording {
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
   private readonly console: RecordedConsole;
-  private readonly witnesses: StateHash[] = [];
+  private readonly witnesses: Witnesses | undefined;
   private readonly startedAt = performance.now();
   private readonly consoleSinks = new Set<(bytes: Uint8Array) => void>();
   private stopping: StopReason | undefined;
@@ -92,14 +91,18 @@ export class Recording {
   private logFailed = false;
   private lastIcount = 0;
   private quitting: Promise<void> | undefined;
-  /** The state hash that is being taken; never rejects. */
-  private witnessing: Promise<void> = Promise.resolve();
 
   private constructor(
     prepared: PreparedTape,
     options: RecordOptions,
     hooks: RecordHooks,
-    running: { scope: Scope; qemu: QemuProcess; qmp: Qmp; console: RecordedConsole },
+    running: {
+      scope: Scope;
+      qemu: QemuProcess;
+      qmp: Qmp;
+      console: RecordedConsole;
+      guard: GuardChannel | undefined;
+    },
   ) {
     this.layout = prepared.layout;
     this.manifest = prepared.manifest;
@@ -110,6 +113,12 @@ export class Recording {
     this.qemu = running.qemu;
     this.qmp = running.qmp;
     this.console = running.console;
+    const { memoryMB } = prepared.manifest.machine;
+    this.witnesses =
+      running.guard &&
+      new Witnesses(running.guard, running.qemu.pid, memoryMB, (witnesses) =>
+        writeManifest(this.layout, { ...this.manifest, witnesses: [...witnesses] }),
+      );
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
     this.done = this.watch();
     this.done.catch(() => {}); // whoever awaits it sees the error
@@ -140,12 +149,14 @@ export class Recording {
         hostForwards: options.network.hostForwards,
         console: console.device,
         monitors: [`socket,fd=${monitorFd}`],
+        ...(options.guard !== undefined && { extra: guardArguments(options.guard, firstChannelFd) }),
       },
     );
     const qemu = scope.own(
       await QemuProcess.start(options.qemu.path, args, {
         deathSignal: "TERM",
         heldFd: prepared.lock.fd,
+        channels: options.guard === undefined ? 0 : 1,
         ...(hooks.debug && { debug: hooks.debug }),
         onError: (line) => {
           if (!/replay write error/i.test(line)) return;
@@ -162,7 +173,14 @@ export class Recording {
       ),
     );
     began = true;
-    const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp, console });
+    const guard = qemu.channels[0] && new GuardChannel(qemu.channels[0]);
+    const recording = new Recording(prepared, options, hooks, {
+      scope: scope.move(),
+      qemu,
+      qmp,
+      console,
+      guard,
+    });
     failed = () => recording.failLog();
     if (logFailed) recording.failLog();
     control.serve(recording);
@@ -194,14 +212,13 @@ export class Recording {
     return this.done;
   }
 
-  /** Pauses, hashes the state when that is quick, and lets QEMU close its log. */
+  /** Hashes the state when that is quick, and lets QEMU close its log. */
   private async quit(): Promise<void> {
+    if (this.manifest.machine.memoryMB <= mostHashedAtStopMB) await this.witnesses?.take();
+    await this.witnesses?.settled();
     const deadline = setTimeout(() => this.qemu.kill("SIGTERM"), patienceMs);
     const lastDeadline = setTimeout(() => this.qemu.kill("SIGKILL"), 2 * patienceMs);
     try {
-      await this.witnessing;
-      await this.qmp.execute("stop");
-      if (this.manifest.machine.memoryMB <= 1024) await this.witness();
       await this.qmp.execute("quit");
     } catch {
       this.qemu.kill("SIGTERM"); // the monitor is gone or stuck: QEMU closes its log on SIGTERM too
@@ -224,7 +241,7 @@ export class Recording {
     let end: ProcessEnd;
     try {
       end = await this.qemu.ended;
-      await this.witnessing; // it writes the manifest, too
+      await this.witnesses?.settled(); // it writes the manifest, too
       this.console.end();
       await printing;
     } finally {
@@ -271,7 +288,7 @@ export class Recording {
     const timers = [
       setInterval(() => void this.reportProgress(), progressEveryMs),
       setInterval(() => void this.checkDisk(), diskCheckEveryMs),
-      this.startWitnesses(),
+      ...(this.witnesses ? [this.witnesses.start()] : []),
     ];
     const { timeoutSeconds } = this.options;
     if (timeoutSeconds !== undefined) {
@@ -292,37 +309,6 @@ export class Recording {
       bsize: 1,
     }));
     if (bavail * bsize < neededSpace / 4) void this.stop("disk-full");
-  }
-
-  /** Takes state hashes at growing distances: proof later that the replay is the recorded run. */
-  private startWitnesses(): NodeJS.Timeout {
-    const first = Math.max(firstWitnessMs, this.manifest.machine.memoryMB * witnessMsPerMB * 10);
-    let due = first;
-    return setInterval(() => {
-      if (this.stopping || performance.now() - this.startedAt < due || this.witnesses.length >= 16) return;
-      due *= 3;
-      this.witnessing = this.pauseForWitness().catch(() => {});
-    }, 100);
-  }
-
-  private async pauseForWitness(): Promise<void> {
-    if ((await this.qmp.runState()) !== "running") return;
-    await this.qmp.execute("stop");
-    await this.witness();
-    if (!this.stopping) await this.qmp.execute("cont");
-  }
-
-  private async witness(): Promise<void> {
-    if ((await this.qmp.runState()) !== "paused") return;
-    const { icount } = await this.qmp.replayStatus();
-    if (icount === 0n || icount === this.witnesses.at(-1)?.icount) return;
-    this.witnesses.push(await hashState(this.qmp, this.qemu.pid));
-    // Written at once: a recorder that is killed later still leaves its proof.
-    await writeManifest(this.layout, { ...this.manifest, witnesses: this.storedWitnesses() }).catch(() => {});
-  }
-
-  private storedWitnesses() {
-    return this.witnesses.map((witness) => ({ ...witness, icount: Number(witness.icount) }));
   }
 
   /** QEMU could not write its log. It would go on without, so it must end now. */
@@ -347,7 +333,8 @@ export class Recording {
 
   private async complete(seconds: number, reason: ShutdownCause | undefined): Promise<Tape> {
     const { layout } = this;
-    const sealed = await sealLog(layout.log, dialectFor(this.manifest.qemu.version));
+    const dialect = dialectFor(this.manifest.qemu.version);
+    const sealed = await sealLog(layout.log, dialect);
     if (sealed.end === 0n) {
       await this.discard();
       throw new VmtapeError("cancelled", "stopped before the guest's first instruction: there is no tape");
@@ -356,7 +343,7 @@ export class Recording {
     const end = Number(sealed.end);
     const manifest: Manifest = {
       ...this.manifest,
-      witnesses: this.storedWitnesses().filter((witness) => witness.icount <= end),
+      witnesses: (await this.witnesses?.sealed(layout.log, dialect, end)) ?? [],
       end: {
         cause: this.endCause(reason ?? this.loggedReason(sealed.cause)),
         icount: end,

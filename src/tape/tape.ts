@@ -76,6 +76,7 @@ export class Tape {
       ...(machine.initrd && { initrd: this.layout.initrd }),
       disks: machine.disks.map((disk, i) => ({ file: this.layout.diskBase(i), format: disk.format })),
       network: machine.network,
+      ...(machine.networkSends && { networkSends: machine.networkSends }),
       firmware: this.layout.firmware,
     };
   }
