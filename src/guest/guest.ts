@@ -4,6 +4,7 @@ import { constants, copyFile, mkdir, readFile, rename, rm, stat } from "node:fs/
 import { basename, join, resolve } from "node:path";
 import { fileError, VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import type { FileSystem } from "../formats/file-systems.js";
 import type { NewcEntry } from "../formats/newc.js";
 import { type Addition, readAdditions } from "./addition.js";
 import { defaultAppend } from "./append.js";
@@ -12,7 +13,7 @@ import { type Busybox, findBusybox } from "./busybox.js";
 import { defaultInit } from "./default-init.js";
 import { buildInitramfs } from "./initramfs.js";
 import { fetchKernel, type KernelPackages } from "./kernel.js";
-import { defaultModules, planModules } from "./modules.js";
+import { defaultModules, fileSystemModules, planModules } from "./modules.js";
 import { findKernelPackagesRemembered } from "./resolution.js";
 import { makeDirectory, withTemporary, writeWhole } from "./storage.js";
 
@@ -26,6 +27,8 @@ export interface GuestOptions {
   /** A file that becomes `/init`, in place of the default script. */
   readonly init?: string | undefined;
   readonly additions?: readonly Addition[] | undefined;
+  /** File systems that it can mount beside ext4. */
+  readonly fileSystems?: readonly FileSystem[] | undefined;
   readonly archive?: PackageArchive | undefined;
   readonly progress?: ProgressSink | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -79,15 +82,17 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
   const packages = await findKernelPackagesRemembered(options.package, sources);
   const busybox = await findBusybox(sources);
 
-  const key = guestKey(packages, busybox, init, additions);
+  const more = (options.fileSystems ?? []).flatMap((one) => fileSystemModules[one]);
+  const wanted = [...new Set([...defaultModules, ...more])];
+  const key = guestKey(packages, busybox, init, additions, wanted);
   const directory = options.directory
     ? resolve(options.directory)
     : join(cacheDir, `guest-${key.slice(0, 16)}`);
   const known = await openGuest(directory, key);
   if (known) return known;
 
-  const kernel = await fetchKernel(packages, sources);
-  const plan = await planModules(kernel.modules, defaultModules, options.signal);
+  const kernel = await fetchKernel(packages, { ...sources, allFileSystems: more.length > 0 });
+  const plan = await planModules(kernel.modules, wanted, options.signal);
   const initrd = buildInitramfs({
     busybox,
     release: kernel.release,
@@ -194,6 +199,7 @@ function guestKey(
   busybox: Busybox,
   init: Uint8Array,
   additions: readonly NewcEntry[],
+  modules: readonly string[],
 ): string {
   const digest = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
   const inputs = {
@@ -201,7 +207,7 @@ function guestKey(
     append: defaultAppend,
     packages: packages.map((record) => [record.name, record.version, record.sha256]),
     busybox: busybox.sha256,
-    modules: defaultModules,
+    modules,
     init: digest(init),
     additions: additions.map((entry) =>
       entry.type === "file" ? { ...entry, data: digest(entry.data) } : entry,
