@@ -28,6 +28,8 @@ const mostLinks = 40;
 /** Of a directory: some 10 million names. */
 const mostDirectoryBytes = 1 << 28;
 const longestLink = 4096;
+/** A size is only what an inode says. */
+const mostBytesAtOnce = 2 ** 31 - 1;
 
 /** Does an ext file system begin here? */
 export function isExt4(disk: DiskBytes): boolean {
@@ -181,6 +183,7 @@ export class Ext4 {
   }
 
   private readRuns(runs: readonly Run[], offset: number, length: number): Uint8Array {
+    if (length > mostBytesAtOnce) throw this.damaged(`${length} bytes of a file are not read at once`);
     const bytes = new Uint8Array(length);
     const { blockBytes } = this;
     let index = lastBefore(runs, Math.floor(offset / blockBytes));

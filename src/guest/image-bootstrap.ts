@@ -1,6 +1,6 @@
 /** Which programs make a Debian system here, and how they are called. */
 
-import { basePackages, earlySetup, lateSetup } from "./image-setup.js";
+import { basePackages, earlySetup, insideFunction, lateSetup } from "./image-setup.js";
 import type { ImageSources } from "./image-sources.js";
 import type { ImageSpec } from "./image-spec.js";
 
@@ -115,7 +115,7 @@ export function wanted(spec: ImageSpec): string[] {
  */
 export function installScript(spec: ImageSpec, sources: ImageSources): string {
   const lines = sources.lines.map((line) => shellQuoted(line)).join(" ");
-  return `${earlySetup}additions=\${2-}
+  return `${earlySetup}${insideFunction}additions=\${2-}
 printf '%s\\n' ${lines} > "$root/etc/apt/sources.list"
 printf '#!/bin/sh\\nexit 101\\n' > "$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
@@ -123,8 +123,8 @@ mount -t proc proc "$root/proc" 2>/dev/null || true
 mount -t sysfs sysfs "$root/sys" 2>/dev/null || true
 trap 'umount "$root/sys" 2>/dev/null || true; umount "$root/proc" 2>/dev/null || true' EXIT
 export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
-chroot "$root" apt-get -q -o 'Acquire::Languages=none' update
-chroot "$root" apt-get -q -y --no-install-recommends install ${wanted(spec).join(" ")}
+inside apt-get -q -o 'Acquire::Languages=none' update
+inside apt-get -q -y --no-install-recommends install ${wanted(spec).join(" ")}
 rm "$root/usr/sbin/policy-rc.d"
 [ -z "$additions" ] || tar -x -f "$additions" -C "$root" --numeric-owner
 ${lateSetup(spec)}`;

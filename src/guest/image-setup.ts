@@ -55,11 +55,17 @@ printf '%s\\n' 'MODULES=list' 'RESUME=none' 'FSTYPE=ext4' > "$root/etc/initramfs
 printf '%s\\n' ${initrdModules.join(" ")} > "$root/etc/initramfs-tools/modules"
 `;
 
+/** Runs a program of the new root, whatever the search path here is. */
+export const insideFunction = `inside() {
+  chroot "$root" /usr/bin/env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+`;
+
 /** When all packages are there. */
 export function lateSetup(spec: ImageSpec): string {
   return `set -e
 root=$1
-echo ${spec.suite} > "$root/etc/hostname"
+${insideFunction}echo ${spec.suite} > "$root/etc/hostname"
 printf '%s\\n' '127.0.0.1 localhost' '127.0.1.1 ${spec.suite}' '10.0.2.2 host' > "$root/etc/hosts"
 echo '/dev/vda / ext4 errors=remount-ro 0 1' > "$root/etc/fstab"
 echo ${machineId(spec)} > "$root/etc/machine-id"
@@ -78,7 +84,7 @@ END
 ln -sf /lib/systemd/system/systemd-networkd.service "$root/etc/systemd/system/multi-user.target.wants/"
 for unit in ${maskedUnits.join(" ")}; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
 rm -f "$root"/etc/systemd/system/*.target.wants/systemd-networkd-wait-online.service
-chroot "$root" passwd -q -d root
+inside passwd -q -d root
 printf '%s\\n' 'APT::Install-Recommends "false";' 'Acquire::Languages "none";' 'DPkg::Use-Pty "false";' \\
   > "$root/etc/apt/apt.conf.d/80vmtape"
 rm -f "$root"/var/log/*.log "$root"/var/log/apt/*.log "$root"/var/cache/apt/archives/*.deb \\

@@ -193,11 +193,13 @@ interface ImageTools {
   readonly canIsolate: boolean;
 }
 
-/** Where Debian has what only root is thought to need. */
-export const systemPath = "/usr/sbin:/sbin";
+/** The search path with what Debian thinks only root needs, whose programs call each other there. */
+export function systemPath(from = process.env.PATH ?? ""): string {
+  return `${from}:/usr/sbin:/usr/bin:/sbin:/bin`;
+}
 
 async function findTools(): Promise<ImageTools> {
-  const path = `${process.env.PATH ?? ""}:${systemPath}`;
+  const path = systemPath();
   const asRoot = process.getuid?.() === 0;
   const found: BootstrapTool[] = [];
   for (const tool of bootstrapTools) if (await findProgram(tool, path)) found.push(tool);
@@ -260,7 +262,7 @@ async function runStep(step: Step, work: string, { progress, signal }: ImageOpti
   const watch = setInterval(() => void look(), watchPeriodMs);
   try {
     const [program, ...args] = step.command;
-    const result = await runCommand(program, args, { signal, cwd: resolve(work) });
+    const result = await runCommand(program, args, { signal, cwd: resolve(work), path: systemPath() });
     if (result.code !== 0) throw stepError(step, result, work);
   } finally {
     clearInterval(watch);

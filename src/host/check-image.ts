@@ -6,7 +6,7 @@ import type { Check } from "./checks.js";
 
 /** What makes distribution images here (`vmtape guest --image`); nothing else needs it. */
 export async function checkImageTools(
-  path = `${process.env.PATH ?? ""}:${systemPath}`,
+  path = systemPath(),
   asRoot = process.getuid?.() === 0,
 ): Promise<Check> {
   const has = async (program: string) => (await findProgram(program, path)) !== undefined;
