@@ -72,6 +72,10 @@ type ImageFile = Omit<ImageGuest, "kernel" | "initrd" | "disk" | "directory"> & 
 const generation = 1;
 const factsName = "image.json";
 const diskName = "disk.qcow2";
+const rawName = "disk.raw";
+const archiveName = "root.tar";
+/** Files that steps write, one after the other. */
+const outputs = [archiveName, rawName, diskName] as const;
 /** A stock system unpacked, its raw image and the packed one, and packages on their way. */
 const neededBytes = 3 * 2 ** 30;
 
@@ -109,8 +113,8 @@ export async function makeImage(options: ImageOptions): Promise<ImageGuest> {
     const root = join(work, "root");
     const places = {
       root,
-      archive: join(work, "root.tar"),
-      raw: join(work, "disk.raw"),
+      archive: join(work, archiveName),
+      raw: join(work, rawName),
       qcow2: join(work, diskName),
     };
     await mkdir(root);
@@ -246,20 +250,25 @@ async function makeRoom(directory: string): Promise<void> {
   }
 }
 
-const watchPeriodMs = 500;
+const watchPeriodMs = 3000;
 
-/** Runs one step; what it writes is seen as the space that vanishes. */
+/** Runs one step; how far it is, the files say that are there by then. */
 async function runStep(step: Step, work: string, { progress, signal }: ImageOptions): Promise<void> {
-  const free = async () => {
-    const { bavail, bsize } = await statfs(work);
-    return bavail * bsize;
-  };
-  const before = await free();
   const look = async () => {
-    const done = Math.max(0, before - (await free().catch(() => before)));
-    progress?.({ doing: step.doing, done, unit: "bytes" });
+    const bytes = await Promise.all(
+      outputs.map((name) =>
+        stat(join(work, name)).then(
+          ({ size }) => size,
+          () => 0,
+        ),
+      ),
+    );
+    const written = Math.max(...bytes);
+    if (written > 0) return progress?.({ doing: step.doing, done: written, unit: "bytes" });
+    const files = await readdir(join(work, "root"), { recursive: true }).catch(() => []);
+    progress?.({ doing: step.doing, done: files.length, unit: "files" });
   };
-  const watch = setInterval(() => void look(), watchPeriodMs);
+  const watch = progress && setInterval(() => void look(), watchPeriodMs);
   try {
     const [program, ...args] = step.command;
     const result = await runCommand(program, args, { signal, cwd: resolve(work), path: systemPath() });
