@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { VmtapeError } from "../base/errors.js";
-import { openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
+import { buildIdPaths, openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { debugOfBytes } from "../symbols/debug-source.js";
 import { ElfFile } from "../symbols/elf.js";
 import { sectionType } from "../symbols/elf-layout.js";
@@ -92,10 +92,16 @@ export class GuestPrograms {
   symbolsOf(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
     let source = this.sources.get(elf);
     if (source === undefined) {
-      source = readSource(elf, name) ?? "none";
+      source = readSource(elf, name, () => this.debugOnDisks(elf)) ?? "none";
       this.sources.set(elf, source);
     }
     return source === "none" ? undefined : source;
+  }
+
+  /** The debug file of a stripped program, where its debug package is installed in the guest. */
+  private debugOnDisks({ buildId }: ElfFile): ElfFile | undefined {
+    const [path] = buildIdPaths(buildId, systemDebugDirectories);
+    return path === undefined ? undefined : this.findOnDisks(path).find((other) => other.buildId === buildId);
   }
 
   /** Whether a source of symbols is a file that the user named. */
@@ -265,16 +271,22 @@ function begins(elf: ElfFile, start: Uint8Array | undefined): boolean {
   );
 }
 
-/** A stripped program's names and lines are in its debug file, where the distribution's debug package is installed. */
-function readSource(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
+/** A stripped program's names and lines are in its debug file, where the distribution's debug package is installed: here, or there. */
+function readSource(
+  elf: ElfFile,
+  name: string,
+  debugThere: () => ElfFile | undefined,
+): Omit<SymbolSource, "bias"> | undefined {
   return orUndefined(() => {
     const options = { debugDirectories: systemDebugDirectories };
     const isStripped = !elf.sections.some(({ type }) => type === sectionType.symbols);
     const separate = isStripped ? openDebugFile(elf, undefined, systemDebugDirectories, []) : undefined;
+    const there = isStripped && !separate ? debugThere() : undefined;
     try {
-      const table = readElfSymbols(elf, separate && { separate: separate.elf });
+      const other = separate?.elf ?? there;
+      const table = readElfSymbols(elf, other && { separate: other });
       const hasDebug = separate !== undefined || elf.section(".debug_info") !== undefined;
-      const debug = hasDebug ? debugOfBytes(elf, options) : undefined;
+      const debug = there || hasDebug ? debugOfBytes(there ?? elf, options) : undefined;
       return table.names.count > 0 ? { name, table, ...(debug && { debug }) } : undefined;
     } finally {
       separate?.close();
