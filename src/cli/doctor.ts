@@ -34,12 +34,17 @@ export function doctorCommand(): Command {
 }
 
 async function lookAround(options: DoctorFlags): Promise<Check[]> {
-  const [{ checkMachine }, { checkGuest }] = await Promise.all([
+  const [{ checkMachine }, { checkGuest }, { checkImageTools }] = await Promise.all([
     import("../host/checks.js"),
     import("../host/check-guest.js"),
+    import("../host/check-image.js"),
   ]);
   const places = placesOf(options);
-  return [...(await checkMachine(places, qemuCandidates(options)[0])), await checkGuest(places.cache)];
+  return [
+    ...(await checkMachine(places, qemuCandidates(options)[0])),
+    await checkGuest(places.cache),
+    await checkImageTools(),
+  ];
 }
 
 async function mend(checks: readonly Check[], options: DoctorFlags, signal: AbortSignal): Promise<Check[]> {

@@ -189,7 +189,16 @@ async function builtGuard(cacheDir: string, qemuVersion: string): Promise<string
 async function chooseKernel(flags: RecordFlags, signal: AbortSignal, progress: Progress) {
   if (flags.kernel === undefined) {
     const { makeGuest } = await import("../guest/guest.js");
-    const guest = await makeGuest({ cacheDir: placesOf(flags).cache, progress: progress.sink, signal });
+    const [{ diskFileSystems }, { parseDisk }] = await Promise.all([
+      import("./disk-file-systems.js"),
+      import("../tape/record-options.js"),
+    ]);
+    const guest = await makeGuest({
+      cacheDir: placesOf(flags).cache,
+      fileSystems: diskFileSystems((flags.disk ?? []).map(parseDisk)),
+      progress: progress.sink,
+      signal,
+    });
     const append = flags.append === undefined ? guest.append : `${guest.append} ${flags.append}`;
     return { kernel: guest.kernel, initrd: flags.initrd ?? guest.initrd, append };
   }

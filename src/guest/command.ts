@@ -11,6 +11,8 @@ export interface CommandResult {
 export interface CommandOptions {
   readonly cwd?: string;
   readonly signal?: AbortSignal | undefined;
+  /** The search path, in place of the caller's. */
+  readonly path?: string;
 }
 
 /** Longest output kept of a packaging tool: the description of a package has a few kB. */
@@ -56,7 +58,7 @@ export async function runPipeline(
   // A process group of its own for each, so that stopping one stops its helpers (apt's downloaders) too.
   const common: SpawnOptions = {
     detached: true,
-    env: packagingEnvironment(),
+    env: { ...packagingEnvironment(), ...(options.path !== undefined && { PATH: options.path }) },
     ...(options.cwd && { cwd: options.cwd }),
   };
   const children: ChildProcess[] = [];

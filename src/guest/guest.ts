@@ -5,6 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
 import { readRegular } from "../base/regular-file.js";
+import type { FileSystem } from "../formats/file-systems.js";
 import type { NewcEntry } from "../formats/newc.js";
 import { type Addition, readAdditions } from "./addition.js";
 import { defaultAppend } from "./append.js";
@@ -13,7 +14,7 @@ import { type Busybox, findBusybox } from "./busybox.js";
 import { defaultInit } from "./default-init.js";
 import { buildInitramfs } from "./initramfs.js";
 import { fetchKernel, findKernelPackages, type KernelPackages } from "./kernel.js";
-import { defaultModules, planModules } from "./modules.js";
+import { defaultModules, fileSystemModules, planModules } from "./modules.js";
 import { KernelPin } from "./pin.js";
 import { makeDirectory, withTemporary, writeWhole } from "./storage.js";
 
@@ -29,6 +30,8 @@ export interface GuestOptions {
   /** A file that becomes `/init`, in place of the default script. */
   readonly init?: string | undefined;
   readonly additions?: readonly Addition[] | undefined;
+  /** File systems that it can mount beside ext4. */
+  readonly fileSystems?: readonly FileSystem[] | undefined;
   readonly archive?: PackageArchive | undefined;
   readonly progress?: ProgressSink | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -84,7 +87,9 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
   const packages = pinned ?? (await findKernelPackages(options.package, archive, options.signal));
   const busybox = await findBusybox(sources);
 
-  const key = guestKey(packages, busybox, init, additions);
+  const more = (options.fileSystems ?? []).flatMap((one) => fileSystemModules[one]);
+  const wanted = [...new Set([...defaultModules, ...more])];
+  const key = guestKey(packages, busybox, init, additions, wanted);
   const directory = options.directory
     ? resolve(options.directory)
     : join(cacheDir, `guest-${key.slice(0, 16)}`);
@@ -94,10 +99,12 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
     return known;
   }
 
-  const kernel = await fetchKernel(packages, sources).catch((error) => {
-    throw pinned ? pinnedError(error, options.package) : error;
-  });
-  const plan = await planModules(kernel.modules, defaultModules, options.signal);
+  const kernel = await fetchKernel(packages, { ...sources, allFileSystems: more.length > 0 }).catch(
+    (error) => {
+      throw pinned ? pinnedError(error, options.package) : error;
+    },
+  );
+  const plan = await planModules(kernel.modules, wanted, options.signal);
   const initrd = buildInitramfs({
     busybox,
     release: kernel.release,
@@ -210,6 +217,7 @@ function guestKey(
   busybox: Busybox,
   init: Uint8Array,
   additions: readonly NewcEntry[],
+  modules: readonly string[],
 ): string {
   const digest = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
   const inputs = {
@@ -217,7 +225,7 @@ function guestKey(
     append: defaultAppend,
     packages: packages.map((record) => [record.name, record.version, record.sha256]),
     busybox: busybox.sha256,
-    modules: defaultModules,
+    modules,
     init: digest(init),
     additions: additions.map((entry) =>
       entry.type === "file" ? { ...entry, data: digest(entry.data) } : entry,

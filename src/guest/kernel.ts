@@ -84,15 +84,24 @@ export async function findKernelPackages(
  * @throws VmtapeError `missing-tool`, `bad-file` when a download is damaged or holds no kernel, `disk-full`,
  *   `not-writable`, `cancelled`
  */
-export async function fetchKernel(packages: KernelPackages, options: KernelOptions): Promise<Kernel> {
+export async function fetchKernel(
+  packages: KernelPackages,
+  options: KernelOptions & {
+    /** With the modules of all file systems that a guest can be asked to mount, not of ext4 alone. */
+    readonly allFileSystems?: boolean;
+  },
+): Promise<Kernel> {
   const [main] = packages;
-  const directory = join(options.cacheDir, "kernels", `${main.name}_${main.version}`);
+  const { allFileSystems } = options;
+  const name = `${main.name}_${main.version}${allFileSystems ? "_file-systems" : ""}`;
+  const directory = join(options.cacheDir, "kernels", name);
+  const files = allFileSystems ? [...kernelFiles, ...fileSystemFiles] : kernelFiles;
   const known = await openKernel(directory, main);
   if (known) return known;
   await makeDirectory(
     directory,
     async (unfinished) => {
-      for (const record of packages) await fetchPackage(record, unfinished, kernelFiles, options);
+      for (const record of packages) await fetchPackage(record, unfinished, files, options);
       await tidyKernel(unfinished, main);
     },
     options.signal,
@@ -145,6 +154,20 @@ const kernelFiles = [
   "*/kernel/net/core/*.ko*",
   "*/kernel/net/packet/*.ko*",
 ];
+
+/** What is kept beside for guests with disks of other file systems. */
+const fileSystemFiles = [
+  "btrfs",
+  "erofs",
+  "exfat",
+  "f2fs",
+  "fat",
+  "isofs",
+  "nls",
+  "ntfs3",
+  "squashfs",
+  "xfs",
+].map((name) => `*/kernel/fs/${name}/*.ko*`);
 
 function wantedNames(wanted: string | undefined): { names: readonly string[]; version: string | undefined } {
   if (wanted === undefined) return { names: metaPackages, version: undefined };

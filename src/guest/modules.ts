@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../base/errors.js";
 import { readRegular } from "../base/regular-file.js";
+import type { FileSystem } from "../formats/file-systems.js";
 import { compressedSuffixes, unpack } from "./compressed.js";
 import { type ModuleInfo, parseModuleInfo, readModuleInfo } from "./modinfo.js";
 
@@ -15,6 +16,21 @@ export const defaultModules = [
   "af_packet",
   "ext4",
 ] as const;
+
+/** What mounting a file system needs beyond the default guest's modules. */
+export const fileSystemModules: Readonly<Record<FileSystem, readonly string[]>> = {
+  ext4: [],
+  xfs: ["xfs"],
+  btrfs: ["btrfs"],
+  // The tables are those a mount without options asks for.
+  vfat: ["vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"],
+  exfat: ["exfat", "nls_utf8"],
+  ntfs: ["ntfs3"],
+  iso9660: ["isofs"],
+  squashfs: ["squashfs"],
+  erofs: ["erofs"],
+  f2fs: ["f2fs"],
+};
 
 /** A module to load, ready for `insmod`. */
 export interface GuestModule {
