@@ -1,8 +1,9 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Two projects: `fast` needs neither QEMU nor a compiler and ends in seconds; `machine` boots guests, one file
- * at a time so that timings of one test do not starve another.
+ * Projects: `fast` needs neither QEMU nor a compiler and ends in seconds; `machine` boots guests, one file
+ * at a time so that timings of one test do not starve another. `long` makes and boots whole distributions, from a
+ * mirror and for many minutes: `npm run test:long` alone runs it.
  */
 export default defineConfig({
   test: {
@@ -12,8 +13,9 @@ export default defineConfig({
         test: {
           name: "fast",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/machine/**"],
+          exclude: ["test/machine/**", "test/long/**"],
           setupFiles: ["./test/seed.ts"],
+          testTimeout: 60_000, // a busy host is no failure
         },
       },
       {
@@ -24,6 +26,16 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: "long",
+          include: ["test/long/**/*.test.ts"],
+          setupFiles: ["./test/seed.ts"],
+          fileParallelism: false,
+          testTimeout: 3_600_000,
+          hookTimeout: 3_600_000,
         },
       },
     ],

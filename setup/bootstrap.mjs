@@ -23,13 +23,24 @@ switch (mode) {
     vmtape("demo", ...rest);
     break;
   case "test":
-    run("testing", ["node_modules/.bin/vitest", "run", ...rest], "npm test");
+    test(["fast", "machine"], "npm test");
+    break;
+  case "test:long":
+    test(["long"], "npm run test:long");
     break;
   case "bench":
     bench(...rest);
     break;
   default:
-    fail(`'${mode}' is not known: use setup, demo, test or bench`, 2);
+    fail(`'${mode}' is not known: use setup, demo, test, test:long or bench`, 2);
+}
+
+/** The tests of some projects, unless the user names others. */
+function test(projects, mend) {
+  const chosen = rest.some((word) => word.startsWith("--project"))
+    ? []
+    : projects.flatMap((one) => ["--project", one]);
+  run("testing", ["node_modules/.bin/vitest", "run", ...chosen, ...rest], mend);
 }
 
 /** Benchmarks are single files in bench/: bundled, since Node 20 does not run TypeScript, and run. */

@@ -5,10 +5,18 @@ import { exitCodes } from "./failure.js";
 import type { OpenTimeline } from "./open-timeline.js";
 import { note, say } from "./output.js";
 
-/** The values of expressions where a timeline stands. */
-export async function valuesAt(open: OpenTimeline, texts: readonly string[]): Promise<PrintedValue[]> {
+/**
+ * The values of expressions where a timeline stands.
+ *
+ * @param notes gets what could not be used of debug information, in words for people
+ */
+export async function valuesAt(
+  open: OpenTimeline,
+  texts: readonly string[],
+  notes?: Set<string>,
+): Promise<PrintedValue[]> {
   const { printAt } = await import("../linux/instant-context.js");
-  return printAt(open, await linuxOr(open), texts);
+  return printAt(open, await linuxOr(open), texts, notes);
 }
 
 /** The guest's Linux; undefined, with a note, when none runs there. */

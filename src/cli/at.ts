@@ -8,7 +8,7 @@ import { failFor, sayValues, valueFacts, valuesAt } from "./at-print.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { say, toJson } from "./output.js";
+import { note, say, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
 import { sayListing, sayRegisters } from "./say-machine.js";
@@ -65,13 +65,19 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   const registers = new Uint8Array(await timeline.registers());
   const memory = await readRanges(open, flags.mem ?? []);
-  const values = flags.print && (await valuesAt(open, flags.print));
+  const notes = new Set<string>();
+  const values = flags.print && (await valuesAt(open, flags.print, notes));
   const listing = flags.disas === undefined ? undefined : await list(open, flags.disas);
   const past =
     flags.lastWrite && (await findPast(open, flags.lastWrite, await sinceOf(open, flags, signal), signal));
   const stack = flags.stack ? await stackOf(open) : undefined;
   progress[Symbol.dispose]();
   const { position } = timeline;
+  // Debug information is opened while names are looked up: what it lacks is known once all is told.
+  const sayNotes = () => {
+    for (const text of new Set([...notes, ...open.symbols.symbols.notes, ...(stack?.notes() ?? [])]))
+      note(text);
+  };
   if (flags.json) {
     say(
       toJson({
@@ -87,6 +93,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         ...(stack && { stack: stack.facts }),
       }),
     );
+    sayNotes();
     failFor(values);
     return;
   }
@@ -114,6 +121,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
     say();
     await sayPast(past, flags.lastWrite!, open);
   }
+  sayNotes();
   failFor(values);
 }
 
@@ -149,7 +157,7 @@ async function stackOf(open: OpenTimeline) {
     import("../linux/stack-text.js"),
   ]);
   const stack = await stackAt(open);
-  return { lines: stackLines(stack), facts: stackFacts(stack) };
+  return { lines: stackLines(stack), facts: stackFacts(stack), notes: () => stack.notes() };
 }
 
 async function pastJson(past: Past, { symbols }: OpenTimeline) {

@@ -1,12 +1,18 @@
 import type { Command } from "commander";
 import { Command as Program } from "commander";
+import { guestImage } from "./guest-image.js";
 import { placesOf, several, type TapeOptions } from "./options.js";
 import { say, sayFacts, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action } from "./run.js";
 
-interface GuestFlags extends TapeOptions {
+export interface GuestFlags extends TapeOptions {
+  readonly image?: string;
+  readonly suite?: string;
+  readonly include?: readonly string[];
+  readonly mirror?: string;
   readonly package?: string;
+  readonly update?: boolean;
   readonly init?: string;
   readonly add?: readonly string[];
 }
@@ -21,15 +27,27 @@ export function guestCommand(): Command {
       "--package <package>",
       "the kernel's package, e.g. linux-image-cloud-amd64 (default: the newest stock one)",
     )
+    .option(
+      "--update",
+      "take the newest kernel of that name; without it the same kernel is taken as the last time",
+    )
     .option("--init <file>", "a script or program that becomes /init")
     .option(
       "--add <src=dest>",
-      "add a file or directory to the initramfs; may be given several times",
+      "add a file or directory to the initramfs, or to the image; may be given several times",
       several,
     )
+    .option(
+      "--image <dir|size>",
+      "make a Debian with systemd on a disk image instead: in this directory, or in the cache with a disk of this size; DIR,size=4G for both",
+    )
+    .option("--suite <suite>", "of an image: bookworm, trixie … (default: this host's)")
+    .option("--include <packages>", "of an image: more packages, with commas between; repeatable", several)
+    .option("--mirror <url>", "of an image: where packages come from (default: where this host's do)")
     .option("--json", "print facts as JSON")
     .action(
       action(async ({ signal }, options: GuestFlags) => {
+        if (await guestImage(options, signal)) return;
         const [{ makeGuest }, { parseAddition }] = await Promise.all([
           import("../guest/guest.js"),
           import("../guest/addition.js"),
@@ -39,6 +57,7 @@ export function guestCommand(): Command {
           cacheDir: placesOf(options).cache,
           directory: options.dir,
           package: options.package,
+          update: options.update,
           init: options.init,
           additions: (options.add ?? []).map(parseAddition),
           progress: progress.sink,

@@ -1,5 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { breathe } from "../base/breathe.js";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import { firstKernelAddress, hex } from "../base/units.js";
 import type { ProbeSpec } from "../linux/probe.js";
 import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
@@ -7,12 +9,11 @@ import type { SyscallKernel } from "../linux/syscall-pass.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
 import { formatPosition } from "../replay/position.js";
-import { breathe } from "./breathe.js";
 import { LineWriter } from "./line-writer.js";
-import { taskOption, taskTest } from "./load-history.js";
+import { loadHistory, taskOption, taskTest } from "./load-history.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { placesOf, qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, note, printable, toJson } from "./output.js";
+import { grouped, note, toJson } from "./output.js";
 import { requireForward, writtenRange } from "./probe-range.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
@@ -32,7 +33,7 @@ export function probeCommand(): Command {
   return tapeCommand("probe", "print a line each time a place of the guest is reached, with values")
     .argument(
       "<where>",
-      "a symbol, a pattern, FILE:LINE, 0xADDR, sys_enter:NAME, sys_exit:NAME, task:switch|fork|exec|exit, irq or page-fault",
+      "a symbol, a pattern, FILE:LINE, PROGRAM:FUNCTION, 0xADDR, sys_enter:NAME, sys_exit:NAME, task:switch|fork|exec|exit, irq or page-fault",
     )
     .option("--when <expr>", "only where this expression is not zero: 'count > 100 && current->pid == 1'")
     .option(
@@ -57,9 +58,12 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   const specOf = probeSpec(where, flags);
   using progress = new Progress();
   const known = await lookAtNames(name, where, flags, signal);
-  await known.probes(known.names).add(specOf); // mistakes are told before anything takes time
+  // Where programs lie is known once their tasks are; all other mistakes are told before anything takes time.
+  const history = known.isInProgram
+    ? await loadHistory(known.tape, flags, progress, signal)
+    : await known.history();
+  await known.probes(known.names, history).add(specOf);
   await breathe(signal);
-  const history = await known.history();
   const isWanted = flags.task === undefined ? undefined : await taskTest(history, flags.task);
   await using open = await openTimeline(name, flags, progress, signal);
   const since = start && (await open.locate(flags.from!, signal)).icount;
@@ -122,12 +126,14 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     { Probes },
     { isEvent, probePlaces },
     { probeNamesOf },
-    { loadKernelOnce },
+    { loadKernelInSteps },
     { TapeSymbols },
     { syscallKernel },
     { knownHistory },
     { tapeCache },
     { Tape },
+    { ProgramPlaces, programWords },
+    { GuestPrograms },
   ] = await Promise.all([
     import("../linux/probes.js"),
     import("../linux/probe-places.js"),
@@ -138,29 +144,45 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     import("../linux/task-pass.js"),
     import("../replay/tape-cache.js"),
     import("../tape/tape.js"),
+    import("../linux/program-places.js"),
+    import("../linux/stack-programs.js"),
   ]);
   const places = placesOf(flags);
   const tape = await Tape.open(places, name, flags.dir);
   tape.requireComplete();
   const cache = tapeCache(places, tape);
   const known = await TapeSymbols.loadNames(tape, cache);
+  const programs = new GuestPrograms(tape);
+  const past = await knownHistory(cache);
+  const isInProgram = !isEvent(where) && (programWords(where) !== undefined || isMoved(where));
   // The commonest mistake is told before the kernel's types are unpacked.
-  if (!isEvent(where)) probePlaces(where, probeNamesOf(known, undefined));
+  if (!isEvent(where) && !isInProgram && !past) probePlaces(where, probeNamesOf(known, undefined));
   await breathe(signal);
-  const kernel = loadKernelOnce(tape.layout.kernel, cache);
-  await breathe(signal);
+  const kernel = await loadKernelInSteps(tape.layout.kernel, cache, signal);
   let calls: SyscallKernel | undefined;
+  let inPrograms: InstanceType<typeof ProgramPlaces> | undefined;
   return {
+    tape,
     names: known,
-    history: () => knownHistory(cache),
+    /** Is it a place in a program, and its addresses are known from the history of tasks alone? */
+    isInProgram,
+    history: async () => past,
     probes: (symbols: TapeSymbols, history?: TaskHistory) => {
       const names = probeNamesOf(symbols, kernel);
-      return new Probes(tape, names, history, () => {
+      if (history) inPrograms ??= new ProgramPlaces(history, programs);
+      const callsNow = () => {
         calls = { ...(calls ?? syscallKernel(tape, kernel, names, cache)), names };
         return calls;
-      });
+      };
+      return new Probes(tape, names, history, callsNow, inPrograms);
     },
   };
+
+  /** Is it a name in a position-independent program that was given with `--symbols`, and nowhere else? */
+  function isMoved(text: string): boolean {
+    const found = known.symbols.resolve(text);
+    return found.length > 0 && found.every(({ source }) => programs.isMovable(source));
+  }
 }
 
 /** `{EXPR}` in a text. */
@@ -206,7 +228,7 @@ class HitPrinter {
     }
     const frames = stack ? await this.stackOf(hit) : undefined;
     if (json) return `${toJson(this.facts(hit, values, frames))}\n`;
-    const where = formatPosition(hit.position, this.open.symbols.describe(hit.pc));
+    const where = formatPosition(hit.position, this.nameOf(hit));
     const who = hit.task ? `${taskText(hit.task)}  ` : "";
     const verb = hit.kind === "return" && hit.what === undefined ? `${hit.label} returned ` : "";
     const doubt = hit.isCertain ? "" : "  (or was left before)";
@@ -214,6 +236,12 @@ class HitPrinter {
     const told = [hit.what ?? "", this.valueText(hit, values)].filter((text) => text !== "").join("  ");
     const line = printable(`${where}  ${who}${verb}${told}${lasted}${doubt}`.trimEnd());
     return `${[line, ...(frames ?? []).map((frame) => `    ${printable(frame)}`)].join("\n")}\n`;
+  }
+
+  /** What lies where a program is mapped, only the probe itself knows. */
+  private nameOf({ pc, kind, label }: ProbeHitEvent): string | undefined {
+    const isLabel = kind === "hit" && pc < firstKernelAddress && !/^0x/.test(label);
+    return this.open.symbols.describe(pc) ?? (isLabel ? label : undefined);
   }
 
   private valueText(hit: ProbeHitEvent, values: readonly { expression: string; value: string }[]): string {
@@ -244,7 +272,7 @@ class HitPrinter {
       brctr: brctr ?? null,
       pc: hex(pc),
       rep: hit.rep,
-      symbol: this.open.symbols.describe(pc) ?? null,
+      symbol: this.nameOf(hit) ?? null,
       hit: number,
       pid: task && task.pid >= 0 ? task.pid : null,
       tgid: task && task.tgid >= 0 ? task.tgid : null,

@@ -1,5 +1,6 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, hex } from "../base/units.js";
+import type { LinuxGuest } from "../linux/linux-guest.js";
 import type { TapeInstant } from "../linux/tape-instant.js";
 import { pastOf } from "../replay/last-write.js";
 import { pastLines } from "../replay/past-text.js";
@@ -24,6 +25,8 @@ export interface NamedTimeline extends TapeInstant {
 export class TapeDesk implements MonitorDesk {
   readonly staleHint: string | undefined;
   private readonly open: NamedTimeline;
+  /** The guest where it was looked at last: several files are asked for one after the other. */
+  private seen: { readonly key: string; readonly guest: LinuxGuest } | undefined;
 
   /** @param looksAgain the debugger was told to read everything anew after monitor commands */
   constructor(open: NamedTimeline, looksAgain: boolean) {
@@ -60,6 +63,33 @@ export class TapeDesk implements MonitorDesk {
 
   addressOf(text: string): GuestAddress {
     return this.open.addressOf(text);
+  }
+
+  async processFile(
+    process: number | "current",
+    name: "maps" | "cmdline" | "exe" | "cwd" | "auxv",
+  ): Promise<Uint8Array | undefined> {
+    const [{ linuxOf }, { taskAt, taskByPid }, { currentTask }, { isMissing, readProcessFile }] =
+      await Promise.all([
+        import("../linux/tape-instant.js"),
+        import("../linux/task-list.js"),
+        import("../linux/current-task.js"),
+        import("../linux/process-file.js"),
+      ]);
+    try {
+      const { icount, brctr } = this.open.timeline.position;
+      const key = `${icount} ${brctr}`;
+      if (this.seen?.key !== key) this.seen = { key, guest: await linuxOf(this.open) };
+      const { guest } = this.seen;
+      const task =
+        process === "current"
+          ? await taskAt(guest, await currentTask(guest))
+          : await taskByPid(guest, process);
+      return await readProcessFile(guest, task, name);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
   }
 
   async lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]> {

@@ -11,17 +11,19 @@ export interface CommandResult {
 export interface CommandOptions {
   readonly cwd?: string;
   readonly signal?: AbortSignal | undefined;
+  /** The search path, in place of the caller's. */
+  readonly path?: string;
 }
 
 /** Longest output kept of a packaging tool: the description of a package has a few kB. */
 const maxOutput = 16 << 20;
 
 /**
- * The environment packaging tools run with: nothing of the caller's but the search path and the proxies, so
- * that their words are English and their configuration the system's.
+ * The environment packaging tools run with: nothing of the caller's but the search path, the proxies and apt's own
+ * `APT_CONFIG`, so that their words are English and their configuration the one apt itself would use here.
  */
 export function packagingEnvironment(from: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  const kept = ["PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+  const kept = ["PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "APT_CONFIG"];
   const environment: NodeJS.ProcessEnv = { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" };
   for (const name of kept) if (from[name] !== undefined) environment[name] = from[name];
   return environment;
@@ -56,7 +58,7 @@ export async function runPipeline(
   // A process group of its own for each, so that stopping one stops its helpers (apt's downloaders) too.
   const common: SpawnOptions = {
     detached: true,
-    env: packagingEnvironment(),
+    env: { ...packagingEnvironment(), ...(options.path !== undefined && { PATH: options.path }) },
     ...(options.cwd && { cwd: options.cwd }),
   };
   const children: ChildProcess[] = [];

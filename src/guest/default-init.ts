@@ -8,6 +8,8 @@
  * - `vmtape.run=COMMAND` or `vmtape.run="COMMAND WITH SPACES"`: run this instead of the workload
  * - `vmtape.shell`: give a shell on the console; the machine powers off when it ends
  *
+ * Disks are mounted, the first on /mnt.
+ *
  * It works with any kernel from 5.10 on, and without any of the modules.
  */
 export const defaultInit = `#!/bin/sh
@@ -29,15 +31,26 @@ while read -r module; do
 done < /etc/modules
 say "modules:" $(sed 's/ .*//' /proc/modules | sort)
 
+# The first file system is /mnt, others are below /disks; of a disk with partitions each partition is tried.
 disk=none
-if [ -b /dev/vda ]; then
-  if mount -t ext4 /dev/vda /mnt 2>/dev/null; then
-    disk=/mnt
-    say "disk: /dev/vda is mounted"
-  else
-    say "disk: /dev/vda has no ext4 file system"
+mounted=
+for device in /dev/vd*; do
+  [ -b "$device" ] || continue
+  place=/mnt
+  [ "$disk" = none ] || place=/disks/\${device##*/}
+  mkdir -p "$place"
+  if mount -t ext4 "$device" "$place" 2>/dev/null || mount "$device" "$place" 2>/dev/null; then
+    mounted="$place $mounted"
+    if [ "$disk" = none ]; then
+      disk=/mnt
+      say "disk: $device is mounted"
+    else
+      say "disk: $device is mounted on $place"
+    fi
+  elif [ ! -e "\${device}1" ]; then
+    say "disk: $device has no file system known here"
   fi
-fi
+done
 if [ -d /sys/class/net/eth0 ]; then
   ip link set lo up
   ip link set eth0 up
@@ -81,7 +94,7 @@ workload() {
   done
   echo "fibonacci: $a"
 
-  if [ "$disk" != none ]; then
+  if [ "$disk" != none ] && touch "$disk/numbers" 2>/dev/null; then
     say "disk writes"
     seq 1 5000 > "$disk/numbers"
     mkdir -p "$disk/many"
@@ -109,7 +122,7 @@ esac
 
 cd /
 sync
-[ "$disk" = none ] || umount "$disk"
+for place in $mounted; do umount "$place"; done
 say "done, powering off"
 # The kernel's own power-off; the program sleeps a second before it, and is here only for a kernel without sysrq.
 echo o > /proc/sysrq-trigger

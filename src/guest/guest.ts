@@ -1,9 +1,11 @@
 /** The default guest: a stock kernel and a small initramfs, ready to be recorded. */
 import { createHash } from "node:crypto";
-import { constants, copyFile, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { constants, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { fileError, VmtapeError } from "../base/errors.js";
+import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import { readRegular } from "../base/regular-file.js";
+import type { FileSystem } from "../formats/file-systems.js";
 import type { NewcEntry } from "../formats/newc.js";
 import { type Addition, readAdditions } from "./addition.js";
 import { defaultAppend } from "./append.js";
@@ -11,9 +13,9 @@ import { aptArchive, type PackageArchive } from "./archive.js";
 import { type Busybox, findBusybox } from "./busybox.js";
 import { defaultInit } from "./default-init.js";
 import { buildInitramfs } from "./initramfs.js";
-import { fetchKernel, type KernelPackages } from "./kernel.js";
-import { defaultModules, planModules } from "./modules.js";
-import { findKernelPackagesRemembered } from "./resolution.js";
+import { fetchKernel, findKernelPackages, type KernelPackages } from "./kernel.js";
+import { defaultModules, fileSystemModules, planModules } from "./modules.js";
+import { KernelPin } from "./pin.js";
 import { makeDirectory, withTemporary, writeWhole } from "./storage.js";
 
 export interface GuestOptions {
@@ -23,9 +25,13 @@ export interface GuestOptions {
   readonly directory?: string | undefined;
   /** A package, meta package or kernel release, with `=VERSION` if wanted; by default the newest stock kernel. */
   readonly package?: string | undefined;
+  /** True: ask the archive anew, in place of the kernel that the last guest of this name was made with. */
+  readonly update?: boolean | undefined;
   /** A file that becomes `/init`, in place of the default script. */
   readonly init?: string | undefined;
   readonly additions?: readonly Addition[] | undefined;
+  /** File systems that it can mount beside ext4. */
+  readonly fileSystems?: readonly FileSystem[] | undefined;
   readonly archive?: PackageArchive | undefined;
   readonly progress?: ProgressSink | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -62,8 +68,8 @@ const factsName = "guest.json";
 const initrdName = "initrd.img";
 
 /**
- * Makes the default guest, or finds it made: the same inputs give the same bytes. The first call for a kernel
- * downloads 30 to 110 MB and takes some seconds; a call that finds everything there takes well under 100 ms.
+ * Makes the default guest, or finds it made: the same inputs give the same bytes, and the same name gives the same kernel
+ * until `update`. The first call for a kernel downloads 30 to 110 MB and takes some seconds; a call that finds everything there takes well under 100 ms.
  *
  * @throws VmtapeError `usage`, `bad-guest`, `missing-tool`, `bad-file`, `disk-full`, `not-writable`,
  *   `limit-exceeded`, `cancelled`: see `findKernelPackages`, `fetchKernel`, `readAdditions`. Nothing half-made is
@@ -76,18 +82,29 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
 
   const init = options.init === undefined ? Buffer.from(defaultInit) : await readInit(options.init);
   const additions = await readAdditions(options.additions ?? [], options.signal);
-  const packages = await findKernelPackagesRemembered(options.package, sources);
+  const pin = new KernelPin(cacheDir, options.package, archive);
+  const pinned = options.update ? undefined : await pin.read();
+  const packages = pinned ?? (await findKernelPackages(options.package, archive, options.signal));
   const busybox = await findBusybox(sources);
 
-  const key = guestKey(packages, busybox, init, additions);
+  const more = (options.fileSystems ?? []).flatMap((one) => fileSystemModules[one]);
+  const wanted = [...new Set([...defaultModules, ...more])];
+  const key = guestKey(packages, busybox, init, additions, wanted);
   const directory = options.directory
     ? resolve(options.directory)
     : join(cacheDir, `guest-${key.slice(0, 16)}`);
   const known = await openGuest(directory, key);
-  if (known) return known;
+  if (known) {
+    if (!pinned) await pin.write(packages);
+    return known;
+  }
 
-  const kernel = await fetchKernel(packages, sources);
-  const plan = await planModules(kernel.modules, defaultModules, options.signal);
+  const kernel = await fetchKernel(packages, { ...sources, allFileSystems: more.length > 0 }).catch(
+    (error) => {
+      throw pinned ? pinnedError(error, options.package) : error;
+    },
+  );
+  const plan = await planModules(kernel.modules, wanted, options.signal);
   const initrd = buildInitramfs({
     busybox,
     release: kernel.release,
@@ -114,13 +131,21 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
   };
   if (options.directory) await fillUserDirectory(directory, facts, fill);
   else await replaceDirectory(directory, key, fill, options.signal);
+  if (!pinned) await pin.write(packages);
   return guestAt(directory, facts);
+}
+
+/** A pinned kernel that is not in the cache any more may have left the archive, too. */
+function pinnedError(error: unknown, wanted: string | undefined): unknown {
+  if (!isVmtapeError(error, "missing-tool")) return error;
+  const mend = `vmtape guest --update${wanted === undefined ? "" : ` --package ${wanted}`}`;
+  return new VmtapeError(error.code, error.message, { ...error.facts, mend }, error);
 }
 
 /** The guest in this directory when it was made from the inputs of this key and its files are whole. */
 async function openGuest(directory: string, key: string): Promise<Guest | undefined> {
   try {
-    const facts = JSON.parse(await readFile(join(directory, factsName), "utf8")) as GuestFile;
+    const facts = JSON.parse((await readRegular(join(directory, factsName))).toString("utf8")) as GuestFile;
     if (facts.key !== key) return undefined;
     const guest = guestAt(directory, facts);
     const whole =
@@ -181,9 +206,7 @@ async function fillUserDirectory(
 
 async function readInit(file: string): Promise<Uint8Array> {
   const path = resolve(file);
-  const data = await readFile(path).catch((error) => {
-    throw fileError(error, path, "reading");
-  });
+  const data = await readRegular(path);
   if (data.length === 0)
     throw new VmtapeError("bad-file", `${path} is empty and cannot be /init`, { file: path });
   return data;
@@ -194,6 +217,7 @@ function guestKey(
   busybox: Busybox,
   init: Uint8Array,
   additions: readonly NewcEntry[],
+  modules: readonly string[],
 ): string {
   const digest = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
   const inputs = {
@@ -201,7 +225,7 @@ function guestKey(
     append: defaultAppend,
     packages: packages.map((record) => [record.name, record.version, record.sha256]),
     busybox: busybox.sha256,
-    modules: defaultModules,
+    modules,
     init: digest(init),
     additions: additions.map((entry) =>
       entry.type === "file" ? { ...entry, data: digest(entry.data) } : entry,

@@ -8,6 +8,8 @@ import { x86Register } from "../qemu/x86-registers.js";
 export interface Code {
   /** This plus a number of bytes. */
   plus(offset: number | bigint): Code;
+  /** This less another. */
+  minus(other: Code): Code;
   /** The word this points to. */
   follow(): Code;
   and(bits: bigint): Code;
@@ -37,6 +39,8 @@ function code(parts: readonly number[]): Code {
   return {
     plus: (offset) =>
       BigInt(offset) === 0n ? code(parts) : code([...parts, ...constantCode(offset), agentOps.add[0]]),
+    // Its end is cut off.
+    minus: (other) => code([...parts, ...other.bytes.subarray(0, -1), agentOps.sub[0]]),
     follow: () => code([...parts, agentOps.ref64[0]]),
     and: (bits) => code([...parts, ...constantCode(bits), agentOps.bit_and[0]]),
     shifted: (bits) => code([...parts, ...constantCode(bits), agentOps.lsh[0]]),

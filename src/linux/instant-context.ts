@@ -25,11 +25,13 @@ export interface PrintedValue {
  * not keep the others from being told.
  *
  * @param guest its Linux; undefined where none runs
+ * @param notes gets what could not be used of debug information, in words for people
  */
 export async function printAt(
   instant: TapeInstant,
   guest: LinuxGuest | undefined,
   texts: readonly string[],
+  notes?: Set<string>,
 ): Promise<PrintedValue[]> {
   using debug = new TapeDebug(instant.tape, instant.symbols);
   const context = await contextAt(instant, guest, debug);
@@ -53,6 +55,7 @@ export async function printAt(
     }
     values.push(printed);
   }
+  for (const text of debug.notes) notes?.add(text);
   return values;
 }
 

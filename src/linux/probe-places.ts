@@ -26,6 +26,20 @@ export interface ProbeAddress {
   readonly end?: ProbeAddress;
   /** Where it began, of a call's end that has lost what it was given. */
   readonly begin?: ProbeAddress;
+  /** Only where this file is mapped at the address: another program may lie there another time. */
+  readonly program?: ProbedProgram;
+}
+
+/** The program a place is of. */
+export interface ProbedProgram {
+  readonly path: string;
+  readonly inode: bigint;
+  /** It is nowhere before this icount. */
+  readonly since: number;
+  /** Is it where a function begins? */
+  readonly isEntry: boolean;
+  /** Does its debug information tell of types and variables? */
+  readonly hasDebug: boolean;
 }
 
 /** Is it something that happens, not a place that has a name? */

@@ -5,6 +5,7 @@ import type { HitBatch, HitPiece } from "../qemu/probe-hits.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import { parseExpression } from "../symbols/expression-parser.js";
 import type { Expression } from "../symbols/expression-syntax.js";
+import { AddressSpaces } from "./address-spaces.js";
 import { OpenCalls } from "./probe-calls.js";
 import { type HitParts, type HitVisitor, ProbeHitEvent, type ProbeValue } from "./probe-hit.js";
 import type { ProbeNames } from "./probe-names.js";
@@ -24,6 +25,7 @@ export class ProbeRun {
   private readonly watches: readonly Watch[];
   private readonly names: ProbeNames;
   private readonly history: TaskHistory | undefined;
+  private readonly spaces: AddressSpaces | undefined;
   private readonly visitor: HitVisitor | undefined;
   /** Collected at each hit: who runs; nothing where the history tells. */
   private readonly current: readonly ProbeItem[];
@@ -50,6 +52,7 @@ export class ProbeRun {
     this.watches = watches;
     this.names = names;
     this.history = history;
+    this.spaces = history && new AddressSpaces(history.columns.spaces);
     this.visitor = visitor;
     this.current = history ? [] : (currentItems(names) ?? []);
   }
@@ -135,11 +138,24 @@ export class ProbeRun {
     if (id >= firstReturnId) return this.returned(batch, i, at, rest);
     const isEnd = id >= firstEndId;
     const watch = this.watches[isEnd ? id - firstEndId : id]!;
-    if (!watch.probe.isLive) return [];
+    if (!watch.probe.isLive || !this.isOfItsProgram(watch, batch, i, task)) return [];
     const hit = isEnd
       ? await this.ended(batch, i, watch, at, rest)
       : await this.met(batch, i, watch, at, rest);
     return hit ? [hit] : [];
+  }
+
+  /** Whether the task that runs has the place's program there. */
+  private isOfItsProgram(
+    { place: { program } }: Watch,
+    batch: HitBatch,
+    i: number,
+    task: HistoryTask | undefined,
+  ): boolean {
+    if (!program || !this.spaces || !task) return true;
+    this.spaces.moveTo(Number(batch.icount(i)));
+    const mapping = this.spaces.at(task.mm, batch.pc(i));
+    return mapping?.path === program.path && mapping.inode === program.inode;
   }
 
   /** Takes what tells who runs from the pieces. */

@@ -1,5 +1,5 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
-import { guestAddress } from "../base/units.js";
+import { firstKernelAddress, guestAddress, icount } from "../base/units.js";
 import type { ProbeChannel } from "../qemu/probe-channel.js";
 import type { Expression } from "../symbols/expression-syntax.js";
 import type { Tape } from "../tape/tape.js";
@@ -8,7 +8,7 @@ import { checkExpression } from "./probe-check.js";
 import type { HitVisitor, ProbeHitEvent } from "./probe-hit.js";
 import { type ProbeNames, type ProbeScope, probeExpression } from "./probe-names.js";
 import { type PassOptions, passSince } from "./probe-pass.js";
-import { type ProbeAddress, probePlaces } from "./probe-places.js";
+import { isEvent, type ProbeAddress, probePlaces } from "./probe-places.js";
 import { compiled, PrintPlan } from "./probe-print.js";
 import { ProbeRun } from "./probe-run.js";
 import { parseSyscallPlace, syscallAddresses } from "./probe-syscalls.js";
@@ -22,6 +22,8 @@ import {
   SetProbe,
   type Watch,
 } from "./probe-watch.js";
+import { ProgramPlaces, programWords } from "./program-places.js";
+import { GuestPrograms } from "./stack-programs.js";
 import type { SyscallKernel } from "./syscall-pass.js";
 import type { TaskHistory } from "./task-history.js";
 
@@ -47,6 +49,7 @@ export class Probes {
   private readonly names: ProbeNames;
   private readonly history: TaskHistory | undefined;
   private readonly calls: (() => SyscallKernel) | undefined;
+  private readonly inPrograms: ProgramPlaces | undefined;
   private watches: Watch[] = [];
   /** Calls of the last run that were left without a return, or still ran at its end. */
   unreturned = 0;
@@ -54,11 +57,19 @@ export class Probes {
   /**
    * @param history who ran when; without it each hit collects who runs
    * @param calls the kernel's system calls, for `sys_enter` and `sys_exit`; asked for when there is such a probe
+   * @param inPrograms finds places in programs; by default made from the history
    */
-  constructor(tape: Tape, names: ProbeNames, history?: TaskHistory, calls?: () => SyscallKernel) {
+  constructor(
+    tape: Tape,
+    names: ProbeNames,
+    history?: TaskHistory,
+    calls?: () => SyscallKernel,
+    inPrograms?: ProgramPlaces,
+  ) {
     this.tape = tape;
     this.names = names;
     this.history = history;
+    this.inPrograms = inPrograms ?? (history && new ProgramPlaces(history, new GuestPrograms(tape)));
     this.calls = calls;
   }
 
@@ -95,7 +106,7 @@ export class Probes {
       : [];
     const run = await ProbeRun.make(this.watches, this.names, this.history, visitor, pass.since);
     const prepare = (channel: ProbeChannel) => run.place(channel, returnsTo);
-    for await (const batch of passSince(this.tape, { ...pass, prepare }, signal)) {
+    for await (const batch of passSince(this.tape, { ...pass, ...this.begin(pass), prepare }, signal)) {
       for (let i = 0; i < batch.length; i++) {
         for (const hit of await run.take(batch, i)) {
           const handled = (hit.probe as SetProbe).handle(hit);
@@ -111,7 +122,7 @@ export class Probes {
   private async watchesOf(probe: SetProbe, isReturning: boolean) {
     const watches: Watch[] = [];
     let failure: VmtapeError | undefined;
-    const places = this.placesOf(probe.spec);
+    const places = await this.placesOf(probe.spec);
     for (const place of places) {
       try {
         watches.push(await this.watch(probe, place, isReturning));
@@ -123,11 +134,46 @@ export class Probes {
     return { watches, failure };
   }
 
-  private placesOf({ where }: ProbeSpec): ProbeAddress[] {
-    if (!parseSyscallPlace(where)) return probePlaces(where, this.names);
-    if (!this.calls) throw new VmtapeError("usage", "system calls are not known here", { got: where });
-    const { calls, release } = this.calls();
-    return syscallAddresses(where, this.names, calls, release);
+  private async placesOf({ where }: ProbeSpec): Promise<ProbeAddress[]> {
+    if (parseSyscallPlace(where)) {
+      if (!this.calls) throw new VmtapeError("usage", "system calls are not known here", { got: where });
+      const { calls, release } = this.calls();
+      return syscallAddresses(where, this.names, calls, release);
+    }
+    if (isEvent(where) || /^0x/.test(where)) return probePlaces(where, this.names);
+    if (programWords(where)) return this.placesInProgram(where);
+    return this.placesNamed(where);
+  }
+
+  /** @throws VmtapeError `not-found`; `usage` while nobody knows yet which programs ran where */
+  private async placesInProgram(where: string): Promise<ProbeAddress[]> {
+    if (!this.inPrograms) {
+      throw new VmtapeError("usage", `where programs lie is not known yet, so '${where}' is not either`, {
+        got: where,
+        mend: `vmtape tasks ${this.tape.name}`,
+      });
+    }
+    const places = await this.inPrograms.find(where);
+    if (places.length > 0) return places;
+    const { program, what } = programWords(where)!;
+    throw new VmtapeError("not-found", `nothing is named '${what}' in ${program}`, { got: where });
+  }
+
+  /**
+   * A name is the kernel's and that of a program at fixed addresses, if there is one; wherever programs have it that ran, it
+   * is theirs, too.
+   */
+  private async placesNamed(where: string): Promise<ProbeAddress[]> {
+    const found = this.names.symbols.resolve(where);
+    const isKernels = found.length > 0 && found.every(({ address }) => address >= firstKernelAddress);
+    if (isKernels || !this.inPrograms) return probePlaces(where, this.names);
+    const inPrograms = await this.inPrograms.find(where);
+    if (inPrograms.length === 0) return probePlaces(where, this.names);
+    const inKernel =
+      found.length === 0
+        ? []
+        : probePlaces(where, this.names).filter(({ address }) => address >= firstKernelAddress);
+    return [...inKernel, ...inPrograms];
   }
 
   private async watch(probe: SetProbe, place: ProbeAddress, isAsked: boolean): Promise<Watch> {
@@ -150,11 +196,19 @@ export class Probes {
   }
 
   /** @throws VmtapeError `usage` in the middle of a function, where the stack says nothing of its return */
-  private requireReturns({ address, end }: ProbeAddress, where: string): void {
-    const located = this.names.symbols.lookup(address);
-    if (end || !located || located.offset === 0) return;
-    const what = `it is ${located.name}+${located.offset}, where the stack says nothing of a return`;
+  private requireReturns({ address, end, program }: ProbeAddress, where: string): void {
+    const located = program ? undefined : this.names.symbols.lookup(address);
+    if (end || (program ? program.isEntry : !located || located.offset === 0)) return;
+    const place = located ? `${located.name}+${located.offset}` : "within a function";
+    const what = `it is ${place}, where the stack says nothing of a return`;
     throw new VmtapeError("usage", `returns of '${where}' cannot be told: ${what}`, { got: where });
+  }
+
+  /** Nothing happens at places in programs before these are there. */
+  private begin({ since }: Pick<PassOptions, "since">): Pick<PassOptions, "since"> {
+    const first = Math.min(...this.watches.map(({ place }) => place.program?.since ?? 0));
+    if (!Number.isFinite(first) || first <= Number(since ?? 0)) return {};
+    return { since: icount(BigInt(first)) };
   }
 
   /** All addresses to which the functions return that are probed with their returns. */
@@ -171,7 +225,8 @@ export class Probes {
         await channel.place(id, at, { collect: [returnAddress], ...(code && { when: code }) });
       }
     };
-    for await (const batch of passSince(this.tape, { ...options, follow: false, prepare }, signal)) {
+    const pass = { ...options, ...this.begin(options), follow: false, prepare };
+    for await (const batch of passSince(this.tape, pass, signal)) {
       for (let i = 0; i < batch.length; i++) {
         const address = numberOf(batch.pieces(i)[0]);
         if (address !== undefined) found.add(address);
@@ -197,10 +252,10 @@ export class Probes {
   private async plans(
     texts: readonly string[],
     scope: ProbeScope,
-    { address }: ProbeAddress,
+    { address, program }: ProbeAddress,
   ): Promise<Plans> {
     // Names of a program's own may be told by its debug information, at the machine.
-    const isSource = this.names.symbols.lookup(address)?.place !== undefined;
+    const isSource = program?.hasDebug ?? this.names.symbols.lookup(address)?.place !== undefined;
     const plans: [string, PrintPlan][] = [];
     for (const text of texts) {
       const expression = probeExpression(text, this.names, scope);

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { VmtapeError } from "../base/errors.js";
-import { openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
+import { buildIdPaths, openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { debugOfBytes } from "../symbols/debug-source.js";
 import { ElfFile } from "../symbols/elf.js";
 import { sectionType } from "../symbols/elf-layout.js";
@@ -11,6 +11,7 @@ import { initramfsElfFiles } from "../symbols/initramfs.js";
 import { type Located, type SymbolSource, Symbols } from "../symbols/symbols.js";
 import { openSyncFile, syncBytes } from "../symbols/sync-source.js";
 import type { Tape } from "../tape/tape.js";
+import { DiskFiles } from "./disk-files.js";
 import { type Mapping, mappingAt } from "./mappings.js";
 import { type FileAt, loadBiasOf, type MappedFile } from "./stack-files.js";
 
@@ -21,17 +22,21 @@ const vdsoName = "[vdso]";
 const comparedBytes = 1024;
 
 /**
- * The programs a tape's guest can run, as far as they are at hand: in its initramfs, and what the user named with
- * `--symbols`. Files of disks are not.
+ * The programs a tape's guest can run, as far as they are at hand: in its initramfs, on its disks (ext4), and what the user
+ * named with `--symbols`.
  */
 export class GuestPrograms {
   private readonly tape: Tape;
+  private readonly disks: DiskFiles;
   private archive: Promise<ReadonlyMap<string, ElfFile>> | undefined;
   private named: readonly ElfFile[] | undefined;
+  private readonly onDisk = new Map<string, readonly ElfFile[]>();
   private readonly sources = new WeakMap<ElfFile, Omit<SymbolSource, "bias"> | "none">();
+  private readonly withSymbols: Omit<SymbolSource, "bias">[] = [];
 
   constructor(tape: Tape) {
     this.tape = tape;
+    this.disks = new DiskFiles(tape);
   }
 
   /**
@@ -44,13 +49,21 @@ export class GuestPrograms {
     const inArchive = (await this.archive).get(path.replace(/^\/+/, ""));
     if (inArchive && begins(inArchive, start)) return inArchive;
     this.named ??= this.openNamed();
-    return start && this.named.find((elf) => begins(elf, start));
+    const named = start && this.named.find((elf) => begins(elf, start));
+    if (named) return named;
+    const onDisk = this.findOnDisks(path).find((elf) => begins(elf, start));
+    return onDisk && (this.namedLike(onDisk) ?? onDisk);
   }
 
   /** The program at a path of the guest by its path alone: what the user named counts by the last part of its name. */
-  async findByPath(path: string): Promise<ElfFile | undefined> {
-    const inArchive = await this.find(path, undefined);
+  async findByPath(path: string, inode?: bigint): Promise<ElfFile | undefined> {
+    // With its number it is the very file; an initramfs may have another one at this path.
+    const [onDisk] = this.findOnDisks(path, inode);
+    if (onDisk && inode !== undefined) return this.namedLike(onDisk) ?? onDisk;
+    this.archive ??= this.unpack();
+    const inArchive = (await this.archive).get(path.replace(/^\/+/, ""));
     if (inArchive) return inArchive;
+    if (onDisk) return this.namedLike(onDisk) ?? onDisk;
     this.named ??= this.openNamed();
     const wanted = basename(path);
     const labels = this.tape.manifest.symbols.map(({ label }) => basename(label));
@@ -59,14 +72,43 @@ export class GuestPrograms {
     );
   }
 
+  private findOnDisks(path: string, inode?: bigint): readonly ElfFile[] {
+    const key = `${inode ?? ""} ${path}`;
+    let found = this.onDisk.get(key);
+    if (!found) {
+      const files = [...this.disks.find(path, inode === undefined ? undefined : Number(inode))];
+      found = files.flatMap(({ bytes }) => orUndefined(() => ElfFile.open(bytes)) ?? []);
+      this.onDisk.set(key, found);
+    }
+    return found;
+  }
+
+  /** What the user named of a stripped program: with the same build id, and more to say. */
+  private namedLike({ buildId }: ElfFile): ElfFile | undefined {
+    this.named ??= this.openNamed();
+    return buildId === undefined ? undefined : this.named.find((elf) => elf.buildId === buildId);
+  }
+
   /** What a program's addresses are called; undefined when it has no symbols. Kept for the next time. */
   symbolsOf(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
     let source = this.sources.get(elf);
     if (source === undefined) {
-      source = readSource(elf, name) ?? "none";
+      source = readSource(elf, name, () => this.debugOnDisks(elf)) ?? "none";
       this.sources.set(elf, source);
+      if (source !== "none") this.withSymbols.push(source);
     }
     return source === "none" ? undefined : source;
+  }
+
+  /** What could not be used of the programs' debug information so far, in words for people. */
+  get notes(): readonly string[] {
+    return this.withSymbols.flatMap(({ debug }) => debug?.notes ?? []);
+  }
+
+  /** The debug file of a stripped program, where its debug package is installed in the guest. */
+  private debugOnDisks({ buildId }: ElfFile): ElfFile | undefined {
+    const [path] = buildIdPaths(buildId, systemDebugDirectories);
+    return path === undefined ? undefined : this.findOnDisks(path).find((other) => other.buildId === buildId);
   }
 
   /** Whether a source of symbols is a file that the user named. */
@@ -74,11 +116,22 @@ export class GuestPrograms {
     return this.tape.manifest.symbols.some(({ label }) => label === source);
   }
 
+  /** Whether a source of symbols is a file that the user named, whose addresses the kernel chose. */
+  isMovable(source: string): boolean {
+    this.named ??= this.openNamed();
+    const labels = this.tape.manifest.symbols.map(({ label }) => label);
+    return this.named.some(
+      (elf) =>
+        elf.isPositionIndependent &&
+        labels.some((label, i) => label === source && elf.source.name === this.tape.layout.symbolFile(i)),
+    );
+  }
+
   private async unpack(): Promise<ReadonlyMap<string, ElfFile>> {
     const files = new Map<string, ElfFile>();
     if (!this.tape.manifest.machine.initrd) return files;
     try {
-      const archive = await readFile(this.tape.layout.initrd);
+      const archive = await readRegular(this.tape.layout.initrd, noLinks);
       for (const { name, bytes } of initramfsElfFiles(archive, this.tape.layout.initrd)) {
         const elf = orUndefined(() => ElfFile.open(syncBytes(bytes, name)));
         if (elf) files.set(name, elf);
@@ -92,7 +145,7 @@ export class GuestPrograms {
   private openNamed(): ElfFile[] {
     return this.tape.manifest.symbols.flatMap((_, i) => {
       // Kept open: what is read of it is read when it is needed, as long as the tape is looked at.
-      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i))));
+      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i), noLinks)));
       return elf ? [elf] : [];
     });
   }
@@ -225,16 +278,22 @@ function begins(elf: ElfFile, start: Uint8Array | undefined): boolean {
   );
 }
 
-/** A stripped program's names and lines are in its debug file, where the distribution's debug package is installed. */
-function readSource(elf: ElfFile, name: string): Omit<SymbolSource, "bias"> | undefined {
+/** A stripped program's names and lines are in its debug file, where the distribution's debug package is installed: here, or there. */
+function readSource(
+  elf: ElfFile,
+  name: string,
+  debugThere: () => ElfFile | undefined,
+): Omit<SymbolSource, "bias"> | undefined {
   return orUndefined(() => {
     const options = { debugDirectories: systemDebugDirectories };
     const isStripped = !elf.sections.some(({ type }) => type === sectionType.symbols);
     const separate = isStripped ? openDebugFile(elf, undefined, systemDebugDirectories, []) : undefined;
+    const there = isStripped && !separate ? debugThere() : undefined;
     try {
-      const table = readElfSymbols(elf, separate && { separate: separate.elf });
+      const other = separate?.elf ?? there;
+      const table = readElfSymbols(elf, other && { separate: other });
       const hasDebug = separate !== undefined || elf.section(".debug_info") !== undefined;
-      const debug = hasDebug ? debugOfBytes(elf, options) : undefined;
+      const debug = there || hasDebug ? debugOfBytes(there ?? elf, options) : undefined;
       return table.names.count > 0 ? { name, table, ...(debug && { debug }) } : undefined;
     } finally {
       separate?.close();

@@ -88,7 +88,7 @@ export class TaskNames {
   }
 
   private async open(mapping: FileMapping): Promise<Mapped> {
-    const elf = await this.programs.findByPath(mapping.path);
+    const elf = await this.programs.findByPath(mapping.path, mapping.inode);
     const bias = elf && loadBiasOf(elf, { ...mapping, isCode: true });
     const source = elf && this.programs.symbolsOf(elf, mapping.path);
     if (!source || bias === undefined) return "none";

@@ -1,22 +1,23 @@
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { findProgram, runTool } from "../base/tool.js";
 
 /** The plugin's sources, in this package. */
 const sourceDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
-/** The one that is compiled; it includes the headers beside it. */
-const sourceFile = "branches.c";
+/** What is compiled, each to a plugin of its own; the branch plugin includes the headers beside it. */
+const sourceFiles = ["branches.c", "guard.c"] as const;
 const flags = ["-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall"] as const;
 /** The command that installs a compiler on Debian and Ubuntu. */
 export const installCompiler = "sudo apt-get install gcc libc6-dev";
 
 /**
- * Builds the branch plugin for a QEMU version, or finds it built: a file in `cacheDir/plugins`, named by a hash of
+ * Builds the plugins for a QEMU version, or finds them built: in a directory of `cacheDir/plugins`, named by a hash of
  * the sources and how they are compiled. Cost: about 2 s once.
  *
+ * @returns the branch plugin; {@link guardOf} has the other one
  * @param options.compiler default: the system's `cc`
  * @throws `missing-tool` without a compiler or when it fails, `disk-full`, `not-writable`
  */
@@ -28,7 +29,8 @@ export async function buildPlugin(options: {
   const { cacheDir, qemuVersion, compiler = "cc" } = options;
   const api = pluginApi(qemuVersion);
   const directory = pluginDirectory(cacheDir);
-  const target = join(directory, await pluginName(api));
+  const home = join(directory, await pluginName(api));
+  const target = branchesIn(home);
   if (await isThere(target)) return target;
   if (!(await findProgram(compiler))) {
     throw new VmtapeError("missing-tool", "there is no C compiler (cc) to build the branch plugin with", {
@@ -40,8 +42,10 @@ export async function buildPlugin(options: {
     await mkdir(directory, { recursive: true });
     const half = await mkdtemp(join(directory, "new-"));
     try {
-      await compile(compiler, api, join(half, "branches.so"));
-      await rename(join(half, "branches.so"), target);
+      for (const source of sourceFiles) await compile(compiler, api, source, half);
+      await rename(half, home).catch(async (error) => {
+        if (!(await isThere(target))) throw error; // else somebody built them meanwhile
+      });
     } finally {
       await rm(half, { recursive: true, force: true });
     }
@@ -56,11 +60,28 @@ export async function builtPlugin(options: {
   readonly cacheDir: string;
   readonly qemuVersion: string;
 }): Promise<string | undefined> {
-  const path = join(pluginDirectory(options.cacheDir), await pluginName(pluginApi(options.qemuVersion)));
+  const path = branchesIn(
+    join(pluginDirectory(options.cacheDir), await pluginName(pluginApi(options.qemuVersion))),
+  );
   return (await isThere(path)) ? path : undefined;
 }
 
+/** The built guard, or undefined when {@link buildPlugin} has yet to build it. */
+export async function builtGuard(options: {
+  readonly cacheDir: string;
+  readonly qemuVersion: string;
+}): Promise<string | undefined> {
+  const branches = await builtPlugin(options);
+  return branches === undefined ? undefined : guardOf(branches);
+}
+
+/** The guard that was built with a branch plugin: `plugin/guard.c`. */
+export function guardOf(branches: string): string {
+  return join(dirname(branches), "guard.so");
+}
+
 const pluginDirectory = (cacheDir: string) => join(cacheDir, "plugins");
+const branchesIn = (directory: string) => join(directory, "branches.so");
 
 /** Which of the two API families a QEMU version speaks. Source: QEMU, include/qemu/qemu-plugin.h of 7.2 and 9.0. */
 function pluginApi(qemuVersion: string): 1 | 2 {
@@ -71,11 +92,12 @@ async function pluginName(api: number): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify({ api, flags }));
   const files = (await readdir(sourceDirectory)).filter((file) => /\.[ch]$/.test(file)).sort();
   for (const file of files) hash.update(file).update(await readFile(join(sourceDirectory, file)));
-  return `branches-${hash.digest("hex").slice(0, 16)}.so`;
+  return hash.digest("hex").slice(0, 16);
 }
 
-async function compile(compiler: string, api: number, target: string): Promise<void> {
-  const source = join(sourceDirectory, sourceFile);
+async function compile(compiler: string, api: number, file: string, directory: string): Promise<void> {
+  const source = join(sourceDirectory, file);
+  const target = join(directory, file.replace(/\.c$/, ".so"));
   try {
     await runTool(compiler, [
       ...flags,
@@ -91,7 +113,7 @@ async function compile(compiler: string, api: number, target: string): Promise<v
     if (/No space left/i.test(String(error.cause))) {
       throw new VmtapeError("disk-full", `no space left while building ${target}`, { file: target }, error);
     }
-    throw new VmtapeError("missing-tool", `the branch plugin cannot be compiled: ${error.message}`, {
+    throw new VmtapeError("missing-tool", `the plugin cannot be compiled: ${error.message}`, {
       file: source,
       mend: installCompiler,
     });

@@ -50,11 +50,18 @@ function nodes(disks: number): string[] {
 const laterText = /does not allow making snapshot right now/;
 
 /**
- * Was no snapshot taken because a disk's answer is on its way? (It has come, but its event is not due in the log.)
- * Some instructions later one can be.
+ * Was no snapshot taken because a disk's answer is on its way, or a packet? (It has come, but its event is not due in
+ * the log.) Some instructions later one can be.
  */
 export function isTooEarly(error: unknown): boolean {
   return isVmtapeError(error, "qemu-failed") && error.facts.later === true;
+}
+
+/** The same, told before QEMU is asked: packets wait for buffers of the guest's, and no snapshot has them. */
+export function tooEarly(): VmtapeError {
+  return new VmtapeError("qemu-failed", "packets are on their way to the guest: no snapshot has them", {
+    later: true,
+  });
 }
 
 interface Job {

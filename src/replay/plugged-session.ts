@@ -1,3 +1,4 @@
+import { guardOf } from "../qemu/plugin-build.js";
 import {
   PluginChannel,
   type PluginPosition,
@@ -46,7 +47,7 @@ export async function startPlugged(
   if (device !== undefined) extra.push("-chardev", `socket,id=${device},fd=${firstChannelFd + channels++}`);
   const session = await Session.create(
     tape,
-    { ...rest, ...(from && { from }), channels, attach: { extra } },
+    { ...rest, ...(from && { from }), channels, attach: { extra }, guard: guardOf(plugin) },
     signal,
   );
   try {

@@ -8,11 +8,12 @@ import { type Icount, icount } from "../base/units.js";
 import type { QemuBuild } from "../qemu/build.js";
 import { chooseQemu } from "../qemu/choose.js";
 import { connectMonitor, describeEnd } from "../qemu/connect.js";
+import { GuardChannel, guardArguments } from "../qemu/guard.js";
 import { machineArguments, type RunPlan } from "../qemu/machine.js";
-import { consoleFd, monitorFd, QemuProcess } from "../qemu/process.js";
+import { consoleFd, firstChannelFd, monitorFd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
 import { type PhysicalRange, romsInRam } from "../qemu/rom-images.js";
-import { deleteSnapshot, leaveRamOut, loadSnapshot, saveSnapshot } from "../qemu/snapshot.js";
+import { deleteSnapshot, leaveRamOut, loadSnapshot, saveSnapshot, tooEarly } from "../qemu/snapshot.js";
 import { hashState, type StateHash } from "../qemu/state-hash.js";
 import type { Tape } from "../tape/tape.js";
 import { checkTape } from "./check-tape.js";
@@ -42,6 +43,12 @@ export interface SessionOptions {
   readonly checkpointsTo?: string;
   /** How many connected pairs its QEMU inherits for a plugin. */
   readonly channels?: number;
+  /**
+   * The built guard (`guardOf`): the machine can then be stopped at any icount, before all events at it, and goes on as
+   * if it had not stopped. Without it QEMU stops before or after a delivery at that icount, as it happens, and may not
+   * get past some instants.
+   */
+  readonly guard?: string;
   /** What the guest prints, as it comes (borrowed). */
   readonly onConsole?: (bytes: Uint8Array) => void;
   readonly onProgress?: ProgressSink;
@@ -84,6 +91,7 @@ export class Session implements AsyncDisposable {
         readonly qemu: QemuProcess;
         readonly qmp: Qmp;
         readonly files: SessionFiles | undefined;
+        readonly guard: GuardChannel | undefined;
       }
     | undefined;
   private current: SessionState = "initialized";
@@ -156,7 +164,7 @@ export class Session implements AsyncDisposable {
 
   private async makeMachine(signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal);
-    const { debug = silent, onConsole, from, checkpointsTo, channels = 0 } = this.options;
+    const { debug = silent, onConsole, from, checkpointsTo, guard, channels = 0 } = this.options;
     await using scope = new Scope();
     const files = from
       ? scope.own(await SessionFiles.from(this.tape, from, checkpointsTo !== undefined))
@@ -167,7 +175,7 @@ export class Session implements AsyncDisposable {
       await QemuProcess.start(this.build.path, this.arguments(files), {
         deathSignal: "KILL",
         debug,
-        channels,
+        channels: this.allChannels,
         files: files?.descriptors ?? [],
       }),
     );
@@ -190,7 +198,13 @@ export class Session implements AsyncDisposable {
     });
     await files?.restoreRam(qemu.pid, (await loaded) ?? []);
     if (from && files?.sources) await deleteSnapshot(monitor, this.tape.machine.disks.length);
-    this.machine = { scope: scope.move(), qemu, qmp: monitor, files };
+    this.machine = {
+      scope: scope.move(),
+      qemu,
+      qmp: monitor,
+      files,
+      guard: guard === undefined ? undefined : new GuardChannel(qemu.channels[channels]!),
+    };
   }
 
   /** Keeps the state true whoever drives the machine. */
@@ -284,6 +298,7 @@ export class Session implements AsyncDisposable {
     const { checkpointsTo } = this.options;
     if (checkpointsTo === undefined || !files?.sources)
       throw new VmtapeError("usage", "this session was not made to leave checkpoints");
+    if (await this.packetsWaiting()) throw tooEarly();
     const disks = this.tape.machine.disks.length;
     const draft = await CheckpointDraft.begin(checkpointsTo, this.build);
     let bytes: number;
@@ -304,6 +319,13 @@ export class Session implements AsyncDisposable {
     return { bytes, stored };
   }
 
+  /** QEMU's snapshots leave out what waits in a network's queue. */
+  private async packetsWaiting(): Promise<boolean> {
+    const { guard } = this.running();
+    if (!guard || this.tape.machine.network === "none") return false;
+    return (await this.alive(guard.packetsWaiting())) > 0;
+  }
+
   /** Was it made to leave checkpoints? */
   get leavesCheckpoints(): boolean {
     return this.options.checkpointsTo !== undefined;
@@ -311,7 +333,12 @@ export class Session implements AsyncDisposable {
 
   /** Our ends of the pairs asked for with `channels`. */
   get channels(): readonly Socket[] {
-    return this.running().qemu.channels;
+    return this.running().qemu.channels.slice(0, this.options.channels ?? 0);
+  }
+
+  /** The guard has one of its own. */
+  private get allChannels(): number {
+    return (this.options.channels ?? 0) + (this.options.guard === undefined ? 0 : 1);
   }
 
   /** QEMU's monitor, for what this class has no word for. */
@@ -346,8 +373,8 @@ export class Session implements AsyncDisposable {
 
   /** The argument list of this session's QEMU. */
   private arguments(files: SessionFiles | undefined): string[] {
-    const { attach = {}, channels = 0 } = this.options;
-    const { machine, plan } = files?.plan(channels) ?? { machine: this.tape.machine, plan: {} };
+    const { attach = {}, guard, channels = 0 } = this.options;
+    const { machine, plan } = files?.plan(this.allChannels) ?? { machine: this.tape.machine, plan: {} };
     return machineArguments(machine, {
       mode: "replay",
       sandbox: this.build.sandbox,
@@ -358,7 +385,11 @@ export class Session implements AsyncDisposable {
       ...plan,
       monitors: [`socket,fd=${monitorFd}`, ...(attach.monitors ?? [])],
       // A paused shutdown keeps the machine's last state readable.
-      extra: ["-no-shutdown", ...(attach.extra ?? [])],
+      extra: [
+        "-no-shutdown",
+        ...(attach.extra ?? []),
+        ...(guard === undefined ? [] : guardArguments(guard, firstChannelFd + channels)),
+      ],
       paused: true,
     });
   }

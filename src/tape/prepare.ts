@@ -153,6 +153,7 @@ async function fill(layout: TapeLayout, options: RecordOptions, signal?: AbortSi
       ...(initrd && { initrd }),
       disks,
       network: options.network.network,
+      ...(options.network.network !== "none" && { networkSends: "at-once" as const }),
       firmware,
     },
     qemu: { version, fullVersion, path, sha256 },

@@ -6,13 +6,17 @@ import type { Scope } from "../base/scope.js";
 import type { EndCause, Manifest } from "../formats/manifest.js";
 import { dialectFor, type ShutdownCause } from "../formats/replay-log-dialect.js";
 import { connectMonitor, describeEnd } from "../qemu/connect.js";
+import { GuardChannel, guardArguments } from "../qemu/guard.js";
 import { machineArguments } from "../qemu/machine.js";
-import { monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
+import { firstChannelFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
-import { hashState, type StateHash } from "../qemu/state-hash.js";
+import { serialTraceEvents } from "../qemu/serial-receiver.js";
 import { ConsoleCast } from "./console-cast.js";
+import type { LineMonitor } from "./console-line.js";
+import type { SharedConsole } from "./console-seat.js";
 import { ControlServer } from "./control.js";
 import type { Places } from "./home.js";
+import { Keyboard } from "./keyboard.js";
 import type { TapeLayout } from "./layout.js";
 import { neededSpace, type PreparedTape, prepareTape } from "./prepare.js";
 import type { RecordOptions } from "./record-options.js";
@@ -20,6 +24,7 @@ import { RecordedConsole } from "./recorded-console.js";
 import { sealLog } from "./seal.js";
 import { describeFile } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
+import { Witnesses } from "./witnesses.js";
 
 /** What a caller may watch and end a recording with. */
 export interface RecordHooks {
@@ -43,10 +48,8 @@ const diskCheckEveryMs = 500;
 const afterPanicMs = 3000;
 /** How long QEMU may take to leave after `quit`, and after SIGTERM. */
 const patienceMs = 5000;
-/** The first state hash is taken after so long, each next one after three times as long. */
-const firstWitnessMs = 3000;
-/** Guests with more memory are hashed less: hashing stops the guest for about 0.6 s a GB. */
-const witnessMsPerMB = 0.7;
+/** Larger guests are not hashed when they are stopped: it would take longer than somebody who stops one waits. */
+const mostHashedAtStopMB = 512;
 
 /**
  * Records a run: makes the tape, starts the machine, and gives back the recording as it runs.
@@ -67,6 +70,16 @@ export async function record(
   return Recording.start(places, prepared, options, hooks);
 }
 
+/** How the console asks QEMU. When QEMU has ended, so has the console, in a moment. */
+function lineMonitor(qmp: Qmp): LineMonitor {
+  const tell = (enable: boolean) =>
+    serialTraceEvents.map((name) => qmp.execute("trace-event-set-state", { name, enable }));
+  return {
+    executed: () => qmp.replayStatus().then(({ icount }) => icount, () => 0n), // biome-ignore format: short
+    trace: (on) => Promise.all(tell(on)).then(() => true, () => false), // biome-ignore format: short
+  };
+}
+
 /** A machine that runs and is being recorded. It ends by itself, or by {@link Recording.stop}. */
 export class Recording {
   readonly layout: TapeLayout;
@@ -83,8 +96,10 @@ export class Recording {
   private readonly discard: () => Promise<void>;
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
-  private readonly console: RecordedConsole;
-  private readonly witnesses: StateHash[] = [];
+  /** The console, for all who join it. */
+  readonly console: SharedConsole;
+  private readonly serial: RecordedConsole;
+  private readonly witnesses: Witnesses | undefined;
   private readonly startedAt = performance.now();
   private readonly consoleSinks = new Set<(bytes: Uint8Array) => void>();
   private stopping: StopReason | undefined;
@@ -92,14 +107,18 @@ export class Recording {
   private logFailed = false;
   private lastIcount = 0;
   private quitting: Promise<void> | undefined;
-  /** The state hash that is being taken; never rejects. */
-  private witnessing: Promise<void> = Promise.resolve();
 
   private constructor(
     prepared: PreparedTape,
     options: RecordOptions,
     hooks: RecordHooks,
-    running: { scope: Scope; qemu: QemuProcess; qmp: Qmp; console: RecordedConsole },
+    running: {
+      scope: Scope;
+      qemu: QemuProcess;
+      qmp: Qmp;
+      console: RecordedConsole;
+      guard: GuardChannel | undefined;
+    },
   ) {
     this.layout = prepared.layout;
     this.manifest = prepared.manifest;
@@ -109,7 +128,27 @@ export class Recording {
     this.discard = prepared.discard;
     this.qemu = running.qemu;
     this.qmp = running.qmp;
-    this.console = running.console;
+    const serial = running.console;
+    this.serial = serial;
+    this.console = {
+      file: prepared.layout.console,
+      keyboard: new Keyboard(),
+      get printed() {
+        return serial.printed;
+      },
+      onPrinted: (listener) => {
+        this.consoleSinks.add(listener);
+        return () => this.consoleSinks.delete(listener);
+      },
+      type: (bytes) => serial.type(bytes),
+      drop: () => serial.drop(),
+    };
+    const { memoryMB } = prepared.manifest.machine;
+    this.witnesses =
+      running.guard &&
+      new Witnesses(running.guard, running.qemu.pid, memoryMB, (witnesses) =>
+        writeManifest(this.layout, { ...this.manifest, witnesses: [...witnesses] }),
+      );
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
     this.done = this.watch();
     this.done.catch(() => {}); // whoever awaits it sees the error
@@ -140,12 +179,17 @@ export class Recording {
         hostForwards: options.network.hostForwards,
         console: console.device,
         monitors: [`socket,fd=${monitorFd}`],
+        extra: [
+          ...console.options,
+          ...(options.guard === undefined ? [] : guardArguments(options.guard, firstChannelFd)),
+        ],
       },
     );
     const qemu = scope.own(
       await QemuProcess.start(options.qemu.path, args, {
         deathSignal: "TERM",
         heldFd: prepared.lock.fd,
+        channels: options.guard === undefined ? 0 : 1,
         ...(hooks.debug && { debug: hooks.debug }),
         onError: (line) => {
           if (!/replay write error/i.test(line)) return;
@@ -155,23 +199,25 @@ export class Recording {
       }),
     );
     const qmp = await connectMonitor(qemu, hooks.signal);
-    await console.connect(() =>
-      qmp.replayStatus().then(
-        ({ icount }) => icount,
-        () => 0n, // QEMU has ended: so has the console, in a moment
-      ),
-    );
+    await console.connect(lineMonitor(qmp));
     began = true;
-    const recording = new Recording(prepared, options, hooks, { scope: scope.move(), qemu, qmp, console });
+    const guard = qemu.channels[0] && new GuardChannel(qemu.channels[0]);
+    const recording = new Recording(prepared, options, hooks, {
+      scope: scope.move(),
+      qemu,
+      qmp,
+      console,
+      guard,
+    });
     failed = () => recording.failLog();
     if (logFailed) recording.failLog();
     control.serve(recording);
     return recording;
   }
 
-  /** Sends bytes to the guest's serial console, as if typed. Resolves when QEMU has taken them, or has ended. */
+  /** Sends bytes to the guest's serial console, as if typed. Resolves when they are in its port, or it has ended. */
   type(bytes: Uint8Array): Promise<void> {
-    return this.console.type(bytes);
+    return this.serial.type(bytes);
   }
 
   /**
@@ -179,7 +225,7 @@ export class Recording {
    * on, until the returned function is called.
    */
   listen(sink: (bytes: Uint8Array) => void): () => void {
-    const past = this.console.past();
+    const past = this.serial.past();
     if (past.length > 0) sink(past);
     this.consoleSinks.add(sink);
     return () => this.consoleSinks.delete(sink);
@@ -194,14 +240,13 @@ export class Recording {
     return this.done;
   }
 
-  /** Pauses, hashes the state when that is quick, and lets QEMU close its log. */
+  /** Hashes the state when that is quick, and lets QEMU close its log. */
   private async quit(): Promise<void> {
+    if (this.manifest.machine.memoryMB <= mostHashedAtStopMB) await this.witnesses?.take();
+    await this.witnesses?.settled();
     const deadline = setTimeout(() => this.qemu.kill("SIGTERM"), patienceMs);
     const lastDeadline = setTimeout(() => this.qemu.kill("SIGKILL"), 2 * patienceMs);
     try {
-      await this.witnessing;
-      await this.qmp.execute("stop");
-      if (this.manifest.machine.memoryMB <= 1024) await this.witness();
       await this.qmp.execute("quit");
     } catch {
       this.qemu.kill("SIGTERM"); // the monitor is gone or stuck: QEMU closes its log on SIGTERM too
@@ -224,8 +269,8 @@ export class Recording {
     let end: ProcessEnd;
     try {
       end = await this.qemu.ended;
-      await this.witnessing; // it writes the manifest, too
-      this.console.end();
+      await this.witnesses?.settled(); // it writes the manifest, too
+      this.serial.end();
       await printing;
     } finally {
       for (const timer of timers) clearInterval(timer);
@@ -252,7 +297,7 @@ export class Recording {
 
   private watchConsole(cast: ConsoleCast): Promise<void> {
     let tail = "";
-    return this.console.follow((bytes) => {
+    return this.serial.follow((bytes) => {
       cast.add((performance.now() - this.startedAt) / 1000, bytes);
       for (const sink of this.consoleSinks) sink(bytes);
       tail = (tail + bytes.toString("latin1")).slice(-4096);
@@ -271,7 +316,7 @@ export class Recording {
     const timers = [
       setInterval(() => void this.reportProgress(), progressEveryMs),
       setInterval(() => void this.checkDisk(), diskCheckEveryMs),
-      this.startWitnesses(),
+      ...(this.witnesses ? [this.witnesses.start()] : []),
     ];
     const { timeoutSeconds } = this.options;
     if (timeoutSeconds !== undefined) {
@@ -292,37 +337,6 @@ export class Recording {
       bsize: 1,
     }));
     if (bavail * bsize < neededSpace / 4) void this.stop("disk-full");
-  }
-
-  /** Takes state hashes at growing distances: proof later that the replay is the recorded run. */
-  private startWitnesses(): NodeJS.Timeout {
-    const first = Math.max(firstWitnessMs, this.manifest.machine.memoryMB * witnessMsPerMB * 10);
-    let due = first;
-    return setInterval(() => {
-      if (this.stopping || performance.now() - this.startedAt < due || this.witnesses.length >= 16) return;
-      due *= 3;
-      this.witnessing = this.pauseForWitness().catch(() => {});
-    }, 100);
-  }
-
-  private async pauseForWitness(): Promise<void> {
-    if ((await this.qmp.runState()) !== "running") return;
-    await this.qmp.execute("stop");
-    await this.witness();
-    if (!this.stopping) await this.qmp.execute("cont");
-  }
-
-  private async witness(): Promise<void> {
-    if ((await this.qmp.runState()) !== "paused") return;
-    const { icount } = await this.qmp.replayStatus();
-    if (icount === 0n || icount === this.witnesses.at(-1)?.icount) return;
-    this.witnesses.push(await hashState(this.qmp, this.qemu.pid));
-    // Written at once: a recorder that is killed later still leaves its proof.
-    await writeManifest(this.layout, { ...this.manifest, witnesses: this.storedWitnesses() }).catch(() => {});
-  }
-
-  private storedWitnesses() {
-    return this.witnesses.map((witness) => ({ ...witness, icount: Number(witness.icount) }));
   }
 
   /** QEMU could not write its log. It would go on without, so it must end now. */
@@ -347,7 +361,8 @@ export class Recording {
 
   private async complete(seconds: number, reason: ShutdownCause | undefined): Promise<Tape> {
     const { layout } = this;
-    const sealed = await sealLog(layout.log, dialectFor(this.manifest.qemu.version));
+    const dialect = dialectFor(this.manifest.qemu.version);
+    const sealed = await sealLog(layout.log, dialect);
     if (sealed.end === 0n) {
       await this.discard();
       throw new VmtapeError("cancelled", "stopped before the guest's first instruction: there is no tape");
@@ -356,7 +371,7 @@ export class Recording {
     const end = Number(sealed.end);
     const manifest: Manifest = {
       ...this.manifest,
-      witnesses: this.storedWitnesses().filter((witness) => witness.icount <= end),
+      witnesses: (await this.witnesses?.sealed(layout.log, dialect, end)) ?? [],
       end: {
         cause: this.endCause(reason ?? this.loggedReason(sealed.cause)),
         icount: end,

@@ -10,7 +10,7 @@ const hash = "0123456789abcdef".repeat(4);
 const stored = { bytes: 10, sha256: hash };
 const manifest: Manifest = {
   format: "vmtape",
-  version: 1,
+  version: 2,
   id: "8e4b8f3a-8c43-4b1e-9d83-2b0f2c1b8a11",
   created: "2025-01-02T03:04:05.678Z",
   machine: {
@@ -22,13 +22,20 @@ const manifest: Manifest = {
     initrd: stored,
     disks: [{ format: "raw", base: stored }],
     network: "user",
+    networkSends: "at-once",
     firmware: [{ name: "bios-256k.bin", ...stored }],
   },
   qemu: { version: "7.2.22", fullVersion: "7.2.22 (Debian)", path: "/usr/bin/qemu", sha256: hash },
   symbols: [{ ...stored, label: "vmlinux", prefix: "k:", range: "0x0-0xff" }],
-  witnesses: [{ icount: 5, registers: hash, memory: hash }],
+  witnesses: [
+    { icount: 5, registers: hash, memory: hash },
+    { icount: 7, registers: hash, memory: hash, busy: true },
+  ],
   end: { cause: "power-off", icount: 9, seconds: 1.5, log: { ...stored, events: 3 }, console: stored },
+  proof: { result: "proved", when: "2025-01-02T03:05:05.678Z", witnesses: 2, branches: true },
 };
+/** As a tape of the first version has it. */
+const first = { ...manifest, version: 1 as const };
 const decode = (text: string | Uint8Array) =>
   decodeManifest(typeof text === "string" ? Buffer.from(text) : text, "m.json");
 const bad = (message: RegExp) =>
@@ -50,6 +57,10 @@ test("is read back as it is written", () => {
   expect(decode(encodeManifest(unfinished))).toEqual(unfinished);
 });
 
+test("the first version is read", () => {
+  expect(decode(encodeManifest(first))).toEqual(first);
+});
+
 test("cut anywhere is refused", () => {
   const whole = encodeManifest(manifest).trimEnd();
   for (let length = 0; length < whole.length; length++) {
@@ -64,8 +75,8 @@ test.each([
   ["[]", /is no manifest/],
   ["{}", /is no manifest/],
   ["7", /is no manifest/],
-  ['{"format":"vmtape"}', /has version undefined; this vmtape reads version 1/],
-  [changed("version", 2), /has version 2; this vmtape reads version 1/],
+  ['{"format":"vmtape"}', /has version undefined; this vmtape reads versions 1 and 2/],
+  [changed("version", 3), /has version 3; this vmtape reads versions 1 and 2/],
   [changed("version", "x".repeat(1000)), /has version "x{38,40}; this/],
   ["\ufeff{", /is not whole JSON/],
 ])("%s is refused", (text, message) => {
