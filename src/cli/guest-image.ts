@@ -1,9 +1,20 @@
 import { readFile } from "node:fs/promises";
 import { VmtapeError } from "../base/errors.js";
-import type { GuestFlags } from "./guest.js";
-import { placesOf } from "./options.js";
+import { placesOf, type TapeOptions } from "./options.js";
 import { say, sayFacts, size, toJson } from "./output.js";
 import { Progress } from "./progress.js";
+
+/** What `vmtape guest` may be told. */
+export interface GuestFlags extends TapeOptions {
+  readonly image?: string;
+  readonly suite?: string;
+  readonly include?: readonly string[];
+  readonly mirror?: string;
+  readonly package?: string;
+  readonly update?: boolean;
+  readonly init?: string;
+  readonly add?: readonly string[];
+}
 
 /** `vmtape guest --image`; answers whether it was asked for. */
 export async function guestImage(flags: GuestFlags, signal: AbortSignal): Promise<boolean> {

@@ -1,21 +1,10 @@
 import type { Command } from "commander";
 import { Command as Program } from "commander";
-import { guestImage } from "./guest-image.js";
-import { placesOf, several, type TapeOptions } from "./options.js";
+import { type GuestFlags, guestImage } from "./guest-image.js";
+import { placesOf, several } from "./options.js";
 import { say, sayFacts, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action } from "./run.js";
-
-export interface GuestFlags extends TapeOptions {
-  readonly image?: string;
-  readonly suite?: string;
-  readonly include?: readonly string[];
-  readonly mirror?: string;
-  readonly package?: string;
-  readonly update?: boolean;
-  readonly init?: string;
-  readonly add?: readonly string[];
-}
 
 export function guestCommand(): Command {
   return new Program("guest")
