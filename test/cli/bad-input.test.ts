@@ -95,7 +95,11 @@ describe("a file", () => {
   });
   test("the kernel: a 32-bit one", async () => {
     const kernel = bench.path("kernel32");
-    await refused(["record", "t", "--kernel", kernel], 2, /kernel32 is a 32-bit Linux kernel; guests are 64-bit/);
+    await refused(
+      ["record", "t", "--kernel", kernel],
+      2,
+      /kernel32 is a 32-bit Linux kernel; guests are 64-bit/,
+    );
   });
   test("a package with a 32-bit kernel", async () => {
     await refused(["guest", "--package", "linux-image-686-pae"], 2, /holds a 32-bit kernel \(i386\)/);
