@@ -1,7 +1,6 @@
 /** Reading strace's output, and comparing it with ours, line by line. */
 
-/** Lines of each task, by pid, in order. */
-export type TaskLines = ReadonlyMap<number, readonly string[]>;
+import { endLines, isIgnored, settled, type TaskLines } from "../test/linux/strace-ends.js";
 
 export interface Comparison {
   readonly tasks: number;
@@ -10,13 +9,20 @@ export interface Comparison {
   readonly arguments: number;
   readonly otherArguments: readonly string[];
   /** Arguments that strace shows with more than an address or a number, and we do not. */
-  readonly plainer: number;
+  readonly plain: readonly string[];
+  /** The other way round. */
+  readonly richer: number;
+  /** Signals of strace that do nothing: without a tracer the kernel drops them. */
+  readonly ignored: number;
+  /** Signals and calls that the kernel hides from strace. */
+  readonly hidden: number;
 }
 
 /** The console's sections `@@ NUMBER`, each the output of `strace -f -o`. */
 export function readStrace(console: string): ReadonlyMap<number, TaskLines> {
   const sections = new Map<number, Map<number, string[]>>();
   let tasks: Map<number, string[]> | undefined;
+  const taken = new Map<number, number>();
   for (const line of console.split(/\r*\n/)) {
     const section = /^@@ (\w+)$/.exec(line)?.[1];
     if (section !== undefined) {
@@ -26,12 +32,19 @@ export function readStrace(console: string): ReadonlyMap<number, TaskLines> {
     }
     const [, pid, text] = /^(\d+) +(.*)$/.exec(line) ?? [];
     if (!tasks || pid === undefined || text === undefined) continue;
+    const by = /^\+\+\+ superseded by execve in pid (\d+)/.exec(text)?.[1];
+    if (by !== undefined) taken.set(Number(pid), Number(by));
     const lines = tasks.get(Number(pid)) ?? [];
     tasks.set(Number(pid), lines);
-    const resumed = /^<\.\.\. \w+ resumed>(.*)$/.exec(text)?.[1];
-    // It goes on where it was interrupted by another task's line.
-    if (resumed !== undefined) lines.push(`${lines.pop()!.replace(/ ?<unfinished \.\.\.>$/, "")}${resumed}`);
-    else lines.push(text);
+    const resumed = /^<\.\.\. (\w+) resumed>(.*)$/.exec(text);
+    if (!resumed) lines.push(text);
+    else {
+      // It goes on where it was interrupted by another task's line; execve by another thread with the pid of the first.
+      const by = resumed[1] === "execve" ? taken.get(Number(pid)) : undefined;
+      const begun = by === undefined ? lines : tasks.get(by)!;
+      begun.push(`${begun.pop()!.replace(/ ?<unfinished \.\.\.>$/, "")}${resumed[2]}`);
+      taken.delete(Number(pid));
+    }
   }
   return sections;
 }
@@ -40,47 +53,93 @@ export function readStrace(console: string): ReadonlyMap<number, TaskLines> {
 export function compareTasks(theirs: TaskLines, ours: TaskLines): Comparison {
   const different: string[] = [];
   const otherArguments: string[] = [];
-  const counts = { compared: 0, arguments: 0, plainer: 0 };
+  const plain: string[] = [];
+  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0, richer: 0 };
   let isFirst = true;
   for (const [pid, lines] of theirs) {
     const own = ours.get(pid) ?? [];
     // What strace's child does before it becomes the program is not shown.
     const start = isFirst ? own.findIndex((line) => line.startsWith("execve(") && line.endsWith(" = 0")) : 0;
     isFirst = false;
-    const mine = own.slice(start).filter((line) => !line.startsWith("---"));
-    const wanted = lines.filter((line) => !line.startsWith("---"));
-    for (let i = 0; i < Math.max(mine.length, wanted.length); i++) {
+    const pairs = paired(own.slice(Math.max(start, 0)).map(settled), lines.map(settled));
+    counts.ignored += pairs.ignored;
+    counts.hidden += pairs.hidden;
+    for (const [mine, wanted, next] of pairs.lines) {
       counts.compared++;
-      const [a, b] = [callOf(mine[i] ?? "nothing"), callOf(wanted[i] ?? "nothing")];
+      const [a, b] = [callOf(mine), callOf(wanted)];
       // Who is killed in the middle of a call does not stop for strace at its end.
-      const isUnseen = b.result === "?" && wanted[i + 1]?.startsWith("+++");
-      if (a.name !== b.name || (a.result !== b.result && !isUnseen)) {
-        different.push(`${pid}: ours ${mine[i]}\n       strace ${wanted[i]}`);
-        if (a.name !== b.name) break; // from here on nothing would fit
+      const isUnseen = b.result === "?" && /^(\+\+\+|nothing)/.test(next);
+      if (a.name !== b.name || (!isSame(a.result, b.result) && !isUnseen)) {
+        different.push(`${pid}: ours ${mine}\n       strace ${wanted}`);
+        // From here on nothing would fit.
+        if (a.name !== b.name && !/^---/.test(mine + wanted)) break;
       }
       for (const [j, text] of a.arguments.entries()) {
         const other = b.arguments[j];
-        if (other === undefined || b.name === "clone" || b.name === "clone3") break;
+        // Of clone strace shows other arguments in another order.
+        if (b.name === "clone") break;
         counts.arguments++;
-        if (text === other || isWhole(text, other)) continue;
-        if (isPlain(text)) counts.plainer++;
-        else otherArguments.push(`${pid}: ${a.name} argument ${j + 1}: ours ${text}, strace ${other}`);
+        if (other !== undefined && (text === other || isWhole(text, other))) continue;
+        const where = `${pid}: ${a.name} argument ${j + 1}: ours ${text}, strace ${other}`;
+        if (isPlain(text) && other !== undefined) plain.push(where);
+        else if (other !== undefined && isPlain(other)) counts.richer++;
+        else otherArguments.push(where);
+      }
+      if (b.arguments.length > a.arguments.length && b.name !== "clone") {
+        otherArguments.push(`${pid}: ${a.name}: ours ${mine}, strace ${wanted}`);
       }
     }
-    signalsOf(own).reduce((from, signal) => {
-      counts.compared++;
-      const found = signalsOf(lines).indexOf(signal, from);
-      if (found < 0) different.push(`${pid}: ours ${signal}, strace has none`);
-      return found < 0 ? from : found + 1;
-    }, 0);
   }
-  return { tasks: theirs.size, ...counts, different, otherArguments };
+  return { tasks: theirs.size, ...counts, different, otherArguments, plain };
 }
 
-function signalsOf(lines: readonly string[]): string[] {
-  return lines
-    .filter((line) => line.startsWith("--- ") && !/SIGSTOP|SIGTRAP/.test(line))
-    .map((line) => line.replace(/, si_utime=.*\}/, "}"));
+/** Compares only how tasks stopped and ended: strace's of a program that it followed with ours when nobody did. */
+export function compareEnds(theirs: TaskLines, ours: TaskLines): Comparison {
+  const [wanted, mine] = [endLines(theirs), endLines(ours)];
+  const different: string[] = [];
+  const counts = { compared: 0, arguments: 0, ignored: 0, hidden: 0, richer: 0 };
+  for (let i = 0; i < Math.max(wanted.length, mine.length); i++) {
+    const pairs = paired(mine[i] ?? [], wanted[i] ?? []);
+    counts.ignored += pairs.ignored;
+    counts.hidden += pairs.hidden;
+    for (const [a, b] of pairs.lines) {
+      counts.compared++;
+      if (a !== b) different.push(`task ${i}: ours ${a}\n       strace ${b}`);
+    }
+  }
+  return { tasks: theirs.size, ...counts, different, otherArguments: [], plain: [] };
+}
+
+/** Lines that belong together; `nothing` where there is none, and strace's next one beside it. */
+function paired(mine: readonly string[], wanted: readonly string[]) {
+  const lines: (readonly [string, string, string])[] = [];
+  const counts = { ignored: 0, hidden: 0 };
+  let [i, j] = [0, 0];
+  while (i < mine.length || j < wanted.length) {
+    const [a, b] = [mine[i] ?? "nothing", wanted[j] ?? "nothing"];
+    if (a !== b && isIgnored(b)) {
+      counts.ignored++;
+      j++;
+    } else if (a !== b && isHidden(a, mine[i + 1], b)) {
+      counts.hidden++;
+      i++;
+    } else if (a !== b && a.startsWith("---") !== b.startsWith("---")) {
+      lines.push(a.startsWith("---") ? [a, "nothing", ""] : ["nothing", b, ""]);
+      if (a.startsWith("---")) i++;
+      else j++;
+    } else {
+      lines.push([a, b, wanted[j + 1] ?? "nothing"]);
+      i++;
+      j++;
+    }
+  }
+  return { lines, ...counts };
+}
+
+/** The kernel hides from tracers what seccomp's filter kills by, and calls that a program dispatches itself. */
+function isHidden(line: string, next: string | undefined, other: string): boolean {
+  if (/^\w+\(/.test(line)) return /si_code=SYS_USER_DISPATCH/.test(next ?? "") && next === other;
+  return /si_code=SYS_SECCOMP/.test(line) && (next ?? "").startsWith("+++ killed by SIGSYS");
 }
 
 /** Strace cuts what is longer than 32 bytes. */
@@ -89,12 +148,19 @@ function isWhole(text: string, other: string): boolean {
   return start !== other && text.startsWith(start);
 }
 
+/** Of some results strace shows the bits. */
+function isSame(a: string, b: string): boolean {
+  return a === b || (/^\d+$/.test(a) && /^0x/.test(b) && BigInt(a) === BigInt(b));
+}
+
 function isPlain(text: string): boolean {
   return /^(0x[0-9a-f]+|-?\d+)$/.test(text);
 }
 
-function callOf(line: string) {
-  const [, name, rest] = /^(\w+)\((.*)$/s.exec(line) ?? [];
+function callOf(whole: string) {
+  // What strace has no name for it says so.
+  const line = whole.replace(/ \/\* \w+_\?\?\? \*\//g, "");
+  const [, name, rest] = /^([\w#]+)\((.*)$/s.exec(line) ?? [];
   if (name === undefined || rest === undefined) return { name: line, result: "", arguments: [] };
   const end = rest.lastIndexOf(") ");
   const result = rest
@@ -105,7 +171,7 @@ function callOf(line: string) {
     .replace(/^\? (ERESTART\w+) .*$/, "-$1")
     .replace(/ \(.*\)$/, "");
   return {
-    name: name.replace(/^syscall_0x([0-9a-f]+)$/, (_, hex) => `syscall_${Number.parseInt(hex, 16)}`),
+    name,
     result,
     arguments: split(rest.slice(0, end)),
   };

@@ -70,6 +70,7 @@ static inline uint64_t brctr_now(void) { return run.brctr + (uint32_t)(run.count
 #include "qemu.h"
 #include "blocks.h"
 #include "records.h"
+#include "first-visits.h"
 #include "explain.h"
 #include "instructions.h"
 

@@ -201,6 +201,38 @@ static void want_marks(uint64_t every)
     tell_position("marks", (struct position){ run.executed, run.brctr, 0, 0 });
 }
 
+/*
+ * First visits are noted from the first time on that they are fetched: they go out as bytes in hexadecimal, and the answer
+ * says up to which icount none is missing, and whether there are so many that no more are noted.
+ */
+static void fetch_first_visits(void)
+{
+    enum { PIECE = 1 << 15 };
+    static char line[2 * PIECE + 64];
+    struct position now = settle();
+    if (!first_visits.pages) {
+        first_visits.pages = must_have(calloc(VISITED_SLOTS, sizeof *first_visits.pages));
+        first_visits.wanted = true;
+        forget_successors(); /* every block's next step is a first one */
+    }
+    for (size_t at = 0, most; at < first_visits.size; at += most) {
+        most = least(PIECE, first_visits.size - at);
+        char *to = line + sprintf(line, "{\"event\":\"first-visits\",\"bytes\":\"");
+        for (size_t i = 0; i < most; i++) {
+            *to++ = "0123456789abcdef"[first_visits.bytes[at + i] >> 4];
+            *to++ = "0123456789abcdef"[first_visits.bytes[at + i] & 15];
+        }
+        to += sprintf(to, "\"}\n");
+        pthread_mutex_lock(&control_lock);
+        send_all(control_fd, line, to - line);
+        pthread_mutex_unlock(&control_lock);
+    }
+    first_visits.fetched += first_visits.size;
+    first_visits.size = 0;
+    tell("{\"answer\":\"first-visits\",\"completeTo\":%" PRIu64 ",\"full\":%s}", least(now.icount, first_visits.complete_to),
+         first_visits.wanted ? "false" : "true");
+}
+
 static void command(char *line)
 {
     char *rest, *words[10] = { 0 };
@@ -224,6 +256,8 @@ static void command(char *line)
         where();
     else if (count == 2 && !strcmp(words[0], "marks") && parse_number(words[1], 10, &records, &end) && !*end)
         want_marks(records);
+    else if (count == 1 && !strcmp(words[0], "first-visits") && following)
+        fetch_first_visits();
     else if ((count == 3 || count == 4) && !strcmp(words[0], "window"))
         open_window(words[1], words[2], count == 4 ? words[3] : "all");
     else if (count == 1 && !strcmp(words[0], "close")) {

@@ -485,11 +485,8 @@ static uint64_t stack_pointer(void)
     return machine.sp;
 }
 
-/* Explains the step without help of what was learned; gives in `how` what may be learned from it. */
-static bool explain_step(const struct block *block, uint64_t pc, struct explanation *how)
+static bool explain_new_step(const struct block *block, uint64_t pc, struct explanation *how)
 {
-    step.block = block;
-    step.executed = run.executed;
     for (int again = 0; again < 2; again++) {
         if (is_handler(pc)) {
             uint64_t sp = stack_pointer();
@@ -519,6 +516,17 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
     run.executed += block->count;
     record(edge_between(block->last, pc, FAR));
     return false;
+}
+
+/* Explains the step without help of what was learned; gives in `how` what may be learned from it. */
+static bool explain_step(const struct block *block, uint64_t pc, struct explanation *how)
+{
+    step.block = block;
+    step.executed = run.executed;
+    bool certain = explain_new_step(block, pc, how);
+    if (first_visits.wanted)
+        note_first_visits(block, step.executed, run.executed - step.executed);
+    return certain;
 }
 
 #include "marks.h"
@@ -587,6 +595,8 @@ static NOINLINE void slow_step(struct block *block, struct block *next, const st
         recount = false;
         uint64_t now = count_of_qemu() - next->count;
         if (next->pc == block->last && now == run.executed + block->count - 1) {
+            if (first_visits.wanted)
+                note_first_visits(block, run.executed, block->count - 1);
             run.executed = now;
             return;
         }

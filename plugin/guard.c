@@ -60,11 +60,18 @@ enum { EXIT_UNKNOWN_QEMU = 70 };
 enum { REPLAYING = 2 };                            /* include/sysemu/replay.h, ReplayMode */
 enum { REALTIME, VIRTUAL, HOST, VIRTUAL_RT, CLOCKS }; /* include/qemu/timer.h, QEMUClockType */
 enum { DUMP_FPU = 0x20000 };                       /* include/hw/core/cpu.h; what `info registers` asks for */
-enum { EVENT_INSTRUCTION = 0 };                    /* replay/replay-internal.h */
+
+/*
+ * replay/replay-internal.h, ReplayEvents: instruction, interrupt, exception, 7 of ASYNC, SHUTDOWN with one more than its causes, then those
+ * that an instruction itself takes: what a character device took and gave (3), audio (2), random numbers (1), clocks (2).
+ */
+enum { EVENT_INSTRUCTION = 0, EVENTS_BEFORE_SHUTDOWN = 10, EVENTS_OF_INSTRUCTIONS = 8, MOST_CAUSES = 32 };
 
 /* include/qemu/timer.h, QEMUTimer and QEMUTimerListGroup. Only its size is used, generously. */
 struct timer { char room[128]; };
 struct timer_lists { void *of[CLOCKS]; };
+/* include/qapi/util.h, QEnumLookup. */
+struct enum_names { const char *const *names; const void *features; int count; };
 typedef void state_handler(void *opaque, bool running, int state);
 
 static struct {
@@ -86,6 +93,8 @@ static struct {
     void (*init_timer)(struct timer *, struct timer_lists *, int clock, int scale, int attributes, void (*)(void *), void *);
     void (*set_timer)(struct timer *, int64_t ns);
     void *(*on_change)(state_handler *, void *opaque, int priority);
+    void (*run_soon)(void *cpu, void (*)(void *cpu, void *data), void *data);
+    const struct enum_names *causes; /* of shutdowns */
     int (*find_networks)(const char *id, void **found, int except, int most);
     void *(*new_queue)(void *deliver, void *opaque);
 } qemu;
@@ -116,6 +125,8 @@ static const char *find_symbols(void)
         { "timer_init_full", &qemu.init_timer },
         { "timer_mod_ns", &qemu.set_timer },
         { "qemu_add_vm_change_state_handler_prio", &qemu.on_change },
+        { "async_run_on_cpu", &qemu.run_soon },
+        { "ShutdownCause_lookup", &qemu.causes },
         { "qemu_find_net_clients_except", &qemu.find_networks },
         { "qemu_new_net_queue", &qemu.new_queue },
     };
@@ -260,6 +271,10 @@ static unsigned packets_waiting(void)
  * ours: QEMU tells its list at once (`timerlist_notify`). From there on until the machine has stopped, the log pretends
  * that an instruction comes next, so nobody takes an event; `replay_break_icount` lets none be executed. While the machine
  * is stopped the two clocks that are in the log run no timers.
+ *
+ * The last instruction may itself take events, of which we are told as it begins to. Then the log pretends from the moment
+ * on that it is done: work for the vCPU is done when it has left the block and before it looks at the log again. QEMU's
+ * main loop might come in between, but finds its clocks off already.
  */
 static struct {
     struct timer timer, *qemus;
@@ -267,15 +282,43 @@ static struct {
     unsigned kind;
 } stop;
 
+static void switch_clocks(bool on)
+{
+    qemu.enable_clock(HOST, on);
+    qemu.enable_clock(VIRTUAL_RT, on);
+}
+
+static bool is_for_instruction(unsigned kind)
+{
+    unsigned first = EVENTS_BEFORE_SHUTDOWN + (unsigned)qemu.causes->count + 1;
+    return kind >= first && kind < first + EVENTS_OF_INSTRUCTIONS;
+}
+
+static void pretend(void)
+{
+    if (*replay.instructions != 0 || stop.pretending)
+        return;
+    stop.kind = *replay.kind;
+    stop.pretending = true;
+    *replay.kind = EVENT_INSTRUCTION;
+    *replay.instructions = 1;
+}
+
+static void on_instruction_done(void *cpu UNUSED, void *data UNUSED)
+{
+    if (stop.qemus) /* not stopped meanwhile */
+        pretend();
+}
+
 static void on_break(void *opaque UNUSED, int clock UNUSED)
 {
     if (!stop.qemus)
         return;
-    if (*replay.instructions == 0 && !stop.pretending) {
-        stop.kind = *replay.kind;
-        stop.pretending = true;
-        *replay.kind = EVENT_INSTRUCTION;
-        *replay.instructions = 1;
+    if (*replay.instructions == 0 && is_for_instruction(*replay.kind)) {
+        switch_clocks(false);
+        qemu.run_soon(qemu.cpu(0), on_instruction_done, NULL);
+    } else {
+        pretend();
     }
     qemu.set_timer(stop.qemus, qemu.now(REALTIME));
 }
@@ -312,14 +355,7 @@ static void keep_log(void)
         *replay.instructions = 0;
         stop.pretending = false;
     }
-    qemu.enable_clock(HOST, false);
-    qemu.enable_clock(VIRTUAL_RT, false);
-}
-
-static void go_on_with_log(void)
-{
-    qemu.enable_clock(HOST, true);
-    qemu.enable_clock(VIRTUAL_RT, true);
+    switch_clocks(false);
 }
 
 static bool is_replaying(void)
@@ -334,7 +370,7 @@ static void on_outermost(void *opaque UNUSED, bool running, int state UNUSED)
         return;
     if (running) {
         put_packets_back();
-        go_on_with_log();
+        switch_clocks(true);
         watch_break();
     } else {
         forget_break();
@@ -367,7 +403,7 @@ static void say(const char *text, size_t length)
         if (sent <= 0)
             return; /* nobody listens: reading tells */
         text += sent;
-        length -= sent;
+        length -= (size_t)sent;
     }
 }
 
@@ -379,7 +415,7 @@ static void __attribute__((format(printf, 1, 2))) answer(const char *format, ...
     int length = vsnprintf(line, sizeof line - 1, format, args);
     va_end(args);
     line[length++] = '\n';
-    say(line, length);
+    say(line, (size_t)length);
 }
 
 static void enter(void)
@@ -514,18 +550,18 @@ EXPORT int qemu_plugin_install(plugin_id id UNUSED, const struct plugin_info *in
     for (int i = 0; i < argc; i++) {
         char *end;
         long fd = strncmp(argv[i], "control=", 8) ? -1 : strtol(argv[i] + 8, &end, 10);
-        if (fd < 0 || *end || fcntl(fd, F_GETFD) < 0) {
+        if (fd < 0 || fd > INT_MAX || *end || fcntl((int)fd, F_GETFD) < 0) {
             fprintf(stderr, "vmtape guard: the option %s is wrong\n", argv[i]);
             return -1;
         }
-        control_fd = fd;
+        control_fd = (int)fd;
     }
     if (!info->system_emulation || strcmp(info->target_name, "x86_64") || info->system.smp_vcpus != 1) {
         fprintf(stderr, "vmtape guard: the machine is no x86_64 system with one processor\n");
         return -1;
     }
     const char *missing = find_symbols();
-    if (missing || !find_layout()) {
+    if (missing || !find_layout() || qemu.causes->count < 1 || qemu.causes->count > MOST_CAUSES) {
         fprintf(stderr, "vmtape guard: this QEMU does not export %s as expected\n", missing ? missing : "replay_state");
         return -1;
     }

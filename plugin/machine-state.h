@@ -80,11 +80,11 @@ static inline uint64_t linear_pc(const struct site *site)
  * How many of a block's instructions QEMU counts when the block begins. An instruction that is known to fault is replayed
  * in a block that is not counted at all; and 7.2 shows plugins one instruction too many where the last one lies across the
  * end of a page. QEMU's notes on the block tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of
- * instructions. Where they are is found by the latter two.
+ * instructions. Where they are is found by the latter two, of such a block, too: it may be the first that is met.
  */
 static void learn_counted(struct probed_block *block, uintptr_t host)
 {
-    enum { FARTHEST = 64, NOTES_START = 8 };
+    enum { FARTHEST = 64, NOTES_START = 8, LONGEST_INSTRUCTION = 15 };
     enum { COUNTED = 0x20000, NEWER_COUNTED = 0x2000, OLDER_FLAGS = 0xf00000 };
     static size_t notes_at;
     if (block->known)
@@ -93,9 +93,13 @@ static void learn_counted(struct probed_block *block, uintptr_t host)
     uint16_t found[2];
     uint32_t flags;
     block->known = true;
-    for (size_t at = NOTES_START; !notes_at && notes && at < FARTHEST; at += 4)
-        if (memcpy(found, notes + at, 4), found[0] == block->size && found[1] == block->count)
+    for (size_t at = NOTES_START; !notes_at && notes && at < FARTHEST; at += 4) {
+        memcpy(found, notes + at, 4);
+        size_t more_bytes = block->size - found[0];
+        bool without_last = found[1] + 1u == block->count && more_bytes - 1 < LONGEST_INSTRUCTION;
+        if ((found[0] == block->size && found[1] == block->count) || without_last)
             notes_at = at;
+    }
     if (!notes || !notes_at)
         fail(EXIT_INEXACT, "this QEMU keeps its notes on blocks in another way");
     memcpy(found, notes + notes_at, 4);

@@ -89,18 +89,19 @@ export type { Frame, Stack } from "./linux/stack-frame.js";
 export { type NamedStack, TapeStacks } from "./linux/stack-tape.js";
 export type { StoppedGuest } from "./linux/stopped-guest.js";
 export { stoppedTimeline } from "./linux/stopped-timeline.js";
-export {
-  type ExitEvent,
-  type SignalEvent,
-  type SyscallEvent,
-  type SyscallKernel,
-  syscallEvents,
-  type TaskEvent,
-} from "./linux/syscall-pass.js";
+export { type SyscallKernel, type SyscallPassOptions, syscallEvents } from "./linux/syscall-pass.js";
 export { readSyscalls, type Syscall, type SyscallParameter, SyscallTable } from "./linux/syscalls.js";
 // Names.
 export { TapeSymbols } from "./linux/tape-symbols.js";
 export type { Task } from "./linux/task.js";
+export type {
+  ExitEvent,
+  SignalEvent,
+  StopEvent,
+  SupersededEvent,
+  SyscallEvent,
+  TaskEvent,
+} from "./linux/task-events.js";
 export { type HistoryTask, type Slice, TaskHistory, type TaskTotal, totalsOf } from "./linux/task-history.js";
 export { readTasks, taskAt, taskByPid } from "./linux/task-list.js";
 export { TaskLearner, taskHistory } from "./linux/task-pass.js";
@@ -197,6 +198,7 @@ export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from
 export { TapeLayout } from "./tape/layout.js";
 export {
   type DiskChoice,
+  defaultCpu,
   defaultRecordOptions,
   parseDisk,
   parseMemoryMB,

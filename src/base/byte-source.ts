@@ -1,5 +1,6 @@
-import { type FileHandle, open } from "node:fs/promises";
-import { fileError, VmtapeError } from "./errors.js";
+import type { FileHandle } from "node:fs/promises";
+import { fileError } from "./errors.js";
+import { openRegular, type RegularOptions } from "./regular-file.js";
 
 /**
  * Bytes that can be read at any offset: all a format's reader needs to know of where its input lives. A reader
@@ -37,23 +38,15 @@ export interface FileSource extends ByteSource, AsyncDisposable {}
 /**
  * Opens a regular file for reading.
  *
- * @throws VmtapeError `bad-file` when it does not exist or is no regular file, `not-writable` without permission
+ * @throws VmtapeError as `openRegular`
  */
-export async function openFileSource(path: string): Promise<FileSource> {
-  let handle: FileHandle;
+export async function openFileSource(path: string, options?: RegularOptions): Promise<FileSource> {
+  const handle = await openRegular(path, options);
   try {
-    handle = await open(path, "r");
-  } catch (error) {
-    throw fileError(error, path, "opening");
-  }
-  try {
-    const facts = await handle.stat();
-    if (facts.isDirectory()) throw new VmtapeError("bad-file", `${path} is a directory`, { file: path });
-    if (!facts.isFile()) throw new VmtapeError("bad-file", `${path} is not a regular file`, { file: path });
-    return fileSource(handle, path, facts.size);
+    return fileSource(handle, path, (await handle.stat()).size);
   } catch (error) {
     await handle.close();
-    throw fileError(error, path, "opening");
+    throw fileError(error, path, "reading");
   }
 }
 

@@ -17,8 +17,16 @@ export interface PrintedValue {
   readonly error: VmtapeError | undefined;
 }
 
-/** The values of expressions where a timeline stands. One that fails does not keep the others from being told. */
-export async function printAt(open: OpenTimeline, texts: readonly string[]): Promise<PrintedValue[]> {
+/**
+ * The values of expressions where a timeline stands. One that fails does not keep the others from being told.
+ *
+ * @param notes gets what could not be used of debug information, in words for people
+ */
+export async function printAt(
+  open: OpenTimeline,
+  texts: readonly string[],
+  notes?: Set<string>,
+): Promise<PrintedValue[]> {
   const [{ parseExpression }, { printExpression }, { TapeDebug }] = await Promise.all([
     import("../symbols/expression-parser.js"),
     import("../symbols/expression-evaluator.js"),
@@ -47,6 +55,7 @@ export async function printAt(open: OpenTimeline, texts: readonly string[]): Pro
     }
     values.push(printed);
   }
+  for (const text of debug.notes) notes?.add(text);
   return values;
 }
 

@@ -16,7 +16,7 @@ import { sayStack, stackAt, stackFacts } from "./at-stack.js";
 import { hexDump } from "./hex-dump.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { say, toJson } from "./output.js";
+import { note, say, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
 import { sayListing, sayRegisters } from "./say-machine.js";
@@ -73,13 +73,19 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
   const registers = new Uint8Array(await timeline.registers());
   const memory = await readRanges(open, flags.mem ?? []);
-  const values = flags.print && (await printAt(open, flags.print));
+  const notes = new Set<string>();
+  const values = flags.print && (await printAt(open, flags.print, notes));
   const listing = flags.disas === undefined ? undefined : await list(open, flags.disas);
   const past =
     flags.lastWrite && (await findPast(open, flags.lastWrite, await sinceOf(open, flags, signal), signal));
   const stack = flags.stack ? await stackAt(open) : undefined;
   progress[Symbol.dispose]();
   const { position } = timeline;
+  // Debug information is opened while names are looked up: what it lacks is known once all is told.
+  const sayNotes = () => {
+    for (const text of new Set([...notes, ...open.symbols.symbols.notes, ...(stack?.notes() ?? [])]))
+      note(text);
+  };
   if (flags.json) {
     say(
       toJson({
@@ -95,6 +101,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
         ...(stack && { stack: stackFacts(stack) }),
       }),
     );
+    sayNotes();
     failFor(values);
     return;
   }
@@ -122,6 +129,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
     say();
     sayPast(past, flags.lastWrite!, open);
   }
+  sayNotes();
   failFor(values);
 }
 

@@ -1,8 +1,9 @@
+import { printable } from "../base/printable.js";
 import type { BranchFileCheck, BranchFileInfo, Instant } from "../trace/branch-reader.js";
 import { openBranches } from "../trace/open-branches.js";
 import type { InfoFlags } from "./branches.js";
 import { wantedTape } from "./branches-names.js";
-import { grouped, printable, say, sayFacts, size, toJson } from "./output.js";
+import { grouped, say, sayFacts, size, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import type { CommandContext } from "./run.js";
 

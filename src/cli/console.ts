@@ -1,8 +1,8 @@
-import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { errnoOf, fileError, throwIfAborted } from "../base/errors.js";
+import { noLinks, openRegular } from "../base/regular-file.js";
 import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
 import { say, toJson } from "./output.js";
 import { action } from "./run.js";
@@ -27,15 +27,17 @@ export function consoleCommand(): Command {
             say(toJson({ icount: at, offset, length }));
           return;
         }
-        if (options.raw) return pipeRaw(tape.layout.console);
+        if (options.raw) return pipeRaw(tape.layout.console, signal);
         await play(tape.layout.consoleCast, options.speed, signal);
       }),
     );
 }
 
-async function pipeRaw(path: string): Promise<void> {
+async function pipeRaw(path: string, signal: AbortSignal): Promise<void> {
   const { pipeline } = await import("node:stream/promises");
-  await pipeline(createReadStream(path), process.stdout, { end: false }).catch((error) => {
+  const input = (await openRegular(path, noLinks)).createReadStream();
+  await pipeline(input, process.stdout, { end: false, signal }).catch((error) => {
+    throwIfAborted(signal);
     if (errnoOf(error) === "EPIPE") return; // the reader has enough
     throw fileError(error, path, "reading");
   });
@@ -44,11 +46,7 @@ async function pipeRaw(path: string): Promise<void> {
 /** Prints `[seconds, "o", text]` lines of an asciicast when they are due. */
 async function play(path: string, speed: number, signal: AbortSignal): Promise<void> {
   const startedAt = performance.now();
-  const input = createReadStream(path);
-  await new Promise<void>((resolve, reject) => {
-    input.once("open", () => resolve());
-    input.once("error", (error) => reject(fileError(error, path, "reading")));
-  });
+  const input = (await openRegular(path, noLinks)).createReadStream();
   for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
     throwIfAborted(signal);
     const event = parseLine(line);

@@ -12,12 +12,12 @@ import { formatCall } from "../trace/call-text.js";
 import { CallTracker } from "../trace/calls.js";
 import { openBranches } from "../trace/open-branches.js";
 import { traceWindow } from "../trace/segments.js";
-import { grouped, say } from "./output.js";
+import { grouped, say, sayStyled } from "./output.js";
 import type { Progress } from "./progress.js";
 
-/** A system call the guest's workload makes, and what its return to user space passes through. */
+/** A system call the guest's workload makes, and what its return to user space passes through; the latter from Linux 7.0. */
 const systemCall = "__x64_sys_pipe2";
-const wayBack = "syscall_exit_to_user_mode";
+const waysBack = ["syscall_exit_to_user_mode", "fpregs_assert_state_consistent"];
 const shownLines = 48;
 
 /** Traces the guest's first `pipe2` and prints its call tree. */
@@ -30,6 +30,7 @@ export async function traceSystemCall(
   const cache = tapeCache(places, tape);
   const common = { cache, qemu: options.qemu, onProgress: progress.sink, signal: options.signal };
   const symbols = await TapeSymbols.load(tape, common);
+  const wayBack = waysBack.find((name) => symbols.symbols.find(name).length > 0) ?? waysBack[0]!;
   const directory = await mkdtemp(join(tmpdir(), "vmtape-demo-"));
   try {
     const output = join(directory, "pipe2.branches");
@@ -40,13 +41,13 @@ export async function traceSystemCall(
     );
     progress[Symbol.dispose]();
     const { start, end, records } = trace;
-    say(pc.dim(`vmtape trace ${tape.name} ${systemCall} ${wayBack}`));
+    sayStyled(pc.dim(`vmtape trace ${tape.name} ${systemCall} ${wayBack}`));
     say(
       `${grouped(records)} branches in ${grouped(end.icount - start.icount)} instructions from @${start.icount}:\n`,
     );
     const lines = await callTree(output, symbols);
     for (const line of lines.slice(0, shownLines)) say(line);
-    if (lines.length > shownLines) say(pc.dim(`… and ${lines.length - shownLines} more lines`));
+    if (lines.length > shownLines) sayStyled(pc.dim(`… and ${lines.length - shownLines} more lines`));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

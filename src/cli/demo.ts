@@ -3,7 +3,7 @@ import pc from "picocolors";
 import { VmtapeError } from "../base/errors.js";
 import { tapeFacts } from "./describe-tape.js";
 import { placesOf, qemuOption, type TapeOptions } from "./options.js";
-import { note, say, sayFacts } from "./output.js";
+import { note, say, sayFacts, sayStyled } from "./output.js";
 import { Progress } from "./progress.js";
 import { recordOptions } from "./record.js";
 import { action, type CommandContext } from "./run.js";
@@ -43,7 +43,7 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
 
   heading("Replaying it twice, and comparing everything");
   const { verifyTape } = await import("../replay/verify.js");
-  const { branchPlugin, sayVerifyReport } = await import("./verify.js");
+  const { branchPlugin, markTape, sayVerifyReport } = await import("./verify.js");
   const plugin = await branchPlugin(tape, options);
   const report = await verifyTape(tape, {
     ...(plugin !== undefined && { plugin }),
@@ -52,7 +52,7 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
     signal,
   });
   progress[Symbol.dispose]();
-  sayVerifyReport(tapeName, report);
+  await sayVerifyReport(await markTape(tape, report), report);
   process.exitCode = report.ok ? 0 : 1;
   if (plugin !== undefined) {
     heading("Tracing a system call of the booting guest: every branch, with names");
@@ -60,11 +60,13 @@ async function run(context: CommandContext, options: TapeOptions): Promise<void>
     await traceSystemCall(placesOf(options), tape, { plugin, qemu: [wanted.qemu.path], signal }, progress);
   }
   say();
-  say(
+  sayStyled(
     `The tape stays. Go on with ${pc.bold(`./vmtape info ${tapeName}`)}, ${pc.bold(`./vmtape replay -c ${tapeName}`)}, ${pc.bold(`./vmtape log --summary ${tapeName}`)}`,
   );
 }
 
 function heading(text: string): void {
-  say(`\n${pc.bold(pc.cyan(`▸ ${text}`))}\n`);
+  say();
+  sayStyled(pc.bold(pc.cyan(`▸ ${text}`)));
+  say();
 }

@@ -26,10 +26,21 @@ export function tapeFacts(tape: Tape): Record<string, string | undefined> {
     seconds: end?.seconds.toFixed(1),
     log: end && `${size(end.log.bytes)}, ${grouped(end.log.events)} events`,
     console: end && `${grouped(end.console.bytes)} bytes, SHA-256 ${end.console.sha256}`,
+    proof: end && proofText(tape),
     witnesses: end && `${manifest.witnesses.length} states of the recording to compare replays with`,
     machine: `${manifest.machine.arch}, ${manifest.machine.memoryMB} MB, ${manifest.machine.cpu}, network ${manifest.machine.network}, ${manifest.machine.disks.length} disk(s)`,
     qemu: manifest.qemu.fullVersion,
   };
+}
+
+/** What is known of whether it replays. */
+export function proofText({ manifest: { proof }, name }: Tape): string {
+  if (!proof) return `not proved yet: vmtape verify ${name}`;
+  const when = proof.when.slice(0, 16).replace("T", " ");
+  if (proof.result === "refuted")
+    return `refuted, ${when}: at icount ${grouped(proof.icount ?? 0)}: ${proof.what}`;
+  const states = proof.witnesses === 0 ? "" : `, ${proof.witnesses} of them states of the recording`;
+  return `proved, ${when}: two replays, equal in ${proof.branches ? "every branch and " : ""}all states${states}`;
 }
 
 /** The same for programs. `replayCommand` is the argv of a plain QEMU, when its build was found. */
@@ -58,6 +69,8 @@ export function tapeJson(tape: Tape, replayCommand: readonly string[] | undefine
     firmware: machine.firmware,
     symbols: manifest.symbols,
     witnesses: manifest.witnesses,
+    proof: manifest.proof?.result ?? "not-proved",
+    proofFacts: manifest.proof ?? null,
     qemu: manifest.qemu,
     replayCommand: replayCommand ?? null,
     ...(tape.state === "interrupted" && { mend: `vmtape repair ${tape.name}` }),

@@ -8,7 +8,7 @@ export function destroyCommand(): Command {
     .option("-k, --keep-running", "refuse when it is being recorded")
     .action(
       action(async (_context, name: string, options: TapeOptions & { keepRunning?: boolean }) => {
-        const [{ tapeDirectory }, { destroyTape, Tape }, { ControlClient }, { dropTapeCache }] =
+        const [{ tapeDirectory }, { destroyTape, readTapeManifest }, { ControlClient }, { dropTapeCache }] =
           await Promise.all([
             import("../tape/home.js"),
             import("../tape/tape.js"),
@@ -21,9 +21,9 @@ export function destroyCommand(): Command {
           const client = await ControlClient.connect(places, directory);
           await client?.stop().catch(() => {}); // however it ended: it is removed
         }
-        const tape = await Tape.openDirectory(directory, name).catch(() => undefined); // damaged ones go, too
+        const manifest = await readTapeManifest(directory, name).catch(() => undefined); // damaged ones go, too
         await destroyTape(directory, name, places);
-        if (tape?.state === "complete") await dropTapeCache(places, tape);
+        if (manifest) await dropTapeCache(places, manifest, directory);
         if (options.json) say(toJson({ destroyed: name, dir: directory }));
         else note(`destroyed ${name}`);
       }),

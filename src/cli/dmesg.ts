@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { atGuest, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
-import { note, printable, say, toJson } from "./output.js";
+import { note, say, toJson } from "./output.js";
 import { action } from "./run.js";
 
 export function dmesgCommand(): Command {
@@ -20,7 +20,7 @@ export function dmesgCommand(): Command {
         return say(toJson({ position: positionFacts(position), lost, records: facts }));
       }
       if (lost > 0n) note(`${lost} older records were overwritten by then`);
-      for (const record of records) say(printable(formatLogRecord(record)));
+      for (const record of records) for (const line of formatLogRecord(record).split("\n")) say(line);
     }),
   );
 }

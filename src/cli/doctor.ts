@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import pc from "picocolors";
+import { printable } from "../base/printable.js";
 import type { Check } from "../host/checks.js";
 import { placesOf, qemuCandidates, qemuOption, type TapeOptions } from "./options.js";
-import { note, say, toJson } from "./output.js";
+import { note, say, sayStyled, toJson } from "./output.js";
 import { action } from "./run.js";
 
 interface DoctorFlags extends TapeOptions {
@@ -17,14 +18,17 @@ export function doctorCommand(): Command {
     .option(...qemuOption)
     .option("--json", "print facts as JSON")
     .action(
-      action(async (_context, options: DoctorFlags) => {
+      action(async ({ signal }, options: DoctorFlags) => {
         let checks = await lookAround(options);
-        if (options.mend) checks = await mend(checks, options);
+        if (options.mend) checks = await mend(checks, options, signal);
         const ok = checks.every((check) => check.ok || !check.needed);
         process.exitCode = ok ? 0 : 3;
         if (options.json) return say(toJson({ ok, checks }));
         for (const check of checks) print(check);
-        if (!ok) note("\nmend everything that packages can mend: vmtape doctor --mend");
+        if (!ok) {
+          note("");
+          note("mend everything that packages can mend: vmtape doctor --mend");
+        }
       }),
     );
 }
@@ -43,12 +47,12 @@ async function lookAround(options: DoctorFlags): Promise<Check[]> {
   ];
 }
 
-async function mend(checks: readonly Check[], options: DoctorFlags): Promise<Check[]> {
+async function mend(checks: readonly Check[], options: DoctorFlags, signal: AbortSignal): Promise<Check[]> {
   const packages = [...new Set(checks.flatMap((check) => (check.ok ? [] : (check.packages ?? []))))];
   if (packages.length > 0) {
     note(`installing ${packages.join(", ")}`);
     const { installPackages } = await import("../host/apt.js");
-    await installPackages(packages);
+    await installPackages(packages, { signal, onWait: (why) => note(`${why}: waiting for it`) });
   }
   await buildPluginIfMissing(options);
   return lookAround(options);
@@ -65,6 +69,6 @@ async function buildPluginIfMissing(options: DoctorFlags): Promise<void> {
 
 function print({ name, ok, needed, detail, mend }: Check): void {
   const mark = ok ? pc.green("ok     ") : needed ? pc.red("missing") : pc.yellow("without");
-  say(`${mark} ${name.padEnd(9)} ${detail}`);
-  if (!ok && mend) say(`        ${" ".repeat(9)} ${pc.bold(mend)}`);
+  sayStyled(`${mark} ${name.padEnd(9)} ${printable(detail)}`);
+  if (!ok && mend) sayStyled(`        ${" ".repeat(9)} ${pc.bold(printable(mend))}`);
 }

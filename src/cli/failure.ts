@@ -1,6 +1,7 @@
 import pc from "picocolors";
 import { type ErrorClass, type ErrorCode, type ErrorFacts, VmtapeError } from "../base/errors.js";
-import { printable, toJson } from "./output.js";
+import { printable } from "../base/printable.js";
+import { toJson } from "./output.js";
 
 /** Exit code of a command that Ctrl-C, SIGTERM or a closed terminal ended, its tape complete or not. */
 export const interruptedExitCode = 130;
@@ -33,11 +34,11 @@ export function reportFailure(error: unknown, json = jsonWanted()): number {
   const known = error instanceof VmtapeError ? error : defect(error);
   const help = known.facts.mend ?? advice[known.code];
   // Names, paths and QEMU's words may hold anything; an error is one line.
-  const sentence = printable(known.message).replaceAll("\n", " ");
+  const sentence = printable(known.message.replaceAll("\n", " "));
   if (known.code === "cancelled") {
     process.stderr.write(`vmtape: ${sentence}\n`);
   } else {
-    process.stderr.write(`${pc.red("vmtape:")} ${sentence}${help ? ` (${help})` : ""}\n`);
+    process.stderr.write(`${pc.red("vmtape:")} ${sentence}${help ? ` (${printable(help)})` : ""}\n`);
   }
   if (json && known.code !== "cancelled") {
     const { code, message, facts } = known;

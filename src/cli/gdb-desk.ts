@@ -1,6 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, hex } from "../base/units.js";
 import type { MemoryRange, MonitorDesk, NamedMark } from "../gdb/monitor-desk.js";
+import type { LinuxGuest } from "../linux/linux-guest.js";
 import { pastOf } from "../replay/last-write.js";
 import { comparePositions, type Position } from "../replay/position.js";
 import type { Arrival, Instant } from "../replay/timeline-types.js";
@@ -14,6 +15,8 @@ const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 export class TapeDesk implements MonitorDesk {
   readonly staleHint: string | undefined;
   private readonly open: OpenTimeline;
+  /** The guest where it was looked at last: several files are asked for one after the other. */
+  private seen: { readonly key: string; readonly guest: LinuxGuest } | undefined;
 
   /** @param looksAgain the debugger was told to read everything anew after monitor commands */
   constructor(open: OpenTimeline, looksAgain: boolean) {
@@ -50,6 +53,33 @@ export class TapeDesk implements MonitorDesk {
 
   addressOf(text: string): GuestAddress {
     return addressOf(text, this.open);
+  }
+
+  async processFile(
+    process: number | "current",
+    name: "maps" | "cmdline" | "exe" | "cwd" | "auxv",
+  ): Promise<Uint8Array | undefined> {
+    const [{ linuxOf }, { taskAt, taskByPid }, { currentTask }, { isMissing, readProcessFile }] =
+      await Promise.all([
+        import("./guest-view.js"),
+        import("../linux/task-list.js"),
+        import("../linux/current-task.js"),
+        import("../linux/process-file.js"),
+      ]);
+    try {
+      const { icount, brctr } = this.open.timeline.position;
+      const key = `${icount} ${brctr}`;
+      if (this.seen?.key !== key) this.seen = { key, guest: await linuxOf(this.open) };
+      const { guest } = this.seen;
+      const task =
+        process === "current"
+          ? await taskAt(guest, await currentTask(guest))
+          : await taskByPid(guest, process);
+      return await readProcessFile(guest, task, name);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
   }
 
   async lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]> {

@@ -70,7 +70,11 @@ async function run(
     await runGdb(context, { open, desk, places: placesOf(flags), program: flags.gdb, args });
     return;
   }
-  await using server = await listen(GdbServer, flags.listen, { target: open.timeline, desk });
+  await using server = await listen(GdbServer, flags.listen, {
+    target: open.timeline,
+    desk,
+    onRefusedWrite: note,
+  });
   sayWhere(open.tape, server, desk.describe(open.timeline.position), flags);
   await aborted(signal);
 }

@@ -12,6 +12,7 @@ export interface GuestFlags extends TapeOptions {
   readonly include?: readonly string[];
   readonly mirror?: string;
   readonly package?: string;
+  readonly update?: boolean;
   readonly init?: string;
   readonly add?: readonly string[];
 }
@@ -25,6 +26,10 @@ export function guestCommand(): Command {
     .option(
       "--package <package>",
       "the kernel's package, e.g. linux-image-cloud-amd64 (default: the newest stock one)",
+    )
+    .option(
+      "--update",
+      "take the newest kernel of that name; without it the same kernel is taken as the last time",
     )
     .option("--init <file>", "a script or program that becomes /init")
     .option(
@@ -52,6 +57,7 @@ export function guestCommand(): Command {
           cacheDir: placesOf(options).cache,
           directory: options.dir,
           package: options.package,
+          update: options.update,
           init: options.init,
           additions: (options.add ?? []).map(parseAddition),
           progress: progress.sink,

@@ -16,8 +16,10 @@ export function infoCommand(): Command {
         const command = await plainCommand(tape, options);
         if (options.json) return say(toJson(tapeJson(tape, command)));
         sayFacts({ ...tapeFacts(tape), replay: command && shellWords(command) });
-        if (tape.state === "interrupted")
-          say(`\nIts recorder was killed. Make it replay: vmtape repair ${name}`);
+        if (tape.state === "interrupted") {
+          say();
+          say(`Its recorder was killed. Make it replay: vmtape repair ${name}`);
+        }
       }),
     );
 }

@@ -11,6 +11,7 @@ interface Row {
   readonly seconds: number | null;
   readonly logBytes: number | null;
   readonly created: string | null;
+  readonly proof: string | null;
   readonly problem?: string;
 }
 
@@ -30,14 +31,14 @@ export function listCommand(): Command {
       for (const row of rows) {
         table.push([
           row.name,
-          row.problem ?? row.state,
+          row.problem ?? (row.proof === "not-proved" ? row.state : (row.proof ?? row.state)),
           row.icount === null ? "" : grouped(row.icount),
           row.seconds === null ? "" : row.seconds.toFixed(1),
           row.logBytes === null ? "" : size(row.logBytes),
           row.created?.slice(0, 16).replace("T", " ") ?? "",
         ]);
       }
-      say(table.toString());
+      for (const line of table.toString().split("\n")) say(line);
     }),
   );
 }
@@ -57,6 +58,7 @@ async function readRows(options: TapeOptions): Promise<Row[]> {
         seconds: end?.seconds ?? null,
         logBytes: end?.log.bytes ?? null,
         created: manifest.created,
+        proof: end ? (manifest.proof?.result ?? "not-proved") : null,
       });
     } catch (error) {
       if (!isVmtapeError(error)) throw error;
@@ -69,6 +71,7 @@ async function readRows(options: TapeOptions): Promise<Row[]> {
         seconds: null,
         logBytes: null,
         created: null,
+        proof: null,
         problem: `${state}: ${error.code}`,
       });
     }

@@ -21,7 +21,7 @@ export async function loadHistory(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<TaskHistory> {
-  const [{ loadKernelOnce }, { knownHistory, taskHistory }, { buildPlugin }, { tapeCache }] =
+  const [{ loadKernelInSteps }, { knownHistory, taskHistory }, { buildPlugin }, { tapeCache }] =
     await Promise.all([
       import("../linux/kernel-cache.js"),
       import("../linux/task-pass.js"),
@@ -32,7 +32,7 @@ export async function loadHistory(
   const cache = tapeCache(places, tape);
   const known = await knownHistory(cache); // before the kernel is unpacked
   if (known) return known;
-  const kernel = loadKernelOnce(tape.layout.kernel, cache);
+  const kernel = await loadKernelInSteps(tape.layout.kernel, cache, signal);
   if (!kernel) {
     throw new VmtapeError("not-found", `the tape ${tape.name} holds no Linux kernel with symbols`, {
       file: tape.layout.kernel,

@@ -33,5 +33,5 @@ export async function icountOf(
       : undefined;
   const checkpoints = async () => (await TapeIndex.open(cache, tape.manifest.qemu)).checkpoints;
   const addressOf = symbols && { addressOf: (symbol: string) => symbols.addressOf(symbol) };
-  return (await locate(tape, wanted, { plugin, checkpoints, ...addressOf, ...shared }, signal)).icount;
+  return (await locate(tape, wanted, { plugin, cache, checkpoints, ...addressOf, ...shared }, signal)).icount;
 }

@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
 import { atCommand } from "./at.js";
+import { attachCommand } from "./attach.js";
 import { branchesCommand } from "./branches.js";
 import { consoleCommand } from "./console.js";
 import { demoCommand } from "./demo.js";
@@ -50,6 +51,7 @@ for (const command of [
   demoCommand(),
   guestCommand(),
   recordCommand(),
+  attachCommand(),
   stopCommand(),
   destroyCommand(),
   listCommand(),

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Mapping } from "../linux/mappings.js";
 import { atGuest, pid, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
-import { note, printable, say, toJson } from "./output.js";
+import { note, say, toJson } from "./output.js";
 import { action } from "./run.js";
 
 export function mapsCommand(): Command {
@@ -32,7 +32,7 @@ export function mapsCommand(): Command {
             }),
           );
         }
-        for (const mapping of mappings) say(printable(formatMapping(mapping)));
+        for (const mapping of mappings) say(formatMapping(mapping));
         if (mappings.length === 0) note(`${task.name} has no user space`);
       }),
     );

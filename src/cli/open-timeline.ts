@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { printable } from "../base/printable.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import { type LocateOptions, locate } from "../replay/locate.js";
 import { formatPosition, type Position, parsePosition } from "../replay/position.js";
@@ -86,5 +87,5 @@ async function visitsOf(tape: Tape, named: string | undefined, cache: string) {
 }
 
 function describe(position: Position, symbols: TapeSymbols): string {
-  return formatPosition(position, symbols.describe(position.pc));
+  return printable(formatPosition(position, symbols.describe(position.pc)));
 }

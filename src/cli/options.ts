@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import { type Places, placesFrom } from "../tape/home.js";
+import { note } from "./output.js";
 
 /** Options that many commands share. */
 export interface TapeOptions {
@@ -43,7 +44,7 @@ export function qemuCandidates(options: TapeOptions): string[] {
 
 /** Debug lines on stderr when asked for. */
 export function debugSink(options: TapeOptions): { debug?: (line: string) => void } {
-  return options.debug ? { debug: (line) => process.stderr.write(`debug: ${line}\n`) } : {};
+  return options.debug ? { debug: (line) => note(`debug: ${line}`) } : {};
 }
 
 /** A positive number of seconds. */

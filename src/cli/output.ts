@@ -1,18 +1,24 @@
 import pc from "picocolors";
+import { escapeJson, printable } from "../base/printable.js";
 
-/** Prints one line on stdout. */
+/** Prints one line on stdout: whatever it holds, it is one, and nothing in it drives the terminal. */
 export function say(line = ""): void {
+  sayStyled(printable(line, { tabs: true }));
+}
+
+/** Prints one line with colours of ours on stdout. What is not ours in it has been made `printable`. */
+export function sayStyled(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Prints a fact for people that is no result, on stderr. */
+/** Prints a fact for people that is no result, on stderr: one line, as with {@link say}. */
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${printable(line, { tabs: true })}\n`);
 }
 
-/** JSON with bigints as numbers where they are exact, else as strings. */
+/** JSON with bigints as numbers where they are exact, else as strings. Its text is one line without control characters. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? exact(item) : item));
+  return escapeJson(JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? exact(item) : item)));
 }
 
 function exact(value: bigint): number | string {
@@ -24,7 +30,7 @@ function exact(value: bigint): number | string {
 export function sayFacts(facts: Readonly<Record<string, string | undefined>>): void {
   const rows = Object.entries(facts).filter((row): row is [string, string] => row[1] !== undefined);
   const width = Math.max(...rows.map(([name]) => name.length));
-  for (const [name, value] of rows) say(`${pc.dim(name.padEnd(width))}  ${value}`);
+  for (const [name, value] of rows) sayStyled(`${pc.dim(name.padEnd(width))}  ${printable(value)}`);
 }
 
 /** `1234567` as `1,234,567`. */
@@ -42,10 +48,4 @@ export function size(bytes: number): string {
     unit++;
   }
   return unit === 0 ? `${grouped(bytes)} bytes` : `${value.toFixed(1)} ${units[unit]}`;
-}
-
-/** Control characters made visible: text from a guest or a stranger's file must not drive the terminal. */
-export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "·");
 }

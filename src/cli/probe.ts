@@ -1,5 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { breathe } from "../base/breathe.js";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import { firstKernelAddress, hex } from "../base/units.js";
 import type { ProbeHitEvent, ProbeValue } from "../linux/probe-hit.js";
 import type { ProbeSpec } from "../linux/probe-watch.js";
@@ -7,12 +9,11 @@ import type { SyscallKernel } from "../linux/syscall-pass.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { HistoryTask, TaskHistory } from "../linux/task-history.js";
 import { formatPosition } from "../replay/position.js";
-import { breathe } from "./breathe.js";
 import { LineWriter } from "./line-writer.js";
 import { loadHistory, taskOption, taskTest } from "./load-history.js";
 import { type OpenTimeline, openTimeline } from "./open-timeline.js";
 import { placesOf, qemuOption, several, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, note, printable, toJson } from "./output.js";
+import { grouped, note, toJson } from "./output.js";
 import { requireForward, writtenRange } from "./probe-range.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
@@ -125,7 +126,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     { Probes },
     { isEvent, probePlaces },
     { probeNamesOf },
-    { loadKernelOnce },
+    { loadKernelInSteps },
     { TapeSymbols },
     { syscallKernel },
     { knownHistory },
@@ -157,8 +158,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
   // The commonest mistake is told before the kernel's types are unpacked.
   if (!isEvent(where) && !isInProgram && !past) probePlaces(where, probeNamesOf(known, undefined));
   await breathe(signal);
-  const kernel = loadKernelOnce(tape.layout.kernel, cache);
-  await breathe(signal);
+  const kernel = await loadKernelInSteps(tape.layout.kernel, cache, signal);
   let calls: SyscallKernel | undefined;
   let inPrograms: InstanceType<typeof ProgramPlaces> | undefined;
   return {

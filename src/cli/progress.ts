@@ -2,31 +2,56 @@ import pc from "picocolors";
 import type { ProgressReport, ProgressSink } from "../base/progress.js";
 
 const terminalEveryMs = 100;
-const plainEveryMs = 5000;
+/**
+ * Seconds from one plain line to the next, the last one for ever: a log of an hour's work has some lines of it, not thousands.
+ * Short work prints none.
+ */
+const plainDistances = [5, 5, 10, 30, 60] as const;
 const barWidth = 24;
 
-/** Shows the progress of long work on stderr: a bar on a terminal, a plain line now and then elsewhere. */
+/** Where progress is shown, and what time it is. */
+export interface ProgressStage {
+  readonly stream: Pick<NodeJS.WriteStream, "write" | "isTTY">;
+  /** Milliseconds, ever rising. */
+  now(): number;
+}
+
+/** Shows the progress of long work on stderr: a bar on a terminal, a plain line at growing distances elsewhere. */
 export class Progress implements Disposable {
   /** Pass this to the library. */
   readonly sink: ProgressSink = (report) => this.show(report);
-  private startedAt = performance.now();
+  private readonly stage: ProgressStage;
+  private readonly onTerminal: boolean;
+  private startedAt: number;
+  private nextAt: number;
   private doing: string | undefined;
-  private readonly onTerminal = process.stderr.isTTY === true;
-  private shownAt = Number.NEGATIVE_INFINITY;
+  private lines = 0;
   private drawn = false;
   private silent = false;
 
+  constructor(stage: ProgressStage = { stream: process.stderr, now: () => performance.now() }) {
+    this.stage = stage;
+    this.onTerminal = stage.stream.isTTY === true;
+    this.startedAt = stage.now();
+    this.nextAt = this.onTerminal ? this.startedAt : this.startedAt + plainDistances[0] * 1000;
+  }
+
   private show(report: ProgressReport): void {
     if (this.silent) return;
-    const now = performance.now();
+    const now = this.stage.now();
     if (this.doing !== undefined && this.doing !== report.doing) this.startedAt = now; // the next part of the work
     this.doing = report.doing;
-    if (!this.onTerminal && this.shownAt < 0) this.shownAt = this.startedAt; // short work prints no plain line
-    if (now - this.shownAt < (this.onTerminal ? terminalEveryMs : plainEveryMs)) return;
-    this.shownAt = now;
-    const text = describe(report, (now - this.startedAt) / 1000);
-    process.stderr.write(this.onTerminal ? `\r\x1b[K${text}` : `${text}\n`);
-    this.drawn = this.onTerminal;
+    if (now < this.nextAt) return;
+    const seconds = (now - this.startedAt) / 1000;
+    if (this.onTerminal) {
+      this.nextAt = now + terminalEveryMs;
+      this.stage.stream.write(`\r\x1b[K${describe(report, seconds, bar)}`);
+      this.drawn = true;
+    } else {
+      this.lines++;
+      this.nextAt = now + (plainDistances[this.lines] ?? plainDistances.at(-1)!) * 1000;
+      this.stage.stream.write(`${describe(report, seconds, () => "")}\n`);
+    }
   }
 
   /** Removes the bar and shows nothing any more: the terminal is somebody else's from now on. */
@@ -37,19 +62,26 @@ export class Progress implements Disposable {
 
   /** Removes the bar. */
   [Symbol.dispose](): void {
-    if (this.drawn) process.stderr.write("\r\x1b[K");
+    if (this.drawn) this.stage.stream.write("\r\x1b[K");
     this.drawn = false;
   }
 }
 
-function describe({ doing, done, total, unit }: ProgressReport, seconds: number): string {
+function bar(share: number): string {
+  return `${pc.cyan("█".repeat(Math.round(share * barWidth)).padEnd(barWidth, "░"))} `;
+}
+
+function describe(
+  { doing, done, total, unit }: ProgressReport,
+  seconds: number,
+  draw: (share: number) => string,
+): string {
   const rate = seconds > 0 ? done / seconds : 0;
   const speed = `${short(done)} ${unit}, ${short(rate)}/s`;
   if (total === undefined || total <= 0) return `${doing}: ${speed}, ${clock(seconds)}`;
   const share = Math.min(1, done / total);
-  const bar = pc.cyan("█".repeat(Math.round(share * barWidth)).padEnd(barWidth, "░"));
   const left = rate > 0 ? `, ${clock((total - done) / rate)} left` : "";
-  return `${doing}: ${bar} ${(share * 100).toFixed(0).padStart(3)} %  ${speed}${left}`;
+  return `${doing}: ${draw(share)}${(share * 100).toFixed(0).padStart(3)} %  ${speed}${left}`;
 }
 
 /** `6187654321` as `6.19 G`. */

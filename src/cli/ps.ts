@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { CommandLine } from "../linux/command-line.js";
 import type { Task } from "../linux/task.js";
 import { atGuest, positionFacts, type ViewFlags, viewCommand } from "./guest-view.js";
-import { printable, say, toJson } from "./output.js";
+import { say, toJson } from "./output.js";
 import { action } from "./run.js";
 import { type Column, sayTable } from "./table.js";
 
@@ -57,7 +57,7 @@ function commandText({ command }: Row): string {
 
 /** Quoted where a reader could not tell where it ends. */
 function shown(word: string): string {
-  return word === "" || /[\s"]/.test(word) ? JSON.stringify(printable(word)) : word;
+  return word === "" || /[\s"]/.test(word) ? `"${word.replace(/["\\]/g, "\\$&")}"` : word;
 }
 
 function toFacts({ task, isCurrent, command }: Row) {

@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { cpuModelPattern } from "../formats/cpu-model.js";
+import type { Keyboard, Typist } from "../tape/keyboard.js";
 import type { RecordOptions } from "../tape/record-options.js";
 import type { Recording } from "../tape/recording.js";
 import type { Tape } from "../tape/tape.js";
@@ -34,6 +35,7 @@ export interface RecordFlags extends TapeOptions {
   readonly force?: boolean;
   readonly background?: boolean;
   readonly timeout?: number;
+  readonly verify?: boolean;
   readonly smp?: string;
   readonly accel?: string;
   readonly kvm?: boolean;
@@ -49,7 +51,10 @@ export function recordCommand(): Command {
     .option("-R, --initrd <file>", "initial RAM disk")
     .option("--append <text>", "kernel command line; with the default guest: added to its own")
     .option("-M, --memory <MB>", "memory in megabytes (default: 256)")
-    .option("--cpu <model>", "QEMU CPU model[,+feature…] (default: qemu64,+rdrand; max has every feature)")
+    .option(
+      "--cpu <model>",
+      "QEMU CPU model[,+feature…] (default: qemu64,+rdrand, before QEMU 8 without cx16; max has every feature)",
+    )
     .option(
       "-L, --disk <image>",
       "disk IMAGE[,format=raw|qcow2], copied, never written; several times for several",
@@ -61,10 +66,14 @@ export function recordCommand(): Command {
       "symbols to go with the tape: FILE[,prefix=TEXT][,range=LOW-HIGH]; several times",
       several,
     )
-    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops")
+    .option("-c, --console", "attach to the guest's console; Ctrl-] detaches or stops (see vmtape attach)")
     .option("-f, --force", "replace a tape of this name, ending its recording if one runs")
     .option("--background", "return as soon as the guest runs")
     .option("--timeout <seconds>", "stop after so many seconds", seconds)
+    .option(
+      "--verify",
+      "then replay it twice, and mark the tape as proved or refuted; exit 1 where it parted",
+    )
     .option(...qemuOption)
     .option("-d, --debug", "print what is done")
     .addOption(new Option("--smp <n>").hideHelp())
@@ -85,7 +94,7 @@ async function run(context: CommandContext, name: string, flags: RecordFlags): P
   if (isInBackground()) reportStarted({ dir: recording.layout.directory });
   if (flags.console && !isInBackground()) forwardInput(recording);
   using _input = { [Symbol.dispose]: () => process.stdin.pause() };
-  printResult(await recording.done, flags);
+  await finish(context, await recording.done, flags);
   if (context.signal.aborted) process.exitCode = interruptedExitCode;
 }
 
@@ -98,6 +107,7 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
   try {
     const options = await recordOptions(name, flags, context.signal, progress);
     if (flags.force) await endRunning(name, flags);
+    const replaced = flags.force ? await cacheDropper(name, flags) : undefined;
     const quiet = flags.console === true || isInBackground();
     const recording = await record(places, options, {
       signal: context.signal,
@@ -107,11 +117,25 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
       ...debugSink(flags),
     });
     recording.done.then(clear, clear);
+    await replaced?.();
     return recording;
   } catch (error) {
     clear();
     throw error;
   }
+}
+
+/** What removes the cache of the tape that is there now, once another has taken its place. */
+async function cacheDropper(name: string, flags: RecordFlags): Promise<(() => Promise<void>) | undefined> {
+  const [{ tapeDirectory }, { readTapeManifest }, { dropTapeCache }] = await Promise.all([
+    import("../tape/home.js"),
+    import("../tape/tape.js"),
+    import("../replay/tape-cache.js"),
+  ]);
+  const places = placesOf(flags);
+  const directory = tapeDirectory(places, name, flags.dir);
+  const manifest = await readTapeManifest(directory, name).catch(() => undefined);
+  return manifest && (() => dropTapeCache(places, manifest, directory));
 }
 
 /** Turns the command line into options; makes the default guest when no kernel is named. */
@@ -126,7 +150,7 @@ export async function recordOptions(
     import("../qemu/network.js"),
     import("../tape/record-options.js"),
   ]);
-  const { recordDefaults, parseMemoryMB, parseDisk, parseSymbols } = options;
+  const { defaultCpu, recordDefaults, parseMemoryMB, parseDisk, parseSymbols } = options;
   const memoryMB = flags.memory === undefined ? recordDefaults.memoryMB : parseMemoryMB(flags.memory);
   const network = parseNetwork(flags.net);
   const disks = (flags.disk ?? []).map(parseDisk);
@@ -141,7 +165,7 @@ export async function recordOptions(
     qemu,
     ...machine,
     memoryMB,
-    cpu: checkCpu(flags.cpu ?? recordDefaults.cpu),
+    cpu: checkCpu(flags.cpu ?? defaultCpu(qemu.version)),
     disks,
     network,
     symbols,
@@ -224,11 +248,12 @@ async function endRunning(name: string, flags: RecordFlags): Promise<void> {
 
 /** The recording runs in a process of its own; this one prints, or is its console. */
 async function runInBackground(
-  { signal }: CommandContext,
+  context: CommandContext,
   name: string,
   flags: RecordFlags,
   interactive: boolean,
 ): Promise<void> {
+  const { signal } = context;
   if (flags.kernel === undefined) {
     using progress = new Progress(); // makes the guest here, where its progress can be seen
     await chooseKernel(flags, signal, progress);
@@ -241,13 +266,13 @@ async function runInBackground(
       import("./attach-console.js"),
     ]);
     const client = await ControlClient.connect(places, String(facts.dir));
-    const left = client ? await attachConsole(client, signal) : "ended";
+    const stop = async () => (await ControlClient.connect(places, String(facts.dir)))?.stop();
+    const left = client ? await attachConsole(client, { name, role: "owner", signal, stop }) : "ended";
     if (left === "ended") {
-      printResult(await whenComplete(String(facts.dir), name), flags);
+      await finish(context, await whenComplete(String(facts.dir), name), flags);
       if (signal.aborted) process.exitCode = interruptedExitCode;
       return;
     }
-    note(`\ndetached: ${name} goes on being recorded`);
   }
   if (flags.json) return say(toJson({ name, dir: facts.dir, state: "recording", pid }));
   sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });
@@ -269,11 +294,52 @@ async function whenComplete(directory: string, name: string): Promise<Tape> {
 
 /** Without a terminal, what comes in on stdin is typed: `printf 'ls\n' | vmtape record NAME -c`. */
 function forwardInput(recording: Recording): void {
+  const typist = { name: `the recorder's own input (process ${process.pid})` };
+  const { keyboard } = recording.console;
   process.stdin.on("data", (bytes: Buffer) => {
     process.stdin.pause(); // until the guest has taken them
-    void recording.type(bytes).then(() => process.stdin.resume());
+    void whenHeld(keyboard, typist)
+      .then(() => recording.type(bytes))
+      .then(() => process.stdin.resume());
   });
+  process.stdin.on("end", () => keyboard.release(typist));
   process.stdin.on("error", () => {});
+}
+
+/** Proves the tape where that was asked for, unless it was ended by Ctrl-C, and prints what it is. */
+async function finish({ signal }: CommandContext, tape: Tape, flags: RecordFlags): Promise<void> {
+  const isElsewhere = isInBackground() && flags.console === true; // whoever has the console does it
+  if (!flags.verify || signal.aborted || isElsewhere) return printResult(tape, flags);
+  const [{ verifyTape }, { branchPlugin, markTape, sayVerifyReport }] = await Promise.all([
+    import("../replay/verify.js"),
+    import("./verify.js"),
+  ]);
+  using progress = new Progress();
+  const plugin = await branchPlugin(tape, flags);
+  const report = await verifyTape(tape, {
+    ...(plugin !== undefined && { plugin }),
+    qemu: qemuCandidates(flags),
+    onProgress: progress.sink,
+    signal,
+    ...debugSink(flags),
+  });
+  progress[Symbol.dispose]();
+  if (!report.ok) process.exitCode = exitCodes.no;
+  printResult(await markTape(tape, report), flags);
+  if (!report.ok && !flags.json && !isInBackground()) await sayVerifyReport(tape, report);
+}
+
+/** Resolves when the keyboard is his: at once when it is free, else when somebody attached gives it back. */
+function whenHeld(keyboard: Keyboard, typist: Typist): Promise<void> {
+  if (keyboard.claim(typist)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const forget = keyboard.onChange(() => {
+      if (keyboard.holder !== undefined) return;
+      forget();
+      keyboard.claim(typist);
+      resolve();
+    });
+  });
 }
 
 function printResult(tape: Tape, flags: RecordFlags): void {

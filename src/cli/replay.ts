@@ -43,8 +43,9 @@ async function openTape(name: string, flags: ReplayFlags, signal: AbortSignal): 
 }
 
 async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags): Promise<void> {
-  const [{ Session }, { quote }, { ReplayServer }, { isVmtapeError }] = await Promise.all([
+  const [{ Session }, { builtGuard }, { quote }, { ReplayServer }, { isVmtapeError }] = await Promise.all([
     import("../replay/session.js"),
+    import("../qemu/plugin-build.js"),
     import("../qemu/machine.js"),
     import("../replay/replay-server.js"),
     import("../base/errors.js"),
@@ -56,11 +57,16 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
   await using server = await beginning(ReplayServer.listen(placesOf(flags), tape.directory, onAbort));
   const { qmp, gdb } = server.sockets;
   using progress = new Progress();
+  const guard = await builtGuard({
+    cacheDir: placesOf(flags).cache,
+    qemuVersion: tape.manifest.qemu.version,
+  });
   await using session = await beginning(
     Session.create(
       tape,
       {
         qemu: qemuCandidates(flags),
+        ...(guard !== undefined && { guard }),
         attach: {
           monitors: [`socket,path=${quote(qmp)},server=on,wait=off`],
           gdb: `unix:${quote(gdb)},server=on,wait=off`,
@@ -74,7 +80,10 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
   );
   await beginning(session.start(undefined, stop.signal));
   if (isInBackground()) reportStarted({ qmp, gdb, qemuPid: session.pid });
-  else note(`QMP: ${qmp}\ngdb: target remote ${gdb}`);
+  else {
+    note(`QMP: ${qmp}`);
+    note(`gdb: target remote ${gdb}`);
+  }
   if (!flags.paused) await session.resume();
   try {
     await session.follow(stop.signal);

@@ -10,13 +10,16 @@ import type { MonitorDesk } from "../gdb/monitor-desk.js";
 import { encodeOrcFrames } from "../gdb/orc-frames.js";
 import { GdbServer } from "../gdb/server.js";
 import { encodeSymbolFile } from "../gdb/symbol-file.js";
-import { openKernelImage } from "../symbols/kernel-image.js";
+import type { ElfFile } from "../symbols/elf.js";
+import { programType } from "../symbols/elf-layout.js";
+import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { readOrcImage } from "../symbols/orc-image.js";
 import type { SymbolSource } from "../symbols/symbols.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import { makeRuntimeDirectory, type Places } from "../tape/home.js";
 import type { Tape } from "../tape/tape.js";
 import type { OpenTimeline } from "./open-timeline.js";
+import { note } from "./output.js";
 import { type CommandContext, leaveInterrupts } from "./run.js";
 
 export interface GdbRun {
@@ -40,7 +43,7 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
   const server = scope.own(
     await GdbServer.listen(
       { kind: "unix", path: join(directory, "socket") },
-      { target: open.timeline, desk },
+      { target: open.timeline, desk, onRefusedWrite: note },
     ),
   );
   const script = join(directory, "commands");
@@ -74,7 +77,12 @@ async function symbolFiles({ tape, symbols, cache }: OpenTimeline): Promise<Scri
   const generated = sources.filter(({ name }) => name === "kernel" || name.startsWith("module "));
   if (generated.length === 0) return named;
   const tables = generated.map(({ table, bias = 0n }) => ({ table, bias }));
-  const bytes = encodeSymbolFile(tables, kernelFrames(tape, slide));
+  const bytes = withKernel(tape, (image) =>
+    encodeSymbolFile(tables, {
+      frames: image && kernelFrames(image, slide),
+      code: image && ((address, length) => imageCode(image, BigInt.asUintN(64, address - slide), length)),
+    }),
+  );
   const path = join(cache, "gdb-symbols.elf");
   await mkdir(cache, { recursive: true });
   // Another gdb may have the old one open: it keeps it.
@@ -88,15 +96,37 @@ function isKernel({ table }: SymbolSource): boolean {
   return table.starts.length > 0 && table.starts[table.starts.length >> 1]! < 0;
 }
 
+/** Gives the kernel's image, or undefined where there is none that can be read. */
+function withKernel<T>(tape: Tape, use: (image: ElfFile | undefined) => T): T {
+  return withSyncFile(tape.layout.kernel, (source) => {
+    let image: ElfFile | undefined;
+    try {
+      image = openKernelImage(source, { whole: true }).elf;
+    } catch (error) {
+      if (!isVmtapeError(error)) throw error;
+    }
+    return use(image);
+  });
+}
+
 /** The kernel's own unwind tables; undefined where there are none, or none that can be read. */
-function kernelFrames(tape: Tape, slide: bigint): Uint8Array | undefined {
+function kernelFrames(image: ElfFile, slide: bigint): Uint8Array | undefined {
   try {
-    const orc = withSyncFile(tape.layout.kernel, (source) =>
-      readOrcImage(openKernelImage(source, { whole: true }).elf),
-    );
+    const orc = readOrcImage(image);
     return orc && encodeOrcFrames(orc, slide);
   } catch (error) {
     if (isVmtapeError(error)) return undefined;
     throw error;
   }
+}
+
+/** As many bytes of the image from an address on as it holds. */
+function imageCode(image: ElfFile, address: bigint, length: number): Uint8Array | undefined {
+  const segment = image.segments.find(
+    (one) =>
+      one.type === programType.load && address >= one.address && address - one.address < BigInt(one.fileSize),
+  );
+  if (!segment) return undefined;
+  const left = segment.fileSize - Number(address - segment.address);
+  return imageBytes(image, address, Math.min(left, length));
 }

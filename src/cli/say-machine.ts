@@ -1,8 +1,9 @@
 import pc from "picocolors";
+import { printable } from "../base/printable.js";
 import { hex } from "../base/units.js";
 import { registerValue, x86Registers } from "../qemu/x86-registers.js";
 import type { Line } from "./disassembly.js";
-import { say } from "./output.js";
+import { sayStyled } from "./output.js";
 
 type Describe = (address: bigint) => string | undefined;
 
@@ -32,7 +33,7 @@ export function sayRegisters(block: Uint8Array, describe: Describe): void {
     if (bytes > shownBytes || /^f[a-z]{3}$|^f(iseg|ioff|oseg|ooff|op)$|mxcsr/.test(name)) continue;
     const value = registerValue(block, name);
     const meaning = name === "eflags" ? flagText(value) : bytes === 8 ? described(value, describe) : "";
-    say(`${pc.dim(name.padEnd(10))} 0x${value.toString(16).padStart(bytes * 2, "0")}${meaning}`);
+    sayStyled(`${pc.dim(name.padEnd(10))} 0x${value.toString(16).padStart(bytes * 2, "0")}${meaning}`);
   }
 }
 
@@ -43,17 +44,17 @@ function flagText(value: bigint): string {
 
 function described(value: bigint, describe: Describe): string {
   const name = describe(value);
-  return name === undefined ? "" : `  <${name}>`;
+  return name === undefined ? "" : `  <${printable(name)}>`;
 }
 
 /** Instructions as GDB lists them, an arrow at the one that is next. */
 export function sayListing(lines: readonly Line[], next: bigint, describe: Describe): void {
   for (const { address, text, target } of lines) {
     const name = describe(address);
-    const place = `${hex(address)}${name === undefined ? "" : ` <${name}>`}:`;
+    const place = `${hex(address)}${name === undefined ? "" : ` <${printable(name)}>`}:`;
     const goal = target === undefined ? undefined : describe(target);
-    say(
-      `${address === next ? "=>" : "  "} ${pc.dim(place)}\t${text}${goal === undefined ? "" : ` <${goal}>`}`,
+    sayStyled(
+      `${address === next ? "=>" : "  "} ${pc.dim(place)}\t${text}${goal === undefined ? "" : ` <${printable(goal)}>`}`,
     );
   }
 }

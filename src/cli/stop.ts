@@ -4,7 +4,7 @@ import { VmtapeError } from "../base/errors.js";
 import type { Tape } from "../tape/tape.js";
 import { tapeFacts, tapeJson } from "./describe-tape.js";
 import { placesOf, type TapeOptions, tapeCommand } from "./options.js";
-import { say, sayFacts, toJson } from "./output.js";
+import { note, say, sayFacts, toJson } from "./output.js";
 import { action } from "./run.js";
 
 const patienceMs = 3000;
@@ -29,19 +29,25 @@ export function stopCommand(): Command {
       const places = placesOf(options);
       const open = () => Tape.open(places, name, options.dir);
       const tape = await open();
-      if (tape.state !== "recording") {
-        throw new VmtapeError("tape-idle", `tape '${name}' is not being recorded (it is ${tape.state})`);
+      if (tape.state === "interrupted") {
+        throw new VmtapeError("tape-idle", `tape '${name}' is not being recorded (it is interrupted)`, {
+          mend: `vmtape repair ${name}`,
+        });
       }
-      const client = await ControlClient.connect(places, tape.directory);
-      if (client) await client.stop();
-      const done = await whenEnded(open);
+      // It may end at any moment by itself: then nobody answers, or not to the end. What the tape has become tells.
+      const isOver = tape.state === "complete";
+      const client = isOver ? undefined : await ControlClient.connect(places, tape.directory);
+      const failure = await client?.stop().catch((error: unknown) => error);
+      const done = isOver ? tape : await whenEnded(open);
       if (done.state === "recording") {
         throw new VmtapeError(
           "tape-busy",
           `the recording of tape '${name}' cannot be reached: it may belong to another user or runtime directory`,
         );
       }
+      if (failure && done.state !== "complete") throw failure;
       done.requireComplete();
+      if (!client || failure) note(`tape '${name}' is not being recorded any more: it has ended`);
       if (options.json) return say(toJson(tapeJson(done, undefined)));
       sayFacts(tapeFacts(done));
     }),

@@ -1,19 +1,27 @@
-import type { SyscallEvent, TaskEvent } from "../linux/syscall-pass.js";
+import { signalText } from "../linux/signal-names.js";
 import { exitText } from "../linux/syscall-signals.js";
 import { formatResult } from "../linux/syscall-text.js";
+import type { SyscallEvent, TaskEvent } from "../linux/task-events.js";
 import { grouped } from "./output.js";
 
 /** `@ICOUNT PID NAME  call(arguments) = result  (instructions)`; signals and ends as strace writes them. */
 export function eventLine(event: TaskEvent): string {
   const { task, from } = event;
-  const who = `@${from} ${task.pid} ${task.name}  `;
+  const text = event.kind === "call" ? callText(event) : happeningText(event);
+  return `@${from} ${task.pid} ${task.name}  ${text}`;
+}
+
+/** What is no call, as strace writes it. */
+export function happeningText(event: Exclude<TaskEvent, SyscallEvent>): string {
   switch (event.kind) {
-    case "call":
-      return who + callText(event);
     case "signal":
-      return `${who}--- ${event.text} ---`;
+      return `--- ${event.text} ---`;
+    case "stop":
+      return `--- stopped by ${signalText(BigInt(event.signal))} ---`;
     case "exit":
-      return `${who}+++ ${exitText(event.code)} +++`;
+      return `+++ ${exitText(event.code)} +++`;
+    case "superseded":
+      return `+++ superseded by execve in pid ${event.by} +++`;
   }
 }
 

@@ -1,13 +1,14 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { breathe } from "../base/breathe.js";
 import { VmtapeError } from "../base/errors.js";
-import type { SyscallEvent, TaskEvent } from "../linux/syscall-pass.js";
+import { printable } from "../base/printable.js";
+import type { SyscallEvent, TaskEvent } from "../linux/task-events.js";
 import type { HistoryTask } from "../linux/task-history.js";
-import { breathe } from "./breathe.js";
 import { LineWriter } from "./line-writer.js";
 import { noSuchTask, taskOption, taskTest } from "./load-history.js";
 import { icountOf } from "./locate-icount.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { note, printable, toJson } from "./output.js";
+import { note, toJson } from "./output.js";
 import { requireForward, writtenRange } from "./probe-range.js";
 import { Progress } from "./progress.js";
 import { action, type CommandContext } from "./run.js";
@@ -99,7 +100,7 @@ async function openCalls(name: string, flags: StraceFlags) {
     known: await knownHistory(cache),
     async locateKernel(progress: Progress, signal: AbortSignal) {
       const [
-        { loadKernelOnce },
+        { loadKernelInSteps },
         { syscallKernel },
         { probeNamesOf },
         { TapeSymbols },
@@ -113,8 +114,7 @@ async function openCalls(name: string, flags: StraceFlags) {
         import("../qemu/plugin-build.js"),
         import("../replay/tape-index.js"),
       ]);
-      const kernel = loadKernelOnce(tape.layout.kernel, cache);
-      await breathe(signal);
+      const kernel = await loadKernelInSteps(tape.layout.kernel, cache, signal);
       const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
       const symbols = await TapeSymbols.load(tape, { cache, signal, ...shared });
       const { place } = symbols;
@@ -144,8 +144,12 @@ function facts(event: TaskEvent) {
       return { kind: "call", ...who, ...callFacts(event) };
     case "signal":
       return { kind: "signal", ...who, signal: event.signal, text: event.text };
+    case "stop":
+      return { kind: "stop", ...who, signal: event.signal };
     case "exit":
       return { kind: "exit", ...who, code: event.code };
+    case "superseded":
+      return { kind: "superseded", ...who, by: event.by };
   }
 }
 

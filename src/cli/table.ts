@@ -1,5 +1,6 @@
 import pc from "picocolors";
-import { printable, say } from "./output.js";
+import { printable } from "../base/printable.js";
+import { say, sayStyled } from "./output.js";
 
 /** A column of a plain table, as `ps` prints it. */
 export interface Column<Row> {
@@ -23,6 +24,6 @@ export function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Ro
       })
       .join(" ")
       .trimEnd();
-  say(pc.dim(line(columns.map(({ head }) => head))));
+  sayStyled(pc.dim(line(columns.map(({ head }) => head))));
   for (const row of cells) say(line(row));
 }

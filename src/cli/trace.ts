@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../base/errors.js";
+import { removeRegular } from "../base/regular-file.js";
 import type { TapeSymbols } from "../linux/tape-symbols.js";
 import type { PluginPoint, PluginPosition } from "../qemu/plugin-channel.js";
 import { beyondEnd } from "../replay/beyond-end.js";
@@ -121,17 +122,16 @@ async function rangesOf(
 
 /** Replaces a log by what a task did of it. */
 async function keepOnly(file: string, ranges: readonly CutRange[], signal: AbortSignal) {
-  const [{ BranchLog }, { cutBranches }, { rm }] = await Promise.all([
+  const [{ BranchLog }, { cutBranches }] = await Promise.all([
     import("../trace/branch-log.js"),
     import("../trace/cut.js"),
-    import("node:fs/promises"),
   ]);
   try {
     await using log = await BranchLog.open(file);
     const { records, bytes } = await cutBranches(log, ranges, file, signal);
     return { records: BigInt(records), bytes };
   } catch (error) {
-    await rm(file, { force: true }); // it holds what was not asked for
+    await removeRegular(file); // it holds what was not asked for
     throw error;
   }
 }

@@ -3,8 +3,9 @@ import pc from "picocolors";
 import { isVmtapeError } from "../base/errors.js";
 import type { VerifyReport } from "../replay/verify.js";
 import type { Tape } from "../tape/tape.js";
+import { exitCodes } from "./failure.js";
 import { debugSink, placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "./options.js";
-import { grouped, note, say, sayFacts, toJson } from "./output.js";
+import { grouped, note, say, sayFacts, sayStyled, toJson } from "./output.js";
 import { Progress } from "./progress.js";
 import { action } from "./run.js";
 
@@ -30,11 +31,18 @@ export function verifyCommand(): Command {
           ...debugSink(options),
         });
         progress[Symbol.dispose]();
-        process.exitCode = report.ok ? 0 : 1;
+        process.exitCode = report.ok ? 0 : exitCodes.no;
+        await markTape(tape, report);
         if (options.json) return say(toJson(report));
-        sayVerifyReport(name, report);
+        await sayVerifyReport(tape, report);
       }),
     );
+}
+
+/** Leaves in the tape what was found; the tape as it is then. */
+export async function markTape(tape: Tape, report: VerifyReport): Promise<Tape> {
+  const { keepProof, proofOf } = await import("../replay/proof.js");
+  return keepProof(tape, proofOf(report, new Date()));
 }
 
 /** The branch plugin, built; without a compiler `verify` goes on without comparing branches, and says so. */
@@ -50,9 +58,11 @@ export async function branchPlugin(tape: Tape, options: TapeOptions): Promise<st
 }
 
 /** Prints what `verify` found, for people. */
-export function sayVerifyReport(name: string, report: VerifyReport): void {
+export async function sayVerifyReport(tape: Tape, report: VerifyReport): Promise<void> {
+  const { likelyCause } = await import("../replay/proof.js");
   const { divergence } = report;
-  say(
+  const { name } = tape;
+  sayStyled(
     report.ok
       ? pc.green(`${name}: every replay is the recorded run`)
       : pc.red(`${name}: the replay parted from the tape`),
@@ -62,6 +72,7 @@ export function sayVerifyReport(name: string, report: VerifyReport): void {
     what: divergence?.what,
     expected: divergence?.expected,
     got: divergence?.got,
+    cause: divergence && likelyCause(tape, divergence.icount),
     icount: grouped(report.icount),
     console: `${grouped(report.console.bytes)} bytes, SHA-256 ${report.console.sha256}`,
     branches: report.branches && `${grouped(report.branches.records)}, SHA-256 ${report.branches.sha256}`,
@@ -70,7 +81,7 @@ export function sayVerifyReport(name: string, report: VerifyReport): void {
   });
   for (const { icount, registers, memory, recorded } of report.states) {
     const equal = `= both replays${recorded ? " = recording" : ""}`;
-    say(
+    sayStyled(
       `  @${String(icount).padEnd(12)} registers ${registers.slice(0, 16)}… memory ${memory.slice(0, 16)}… ${pc.green(equal)}`,
     );
   }

@@ -12,6 +12,31 @@ export const kernelHeadBytes = 8192;
 
 const multibootMagic = 0x1badb002;
 
+/**
+ * The boot header of a bzImage, as far as it tells what kind of kernel is packed in it. Source: Linux,
+ * Documentation/arch/x86/boot.rst. The payload is what is unpacked; programs other than Linux that use the header, memory
+ * testers and boot loaders, have none.
+ */
+const bootHeader = { version: 0x206, loadFlags: 0x236, payloadLength: 0x24c, end: 0x250 } as const;
+/** The first version with these load flags. */
+const loadFlagsVersion = 0x020c;
+/** XLF_KERNEL_64: the kernel has a 64-bit entry point. */
+const is64Bit = 1;
+
+/**
+ * Whether `head` is that of a Linux kernel (a bzImage, Linux 3.8 and later) for 32-bit processors. Older ones do not tell,
+ * and count as 64-bit.
+ */
+export function isKernel32(head: Uint8Array): boolean {
+  if (kernelKind(head) !== "linux" || head.length < bootHeader.end) return false;
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  return (
+    view.getUint16(bootHeader.version, true) >= loadFlagsVersion &&
+    view.getUint32(bootHeader.payloadLength, true) > 0 &&
+    (view.getUint16(bootHeader.loadFlags, true) & is64Bit) === 0
+  );
+}
+
 /** The kind of kernel that begins with `head`, or undefined when QEMU would not start it. */
 export function kernelKind(head: Uint8Array): KernelKind | undefined {
   const view = new DataView(head.buffer, head.byteOffset, head.length);

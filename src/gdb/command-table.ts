@@ -1,4 +1,5 @@
 import type { Command } from "./command.js";
+import { fileCommands } from "./commands-files.js";
 import { generalCommands } from "./commands-general.js";
 import { memoryCommands } from "./commands-memory.js";
 import { monitorPackets } from "./commands-monitor.js";
@@ -9,6 +10,7 @@ import { runCommands } from "./commands-run.js";
 export const commandTable: readonly Command[] = [
   ...generalCommands,
   ...memoryCommands,
+  ...fileCommands,
   ...pointCommands,
   ...runCommands,
   ...monitorPackets,

@@ -2,6 +2,7 @@ import type { DebugTarget } from "../replay/timeline-types.js";
 import type { MonitorDesk } from "./monitor-desk.js";
 import type { ClientPoints } from "./points.js";
 import { type ErrorStyle, Refusal, type Reply } from "./reply.js";
+import type { ShownValues } from "./shown-values.js";
 import type { StopFeatures } from "./stop-reply.js";
 
 /** What one client has said so far that later packets depend on. */
@@ -9,13 +10,18 @@ export interface ClientState {
   errorStyle: ErrorStyle;
   /** It has asked for something that only LLDB asks for. */
   isLldb: boolean;
+  /** It has said something that only GDB says. */
+  isGdb: boolean;
   features: StopFeatures;
   /** Answers of `x` begin with `b`, as GDB 16 wants; LLDB before version 20, which probes with `x0,0`, does not. */
   binaryPrefix: boolean;
   /** Packets are neither acknowledged nor repeated any more. */
   noAcknowledgement: boolean;
-  /** The stop reply that `?` repeats. */
-  lastStop: string;
+  /** The stop reply that `?` repeats; undefined before anything moved. */
+  lastStop: string | undefined;
+  /** Files of the guest's processes that the client has open, by descriptor, and the next of these. */
+  readonly files: Map<number, Uint8Array>;
+  nextFile: number;
   /** Set by a packet that ends the conversation, once it is answered. */
   leaving: "detached" | "killed" | undefined;
 }
@@ -25,11 +31,14 @@ export interface Conversation {
   readonly target: DebugTarget;
   readonly desk: MonitorDesk;
   readonly points: ClientPoints;
+  readonly shown: ShownValues;
   readonly state: ClientState;
   /** Fires when the client interrupts this very packet, or goes away. */
   readonly signal: AbortSignal;
   /** Shows the user a text, before the packet is answered. */
   print(text: string): void;
+  /** Memory was to be written. Clients say of that only that they cannot. */
+  writeRefused(): void;
   /** Says that the answer takes time: GDB waits seconds for one to anything but a run, and complains. */
   pulse(): void;
 }

@@ -1,6 +1,7 @@
 import { anything, type Command, type Conversation, command, nothing } from "./command.js";
 import { formatText } from "./hex.js";
 import { ok, Refusal, type Reply, unsupported } from "./reply.js";
+import { standing } from "./stop-reply.js";
 import { formatThread, isOurThread } from "./syntax.js";
 
 /** Bytes a packet may have, either way. */
@@ -11,6 +12,7 @@ const offered = [
   "QStartNoAckMode+",
   "qXfer:features:read+",
   "qXfer:memory-map:read+",
+  "qXfer:auxv:read+",
   "vContSupported+",
   "ReverseStep+",
   "ReverseContinue+",
@@ -46,10 +48,20 @@ export const generalCommands: readonly Command[] = [
   command("qSymbol", "General-Query-Packets.html#qSymbol-packet", anything, () => ok),
   command("qAttached", "General-Query-Packets.html#qAttached", anything, () => "1"),
   command("!", "Packets.html#_0021-packet", nothing, () => unsupported),
-  command("?", "Packets.html#_003f-packet", nothing, ({ state }) => state.lastStop),
+  command(
+    "?",
+    "Packets.html#_003f-packet",
+    nothing,
+    ({ state }) => state.lastStop ?? standing(state.features),
+  ),
 
-  command("qC", "General-Query-Packets.html#qC", nothing, () => `QC${formatThread()}`),
-  command("qfThreadInfo", "General-Query-Packets.html#qfThreadInfo", nothing, () => `m${formatThread()}`),
+  command("qC", "General-Query-Packets.html#qC", nothing, ({ state }) => `QC${formatThread(state.features)}`),
+  command(
+    "qfThreadInfo",
+    "General-Query-Packets.html#qfThreadInfo",
+    nothing,
+    ({ state }) => `m${formatThread(state.features)}`,
+  ),
   command("qsThreadInfo", "General-Query-Packets.html#qfThreadInfo", nothing, () => "l"),
   command("qThreadExtraInfo", "General-Query-Packets.html#qThreadExtraInfo", thread, (_, ours) =>
     ours ? formatText("CPU 0") : noSuchThread,
@@ -57,8 +69,9 @@ export const generalCommands: readonly Command[] = [
   command(
     "H",
     "Packets.html#thread_002did-syntax",
-    (text) => thread(text.slice(1)),
-    (_, ours) => (ours ? ok : noSuchThread),
+    (text) => ({ operation: text[0], ours: thread(text.slice(1)) }),
+    (_, { operation, ours }) =>
+      operation !== "g" && operation !== "c" ? unsupported : ours ? ok : noSuchThread,
   ),
   command("T", "Packets.html#T-packet", thread, (_, ours) => (ours ? ok : noSuchThread)),
 
@@ -68,7 +81,7 @@ export const generalCommands: readonly Command[] = [
   }),
   command("k", "Packets.html#k-packet", anything, ({ state }) => {
     state.leaving = "killed";
-    return ok;
+    return undefined; // "there is no reply"; to vKill there is one
   }),
   command("vKill", "Packets.html#vKill-packet", anything, ({ state }) => {
     state.leaving = "killed";
@@ -78,8 +91,11 @@ export const generalCommands: readonly Command[] = [
 
 function negotiate({ state }: Conversation, text: string): Reply {
   const wanted = new Set(text.replace(/^:/, "").split(";"));
-  state.features = { swbreak: wanted.has("swbreak+"), hwbreak: wanted.has("hwbreak+") };
-  return offered;
+  // LLDB can do with several processes, too, but has no use for one that is none.
+  state.isGdb = wanted.has("qRelocInsn+");
+  const multiprocess = state.isGdb && wanted.has("multiprocess+");
+  state.features = { swbreak: wanted.has("swbreak+"), hwbreak: wanted.has("hwbreak+"), multiprocess };
+  return multiprocess ? `${offered};multiprocess+` : offered;
 }
 
 function flag(text: string): boolean | undefined {

@@ -1,6 +1,9 @@
+import { type GuestAddress, guestAddress } from "../base/units.js";
+import type { MappedRange } from "../qemu/x86-paging.js";
 import { anything, type Command, type Conversation, command, nothing } from "./command.js";
 import { packetBytes } from "./commands-general.js";
-import { formatBytes, parseHexCount } from "./hex.js";
+import { formatBytes, parseHex, parseHexCount } from "./hex.js";
+import { systemCallRegister, withLinux } from "./linux-description.js";
 import { memoryMap } from "./memory-map.js";
 import { escapeBinary } from "./packet.js";
 import { ok, Refusal, type Reply, readOnly, unmapped } from "./reply.js";
@@ -19,7 +22,8 @@ interface ObjectPart {
 /** Registers, memory, and what describes them. */
 export const memoryCommands: readonly Command[] = [
   command("g", "Packets.html#g-packet", nothing, async ({ target }) => formatBytes(await target.registers())),
-  command("p", "Packets.html#p-packet", parseHexCount, async ({ target }, number) => {
+  command("p", "Packets.html#p-packet", parseHexCount, async ({ target, state }, number) => {
+    if (state.isGdb && number === systemCallRegister) return "x".repeat(16);
     const bytes = await target.register(number);
     return bytes ? formatBytes(bytes) : new Refusal(`there is no register ${number}`);
   }),
@@ -31,15 +35,27 @@ export const memoryCommands: readonly Command[] = [
     return bytes ? formatBytes(bytes) : unmapped;
   }),
   command("x", "Packets.html#x-packet", parseRange, readBinary),
-  command("M", "Packets.html#M-packet", anything, () => readOnly),
-  // GDB asks for no bytes at all to learn whether there is such a packet; the answer is the same.
-  command("X", "Packets.html#X-packet", anything, () => readOnly),
+  command("M", "Packets.html#M-packet", anything, refuseWrite),
+  command("X", "Packets.html#X-packet", anything, refuseWrite),
+
+  // LLDB's. It looks for a place that nobody uses, so that what is mapped is told as it is.
+  command("qMemoryRegionInfo", "lldb: qMemoryRegionInfo", address, async ({ target }, at) =>
+    regionInfo(await target.mappedRange(at)),
+  ),
 
   command(
     "qXfer:features:read",
     "General-Query-Packets.html#qXfer-target-description-read",
     objectPart,
     describe,
+  ),
+  // Empty, where no program runs: GDB then says that it has none.
+  command(
+    "qXfer:auxv:read",
+    "General-Query-Packets.html#qXfer-auxiliary-vector-read",
+    objectPart,
+    async ({ desk, signal }, part) =>
+      bytesOf((await desk.processFile("current", "auxv", signal)) ?? new Uint8Array(), part),
   ),
   command(
     "qXfer:memory-map:read",
@@ -48,6 +64,28 @@ export const memoryCommands: readonly Command[] = [
     (_, part) => (part.annex === "" ? partOf(memoryMap, part) : new Refusal("a memory map has no annex")),
   ),
 ];
+
+/** GDB asks to write no bytes at all to learn whether there is such a packet; the answer is the same. */
+function refuseWrite({ writeRefused }: Conversation, text: string): Reply {
+  const [, length] = /^[0-9a-f]+,([0-9a-f]+):/i.exec(text) ?? [];
+  if ((parseHexCount(length) ?? 0) > 0) writeRefused();
+  return readOnly;
+}
+
+/** `:ADDR` */
+function address(text: string): GuestAddress | undefined {
+  const at = text.startsWith(":") ? parseHex(text.slice(1)) : undefined;
+  return at === undefined ? undefined : guestAddress(at);
+}
+
+/** Source: lldb/docs/resources/lldbgdbremote.md. Without permissions nothing is mapped there. */
+function regionInfo({ start, end, access }: MappedRange): string {
+  const last = (1n << 64n) - 1n; // its end of all addresses: it would begin anew behind 2^64
+  const size = (end > last ? last : end) - start;
+  const place = `start:${start.toString(16)};size:${size.toString(16)};`;
+  if (!access) return place;
+  return `${place}permissions:r${access.write ? "w" : ""}${access.execute ? "x" : ""};`;
+}
 
 function read(
   target: Conversation["target"],
@@ -68,14 +106,18 @@ async function readBinary({ target, state }: Conversation, range: AddressRange):
 }
 
 /** QEMU's own description, file by file: numbers and sizes are then those of the `g` block. */
-async function describe({ target }: Conversation, part: ObjectPart): Promise<Reply> {
+async function describe({ target, state }: Conversation, part: ObjectPart): Promise<Reply> {
   const text = /^[\w.-]{1,100}$/.test(part.annex) ? await target.description(part.annex) : undefined;
-  return text === undefined ? new Refusal(`there is no description of this name`) : partOf(text, part);
+  if (text === undefined) return new Refusal(`there is no description of this name`);
+  return partOf(state.isGdb ? withLinux(text) : text, part);
 }
 
 /** `l` and the last part of a text, or `m` and another. */
-function partOf(text: string, { offset, length }: ObjectPart): string {
-  const bytes = Buffer.from(text, "latin1");
+function partOf(text: string, part: ObjectPart): string {
+  return bytesOf(Buffer.from(text, "latin1"), part);
+}
+
+function bytesOf(bytes: Uint8Array, { offset, length }: ObjectPart): string {
   const end = offset + Math.min(length, mostMemoryBytes);
   return (end >= bytes.length ? "l" : "m") + escapeBinary(bytes.subarray(offset, end));
 }

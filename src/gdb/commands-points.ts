@@ -3,12 +3,15 @@ import type { Condition } from "../replay/timeline-types.js";
 import { type Command, command } from "./command.js";
 import { parseBytes, parseHex, parseHexCount } from "./hex.js";
 import type { ClientPoint, PointType } from "./points.js";
-import { ok, Refusal } from "./reply.js";
+import { ok, Refusal, unsupported } from "./reply.js";
 
 /** Types by their number in `Z` and `z`. */
 const types: readonly PointType[] = ["swbreak", "hwbreak", "watch", "rwatch", "awatch"];
 /** A watchpoint on more than this is a mistake. */
 const longestWatch = 1 << 30;
+
+/** What was asked for with a type that is not served: as any packet that is not. */
+const otherType = "other type";
 
 interface PointRequest extends ClientPoint {
   readonly conditions: readonly Condition[];
@@ -17,10 +20,12 @@ interface PointRequest extends ClientPoint {
 /** Breakpoints and watchpoints. */
 export const pointCommands: readonly Command[] = [
   command("Z", "Packets.html#insert-breakpoint-or-watchpoint-packet", parsePoint, ({ points }, request) => {
+    if (request === otherType) return unsupported;
     const { conditions, ...point } = request;
     return points.insert(point, conditions) ? ok : new Refusal("there are too many points");
   }),
   command("z", "Packets.html#insert-breakpoint-or-watchpoint-packet", parsePoint, ({ points }, request) => {
+    if (request === otherType) return unsupported;
     const { conditions: _, ...point } = request;
     points.remove(point);
     return ok;
@@ -32,13 +37,14 @@ export const pointCommands: readonly Command[] = [
  *
  * @returns undefined when it is anything else, also with `cmds:`, which is not offered
  */
-function parsePoint(text: string): PointRequest | undefined {
+function parsePoint(text: string): PointRequest | typeof otherType | undefined {
   const [place = "", ...parts] = text.split(";");
   const [type, address, size, ...more] = place.split(",");
   const known = type !== undefined && /^\d$/.test(type) ? types[Number(type)] : undefined;
+  if (known === undefined) return otherType;
   const start = parseHex(address);
   const length = parseHexCount(size);
-  if (known === undefined || start === undefined || length === undefined || more.length > 0) return undefined;
+  if (start === undefined || length === undefined || more.length > 0) return undefined;
   const isWatch = known !== "swbreak" && known !== "hwbreak";
   if (isWatch && (length < 1 || length > longestWatch)) return undefined;
   const conditions = parseConditions(parts.join(";"));

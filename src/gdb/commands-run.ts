@@ -1,5 +1,5 @@
 import { guestAddress } from "../base/units.js";
-import type { Arrival } from "../replay/timeline-types.js";
+import type { Arrival, Direction } from "../replay/timeline-types.js";
 import { type Command, type Conversation, command, nothing } from "./command.js";
 import { parseHex } from "./hex.js";
 import { type StepRange, stepRange } from "./motion.js";
@@ -21,10 +21,10 @@ export const runCommands: readonly Command[] = [
   command("s", "Packets.html#s-packet", noAddress, (c) => move(c, step)),
   command("S", "Packets.html#S-packet", noAddressAfterSignal, (c) => move(c, step)),
   command("bc", "Packets.html#bc", nothing, (c) =>
-    move(c, ({ target, signal }) => target.run("back", signal)),
+    move(c, ({ target, signal }) => target.run("back", signal), "back"),
   ),
   command("bs", "Packets.html#bs", nothing, (c) =>
-    move(c, ({ target, signal }) => target.stepBack(1, signal)),
+    move(c, ({ target, signal }) => target.stepBack(1, signal), "back"),
   ),
 ];
 
@@ -39,7 +39,7 @@ function act(conversation: Conversation, action: Action): Reply | Promise<Reply>
         stepRange(target, points, action.range, signal),
       );
     case "stop":
-      return halted; // it stands already, or this packet would not be read
+      return halted(conversation.state.features); // it stands already, or this packet would not be read
   }
 }
 
@@ -58,13 +58,16 @@ function step({ target, signal }: Conversation): Promise<Arrival> {
 async function move(
   conversation: Conversation,
   how: (conversation: Conversation) => Promise<Arrival>,
+  direction: Direction = "forward",
 ): Promise<Reply> {
-  const { points, state } = conversation;
+  const { points, shown, state, signal } = conversation;
   try {
-    state.lastStop = stopReply(await how(conversation), points, state.features);
+    await shown.begin();
+    const arrival = await shown.settle(await how(conversation), direction, signal);
+    state.lastStop = stopReply(arrival, points, state.features);
   } catch (error) {
     conversation.print(`vmtape: ${error instanceof Error ? error.message : String(error)}\n`);
-    state.lastStop = halted;
+    state.lastStop = halted(state.features);
   }
   return state.lastStop;
 }

@@ -8,7 +8,7 @@ import type { MonitorDesk } from "./monitor-desk.js";
 import { framePacket, type Incoming, PacketReader } from "./packet.js";
 import { ClientPoints } from "./points.js";
 import { errorNumber, formatRefusal, Refusal, type Reply, unsupported } from "./reply.js";
-import { standing } from "./stop-reply.js";
+import { ShownValues } from "./shown-values.js";
 
 /** Packets that wait for their turn; with more, nothing is read until some are answered. */
 const mostWaiting = 64;
@@ -44,15 +44,18 @@ export class Connection {
   private end: ConversationEnd | undefined;
   private wake: (() => void) | undefined;
 
-  private constructor(stream: Duplex, target: DebugTarget, desk: MonitorDesk) {
+  private constructor(stream: Duplex, target: DebugTarget, desk: MonitorDesk, onRefusedWrite: () => void) {
     this.stream = stream;
     const state: ClientState = {
       errorStyle: "text",
       isLldb: false,
-      features: { swbreak: false, hwbreak: false },
+      isGdb: false,
+      features: { swbreak: false, hwbreak: false, multiprocess: false },
       binaryPrefix: true,
       noAcknowledgement: false,
-      lastStop: standing,
+      lastStop: undefined,
+      files: new Map(),
+      nextFile: 3,
       leaving: undefined,
     };
     const points = new ClientPoints(target);
@@ -60,8 +63,10 @@ export class Connection {
       target,
       desk,
       points,
+      shown: new ShownValues(target, points),
       state,
       print: (text) => this.print(text),
+      writeRefused: onRefusedWrite,
       pulse: () => this.send("O"),
     };
     stream.on("data", (bytes: Uint8Array) => this.receive(bytes));
@@ -71,9 +76,16 @@ export class Connection {
   /**
    * Serves a client until it leaves. Its points are removed then; the target stays where it is. Never rejects: what
    * fails is told to the client.
+   *
+   * @param onRefusedWrite memory was to be written: clients keep the reason to themselves
    */
-  static async serve(stream: Duplex, target: DebugTarget, desk: MonitorDesk): Promise<ConversationEnd> {
-    const connection = new Connection(stream, target, desk);
+  static async serve(
+    stream: Duplex,
+    target: DebugTarget,
+    desk: MonitorDesk,
+    onRefusedWrite: () => void = () => {},
+  ): Promise<ConversationEnd> {
+    const connection = new Connection(stream, target, desk, onRefusedWrite);
     try {
       return await connection.answerAll();
     } finally {
@@ -164,11 +176,11 @@ export class Connection {
     const found = findCommand(body);
     const conversation: Conversation = { ...this.conversation, signal: interrupt.signal };
     const reply = found ? await orRefusal(() => found.command.answer(conversation, found.text)) : unsupported;
-    this.send(this.format(reply));
+    if (reply !== undefined) this.send(this.format(reply));
     await this.drained();
   }
 
-  private format(reply: Reply): string {
+  private format(reply: NonNullable<Reply>): string {
     return typeof reply === "string" ? reply : formatRefusal(reply, this.conversation.state.errorStyle);
   }
 

@@ -10,6 +10,34 @@ export interface ScriptFacts {
   readonly files: readonly ScriptFile[];
 }
 
+/**
+ * While a place is looked for, GDB reads code from the files: the end of a prologue is found also where the machine has not
+ * loaded the code yet. At any other time memory alone is read, since kernels patch their code.
+ */
+const placing = ["break", "tbreak", "hbreak", "thbreak", "until", "advance", "dprintf"];
+/** What may follow a command above that failed, behind which GDB runs no hook. */
+const looking = [
+  "x",
+  "print",
+  "output",
+  "printf",
+  "display",
+  "disassemble",
+  "info",
+  "backtrace",
+  "find",
+  "dump",
+];
+const fromFiles = "set trust-readonly-sections";
+
+function readingHooks(): string {
+  const hook = (name: string, state: string) => `define ${name}\n  ${fromFiles} ${state}\nend`;
+  return [
+    ...placing.flatMap((name) => [hook(`hook-${name}`, "on"), hook(`hookpost-${name}`, "off")]),
+    ...[...looking, "stop"].map((name) => hook(`hook-${name}`, "off")),
+  ].join("\n");
+}
+
 /** Seconds for an answer that moves nothing: a QEMU that died may have to be replaced first. */
 const patience = 30;
 
@@ -29,6 +57,13 @@ export function gdbScript({ attachTo, files }: ScriptFacts): string {
   }
   for (const { path, bias } of others) lines.push(`add-symbol-file ${quoted(path)} -o ${bias}`);
   return `${lines.join("\n")}
+define info auxv
+  monitor auxv
+end
+document info auxv
+Show the auxiliary vector of the process that runs at this instant. (GDB's own command shows what it read first.)
+end
+${readingHooks()}
 set confirm on
 define hookpost-monitor
   maintenance flush register-cache

@@ -30,6 +30,15 @@ export interface MonitorDesk {
   marks(): readonly NamedMark[];
   /** The address a user wrote: a number, a symbol, or a symbol and an offset. */
   addressOf(text: string): GuestAddress;
+  /**
+   * What an entry of /proc/PID holds at the present instant; of links, where they lead. Undefined where there is none: no
+   * such process, no Linux.
+   */
+  processFile(
+    process: number | "current",
+    name: "maps" | "cmdline" | "exe" | "cwd" | "auxv",
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined>;
   /** Who wrote any of these bytes last before the present instant, as lines. The target stands there again afterwards. */
   lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]>;
 }

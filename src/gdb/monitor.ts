@@ -2,6 +2,7 @@ import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, guestAddress, physicalAddress } from "../base/units.js";
 import { registerValue, x86Register } from "../qemu/x86-registers.js";
 import type { Arrival, DebugTarget } from "../replay/timeline-types.js";
+import { formatAuxiliary } from "./auxiliary-vector.js";
 import type { Conversation } from "./command.js";
 import { formatBytes } from "./hex.js";
 import type { MemoryRange, NamedMark } from "./monitor-desk.js";
@@ -93,6 +94,16 @@ export const monitorCommands: readonly MonitorCommand[] = [
       const start = physicalAddress(address);
       const bytes = await target.readPhysical(start, length);
       return bytes ? dump(start, bytes) : "there is no memory at this physical address";
+    },
+  },
+  {
+    name: "auxv",
+    usage: "auxv",
+    help: "the auxiliary vector of the process that runs at this instant",
+    words: [0, 0],
+    run: async ({ desk, signal }) => {
+      const lines = formatAuxiliary((await desk.processFile("current", "auxv", signal)) ?? new Uint8Array());
+      return lines.length === 0 ? "no process runs here" : lines.join("\n");
     },
   },
   {

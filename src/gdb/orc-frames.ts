@@ -47,6 +47,7 @@ const bases: Readonly<Record<number, number>> = {
   [orcRegister.sp]: register.rsp,
   [orcRegister.r10]: register.r10,
   [orcRegister.r13]: register.r13,
+  [orcRegister.ax]: register.rax,
 };
 
 /**

@@ -1,4 +1,4 @@
-import type { GuestAddress } from "../base/units.js";
+import { firstKernelAddress, type GuestAddress } from "../base/units.js";
 import type { Condition, DebugTarget, PointId, StopPoint } from "../replay/timeline-types.js";
 
 /** The types of `Z` packets: software and hardware breakpoint, write, read and access watchpoint. */
@@ -63,6 +63,20 @@ export class ClientPoints {
   /** What the client knows a target's point as; undefined for one that is not the client's. */
   find(id: PointId): ClientPoint | undefined {
     return this.byId.get(id);
+  }
+
+  /** Write watchpoints in programs' half of the addresses, which may be another place in another process. */
+  watched(): ReadonlyMap<string, ClientPoint> {
+    const found = new Map<string, ClientPoint>();
+    for (const [key, { point }] of this.inserted) {
+      if (point.type === "watch" && point.address < firstKernelAddress) found.set(key, point);
+    }
+    return found;
+  }
+
+  /** Tells points of one client apart. */
+  keyOf(point: ClientPoint): string {
+    return keyOf(point);
   }
 
   /** Does a breakpoint without a condition lie here? */

@@ -1,7 +1,7 @@
 import { formatText } from "./hex.js";
 
-/** The answer to a packet: a body, or why there is none. */
-export type Reply = string | Refusal;
+/** The answer to a packet: a body, or why there is none. Undefined: the packet gets no answer. */
+export type Reply = string | Refusal | undefined;
 
 /** A request that is understood and not done. */
 export class Refusal {
@@ -25,7 +25,7 @@ export const unsupported = "";
 export const unmapped = `E${errorNumber.fault.toString(16).padStart(2, "0")}`;
 /** Nothing in the past can be changed. */
 export const readOnly = new Refusal(
-  "this is a recording: what happened cannot be changed",
+  "a tape cannot be changed: this is a recording, what happened stays as it was",
   errorNumber.readOnly,
 );
 

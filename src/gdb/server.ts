@@ -7,7 +7,7 @@ import { Connection, type ConversationEnd } from "./connection.js";
 import type { ListenAddress } from "./listen-address.js";
 import type { MonitorDesk } from "./monitor-desk.js";
 import { framePacket } from "./packet.js";
-import { formatRefusal, Refusal } from "./reply.js";
+import { formatRefusal, Refusal, readOnly } from "./reply.js";
 
 const taken = new Refusal("another debugger is attached to this tape; detach it first");
 /** A client that is refused gets so long to read why. */
@@ -20,6 +20,8 @@ export interface GdbServerOptions {
   readonly target: DebugTarget;
   readonly desk: MonitorDesk;
   readonly onAttach?: () => void;
+  /** A client wanted to write memory, and tells its user only that it cannot. */
+  readonly onRefusedWrite?: (reason: string) => void;
   readonly onLeave?: (how: ConversationEnd) => void;
 }
 
@@ -91,7 +93,8 @@ export class GdbServer implements AsyncDisposable {
   private async converse(socket: Socket): Promise<void> {
     if (socket.destroyed) return;
     this.options.onAttach?.();
-    const how = await Connection.serve(socket, this.options.target, this.options.desk);
+    const { target, desk, onRefusedWrite } = this.options;
+    const how = await Connection.serve(socket, target, desk, () => onRefusedWrite?.(readOnly.message));
     this.options.onLeave?.(how);
   }
 

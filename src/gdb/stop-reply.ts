@@ -10,12 +10,18 @@ const signal = { none: 0, interrupt: 2, trap: 5 } as const;
 export interface StopFeatures {
   readonly swbreak: boolean;
   readonly hwbreak: boolean;
+  /** Threads are named with their process. */
+  readonly multiprocess: boolean;
 }
 
 /** Why the machine stands: nothing happened yet. */
-export const standing = stop(signal.trap);
+export function standing(features: StopFeatures): string {
+  return stop(features, signal.trap);
+}
 /** The answer to `vCont;t`. */
-export const halted = stop(signal.none);
+export function halted(features: StopFeatures): string {
+  return stop(features, signal.none);
+}
 
 /**
  * An arrival as a stop reply.
@@ -28,15 +34,15 @@ export const halted = stop(signal.none);
 export function stopReply(arrival: Arrival, points: ClientPoints, features: StopFeatures): string {
   switch (arrival.why) {
     case "start":
-      return stop(signal.trap, "replaylog:begin;");
+      return stop(features, signal.trap, "replaylog:begin;");
     case "end":
-      return stop(signal.trap, "replaylog:end;");
+      return stop(features, signal.trap, "replaylog:end;");
     case "cancelled":
-      return stop(signal.interrupt);
+      return stop(features, signal.interrupt);
     case "reached":
-      return stop(signal.trap);
+      return stop(features, signal.trap);
     case "point":
-      return stop(signal.trap, reason(arrival, points, features));
+      return stop(features, signal.trap, reason(arrival, points, features));
   }
 }
 
@@ -55,6 +61,6 @@ function touched({ address }: ClientPoint, { access }: Arrival): GuestAddress {
   return access && access.address > address ? access.address : address;
 }
 
-function stop(number: number, reason = ""): string {
-  return `T${number.toString(16).padStart(2, "0")}${reason}thread:${formatThread()};`;
+function stop(features: StopFeatures, number: number, reason = ""): string {
+  return `T${number.toString(16).padStart(2, "0")}${reason}thread:${formatThread(features)};`;
 }

@@ -1,12 +1,19 @@
 import { type GuestAddress, guestAddress } from "../base/units.js";
 import { parseHex, parseHexCount } from "./hex.js";
 
-/** The machine's one CPU, as GDB's process and thread. */
+/** The machine's one CPU, as a thread. */
 export const onlyThread = 1;
 
+/**
+ * The machine as a process, for GDB, which wants its number for `info proc`: it stands for whichever process runs. No
+ * process of a Linux guest has it, whose numbers end at 2^22.
+ */
+export const onlyProcess = 9_999_999;
+
 /** As `thread:` and `m` want it. */
-export function formatThread(): string {
-  return onlyThread.toString(16).padStart(2, "0");
+export function formatThread({ multiprocess }: { readonly multiprocess: boolean }): string {
+  const thread = onlyThread.toString(16).padStart(2, "0");
+  return multiprocess ? `p${onlyProcess.toString(16)}.${thread}` : thread;
 }
 
 /**
@@ -15,7 +22,15 @@ export function formatThread(): string {
  * Source: GDB manual, "thread-id syntax".
  */
 export function isOurThread(text: string): boolean {
-  return /^(p(0*1|0|-1)(\.(0*1|0|-1))?|0*1|0+|-1)$/.test(text);
+  const [, process, inProcess, alone] =
+    /^(?:p([0-9a-f]+|-1)(?:\.([0-9a-f]+|-1))?|([0-9a-f]+|-1))$/i.exec(text) ?? [];
+  if (process === undefined) return alone !== undefined && isOneOf(alone, onlyThread);
+  return isOneOf(process, onlyProcess, 1) && (inProcess === undefined || isOneOf(inProcess, onlyThread));
+}
+
+/** All, any, or one of these. */
+function isOneOf(text: string, ...numbers: readonly number[]): boolean {
+  return text === "-1" || [0, ...numbers].includes(parseHexCount(text) ?? -1);
 }
 
 /** Bytes a packet asks for: `ADDR,LENGTH`. */

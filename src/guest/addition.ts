@@ -1,7 +1,8 @@
 /** The user's own files in a guest: `--add SRC=DEST`. */
-import { lstat, readdir, readFile, readlink, stat } from "node:fs/promises";
+import { lstat, readdir, readlink, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { readRegular } from "../base/regular-file.js";
 import type { NewcEntry } from "../formats/newc.js";
 
 /** A file or directory of the host, and where the guest finds it. */
@@ -67,7 +68,7 @@ export async function readAdditions(
         });
       }
       const mode = facts.mode & executableBits ? 0o755 : 0o644;
-      entries.push({ type: "file", path, mode, data: await readFile(source).catch(reading(source)) });
+      entries.push({ type: "file", path, mode, data: await readRegular(source) });
     } else {
       throw new VmtapeError("usage", `${source} is neither a file, a directory nor a link`, { file: source });
     }

@@ -1,5 +1,5 @@
 /** The package archive: where kernel packages come from. The only place that knows apt. */
-import { readdir, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { VmtapeError } from "../base/errors.js";
 import { lastLine, runCommand } from "./command.js";
@@ -8,6 +8,8 @@ import { lastLine, runCommand } from "./command.js";
 export interface PackageRecord {
   readonly name: string;
   readonly version: string;
+  /** `amd64`, `all`, or what the packages of another architecture say. */
+  readonly architecture: string;
   /** The packages it depends on; of alternatives the first. */
   readonly depends: readonly Dependency[];
   /** Of the `.deb`, lower-case hexadecimal. */
@@ -28,8 +30,8 @@ export interface PackageArchive {
   find(name: string, version?: string, signal?: AbortSignal): Promise<PackageRecord | undefined>;
   /** Puts the `.deb` into `directory`, which is empty, and returns its path. */
   download(record: PackageRecord, directory: string, signal?: AbortSignal): Promise<string>;
-  /** A word that changes when `find` could answer differently; cheap. */
-  state(): Promise<string>;
+  /** Which archive this is: answers of one are no answers of another. */
+  readonly id: string;
 }
 
 /** Debian policy 5.6.1. */
@@ -48,13 +50,15 @@ export function isPackageVersion(version: string): boolean {
   return version.length <= longestWord && versionPattern.test(version);
 }
 
-/** Packages through the machine's own apt: its sources, its keys, its proxies. Nothing is installed. */
-export function aptArchive(): PackageArchive {
-  const root = "/";
+/**
+ * Packages through the machine's own apt: its sources, its keys, its proxies; or those of the configuration that
+ * `APT_CONFIG` names. Nothing is installed.
+ */
+export function aptArchive(environment: NodeJS.ProcessEnv = process.env): PackageArchive {
   return {
-    find: (name, version, signal) => findByApt(name, version, signal),
-    download: (record, directory, signal) => downloadByApt(record, directory, signal),
-    state: () => aptState(root),
+    find: findByApt,
+    download: downloadByApt,
+    id: environment.APT_CONFIG ?? "",
   };
 }
 
@@ -71,7 +75,7 @@ async function findByApt(
   const wanted = version === undefined ? name : `${name}=${version}`;
   const result = await runCommand("apt-cache", ["show", "--no-all-versions", "--", wanted], { signal });
   if (result.code === 0) return parsePackageRecord(result.stdout, name);
-  if (!(await hasLists())) {
+  if (!(await hasLists(signal))) {
     throw new VmtapeError("missing-tool", "apt has no package lists on this machine", {
       mend: updateCommand(),
     });
@@ -96,7 +100,8 @@ export function parsePackageRecord(text: string, name: string): PackageRecord | 
     .split(",")
     .map(parseDependency)
     .filter((dependency) => isPackageName(dependency.name));
-  return { name, version, depends, sha256, size };
+  const architecture = values.get("Architecture") ?? "all";
+  return { name, version, architecture, depends, sha256, size };
 }
 
 function parseDependency(clause: string): Dependency {
@@ -126,26 +131,13 @@ async function downloadByApt(
   });
 }
 
-const listsDirectory = "/var/lib/apt/lists";
-
-async function hasLists(): Promise<boolean> {
+/** Where apt keeps its lists is a matter of its configuration. */
+async function hasLists(signal?: AbortSignal): Promise<boolean> {
+  const asked = await runCommand("apt-config", ["shell", "LISTS", "Dir::State::lists/d"], { signal });
+  const directory = /^LISTS='(.*)'$/m.exec(asked.stdout)?.[1] ?? "/var/lib/apt/lists";
   try {
-    return (await readdir(listsDirectory)).some((file) => file.includes("_Packages"));
+    return (await readdir(directory)).some((file) => file.includes("_Packages"));
   } catch {
     return false;
   }
-}
-
-/** Names, sizes and times of apt's lists and settings below `root`. */
-async function aptState(root: string): Promise<string> {
-  const places = [listsDirectory, "/etc/apt", "/etc/apt/sources.list.d", "/etc/apt/preferences.d"];
-  const lines: string[] = [];
-  for (const place of places.map((path) => join(root, path))) {
-    const names = await readdir(place).catch(() => []);
-    for (const name of names.sort()) {
-      const facts = await stat(join(place, name)).catch(() => undefined);
-      if (facts?.isFile()) lines.push(`${place}/${name} ${facts.size} ${facts.mtimeMs}`);
-    }
-  }
-  return lines.join("\n");
 }

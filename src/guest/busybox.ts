@@ -1,9 +1,9 @@
 /** The guest's user space: one static busybox, from this machine or from its package. */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ByteReader } from "../base/bytes.js";
 import { VmtapeError } from "../base/errors.js";
+import { readRegular } from "../base/regular-file.js";
 import { isPackageName, updateCommand } from "./archive.js";
 import { lastLine, runCommand } from "./command.js";
 import { fetchPackage, type KernelOptions } from "./kernel.js";
@@ -31,7 +31,7 @@ export async function findBusybox(
   options: KernelOptions & { readonly installed?: readonly string[] },
 ): Promise<Busybox> {
   for (const file of options.installed ?? installedPlaces) {
-    const data = await readFile(file).catch(() => undefined);
+    const data = await readRegular(file).catch(() => undefined);
     if (data && isStaticProgram(data)) return open(file, data, options.signal);
   }
   const record = await options.archive.find(busyboxPackage, undefined, options.signal);
@@ -60,7 +60,7 @@ export async function findBusybox(
 async function fromDirectory(directory: string, signal?: AbortSignal): Promise<Busybox | undefined> {
   for (const place of packagedPlaces) {
     const file = join(directory, place);
-    const data = await readFile(file).catch(() => undefined);
+    const data = await readRegular(file).catch(() => undefined);
     if (data && isStaticProgram(data)) return open(file, data, signal);
   }
   return undefined;

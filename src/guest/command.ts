@@ -19,11 +19,11 @@ export interface CommandOptions {
 const maxOutput = 16 << 20;
 
 /**
- * The environment packaging tools run with: nothing of the caller's but the search path and the proxies, so
- * that their words are English and their configuration the system's.
+ * The environment packaging tools run with: nothing of the caller's but the search path, the proxies and apt's own
+ * `APT_CONFIG`, so that their words are English and their configuration the one apt itself would use here.
  */
 export function packagingEnvironment(from: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  const kept = ["PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+  const kept = ["PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "APT_CONFIG"];
   const environment: NodeJS.ProcessEnv = { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" };
   for (const name of kept) if (from[name] !== undefined) environment[name] = from[name];
   return environment;

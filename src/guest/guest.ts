@@ -1,9 +1,10 @@
 /** The default guest: a stock kernel and a small initramfs, ready to be recorded. */
 import { createHash } from "node:crypto";
-import { constants, copyFile, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { constants, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { fileError, VmtapeError } from "../base/errors.js";
+import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import { readRegular } from "../base/regular-file.js";
 import type { FileSystem } from "../formats/file-systems.js";
 import type { NewcEntry } from "../formats/newc.js";
 import { type Addition, readAdditions } from "./addition.js";
@@ -12,9 +13,9 @@ import { aptArchive, type PackageArchive } from "./archive.js";
 import { type Busybox, findBusybox } from "./busybox.js";
 import { defaultInit } from "./default-init.js";
 import { buildInitramfs } from "./initramfs.js";
-import { fetchKernel, type KernelPackages } from "./kernel.js";
+import { fetchKernel, findKernelPackages, type KernelPackages } from "./kernel.js";
 import { defaultModules, fileSystemModules, planModules } from "./modules.js";
-import { findKernelPackagesRemembered } from "./resolution.js";
+import { KernelPin } from "./pin.js";
 import { makeDirectory, withTemporary, writeWhole } from "./storage.js";
 
 export interface GuestOptions {
@@ -24,6 +25,8 @@ export interface GuestOptions {
   readonly directory?: string | undefined;
   /** A package, meta package or kernel release, with `=VERSION` if wanted; by default the newest stock kernel. */
   readonly package?: string | undefined;
+  /** True: ask the archive anew, in place of the kernel that the last guest of this name was made with. */
+  readonly update?: boolean | undefined;
   /** A file that becomes `/init`, in place of the default script. */
   readonly init?: string | undefined;
   readonly additions?: readonly Addition[] | undefined;
@@ -65,8 +68,8 @@ const factsName = "guest.json";
 const initrdName = "initrd.img";
 
 /**
- * Makes the default guest, or finds it made: the same inputs give the same bytes. The first call for a kernel
- * downloads 30 to 110 MB and takes some seconds; a call that finds everything there takes well under 100 ms.
+ * Makes the default guest, or finds it made: the same inputs give the same bytes, and the same name gives the same kernel
+ * until `update`. The first call for a kernel downloads 30 to 110 MB and takes some seconds; a call that finds everything there takes well under 100 ms.
  *
  * @throws VmtapeError `usage`, `bad-guest`, `missing-tool`, `bad-file`, `disk-full`, `not-writable`,
  *   `limit-exceeded`, `cancelled`: see `findKernelPackages`, `fetchKernel`, `readAdditions`. Nothing half-made is
@@ -79,7 +82,9 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
 
   const init = options.init === undefined ? Buffer.from(defaultInit) : await readInit(options.init);
   const additions = await readAdditions(options.additions ?? [], options.signal);
-  const packages = await findKernelPackagesRemembered(options.package, sources);
+  const pin = new KernelPin(cacheDir, options.package, archive);
+  const pinned = options.update ? undefined : await pin.read();
+  const packages = pinned ?? (await findKernelPackages(options.package, archive, options.signal));
   const busybox = await findBusybox(sources);
 
   const more = (options.fileSystems ?? []).flatMap((one) => fileSystemModules[one]);
@@ -89,9 +94,16 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
     ? resolve(options.directory)
     : join(cacheDir, `guest-${key.slice(0, 16)}`);
   const known = await openGuest(directory, key);
-  if (known) return known;
+  if (known) {
+    if (!pinned) await pin.write(packages);
+    return known;
+  }
 
-  const kernel = await fetchKernel(packages, { ...sources, allFileSystems: more.length > 0 });
+  const kernel = await fetchKernel(packages, { ...sources, allFileSystems: more.length > 0 }).catch(
+    (error) => {
+      throw pinned ? pinnedError(error, options.package) : error;
+    },
+  );
   const plan = await planModules(kernel.modules, wanted, options.signal);
   const initrd = buildInitramfs({
     busybox,
@@ -119,13 +131,21 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
   };
   if (options.directory) await fillUserDirectory(directory, facts, fill);
   else await replaceDirectory(directory, key, fill, options.signal);
+  if (!pinned) await pin.write(packages);
   return guestAt(directory, facts);
+}
+
+/** A pinned kernel that is not in the cache any more may have left the archive, too. */
+function pinnedError(error: unknown, wanted: string | undefined): unknown {
+  if (!isVmtapeError(error, "missing-tool")) return error;
+  const mend = `vmtape guest --update${wanted === undefined ? "" : ` --package ${wanted}`}`;
+  return new VmtapeError(error.code, error.message, { ...error.facts, mend }, error);
 }
 
 /** The guest in this directory when it was made from the inputs of this key and its files are whole. */
 async function openGuest(directory: string, key: string): Promise<Guest | undefined> {
   try {
-    const facts = JSON.parse(await readFile(join(directory, factsName), "utf8")) as GuestFile;
+    const facts = JSON.parse((await readRegular(join(directory, factsName))).toString("utf8")) as GuestFile;
     if (facts.key !== key) return undefined;
     const guest = guestAt(directory, facts);
     const whole =
@@ -186,9 +206,7 @@ async function fillUserDirectory(
 
 async function readInit(file: string): Promise<Uint8Array> {
   const path = resolve(file);
-  const data = await readFile(path).catch((error) => {
-    throw fileError(error, path, "reading");
-  });
+  const data = await readRegular(path);
   if (data.length === 0)
     throw new VmtapeError("bad-file", `${path} is empty and cannot be /init`, { file: path });
   return data;

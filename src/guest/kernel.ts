@@ -57,6 +57,7 @@ export async function findKernelPackages(
 ): Promise<KernelPackages> {
   const { names, version } = wantedNames(wanted);
   for (const name of names) {
+    if (name32Pattern.test(name)) throw not64Bit(name, "i386");
     if (/-dbg(sym)?$/.test(name)) {
       // A gigabyte that would turn out to be of no use.
       throw new VmtapeError("bad-guest", `the package ${name} holds debug symbols and no kernel`, {
@@ -64,7 +65,7 @@ export async function findKernelPackages(
       });
     }
     const record = await archive.find(name, version, signal);
-    if (record) return followMeta(record, archive, signal);
+    if (record) return followMeta(checkArchitecture(record), archive, signal);
   }
   throw new VmtapeError(
     "bad-guest",
@@ -173,14 +174,48 @@ function wantedNames(wanted: string | undefined): { names: readonly string[]; ve
   const equals = wanted.indexOf("=");
   const word = equals < 0 ? wanted : wanted.slice(0, equals);
   const version = equals < 0 ? undefined : wanted.slice(equals + 1);
-  const name = /^[0-9]/.test(word) ? kernelPrefix + word : word;
-  if (!isPackageName(name) || (version !== undefined && !isPackageVersion(version))) {
+  // As apt writes packages of another architecture than the machine's.
+  const [base = "", architecture] = word.split(/:(.*)/s);
+  const name = /^[0-9]/.test(base) ? kernelPrefix + base : base;
+  if (architecture !== undefined && isPackageName(name) && isPackageName(architecture)) {
+    if (architecture !== guestArchitecture) throw not64Bit(name, architecture);
+    return { names: [name], version };
+  }
+  if (word !== base || !isPackageName(name) || (version !== undefined && !isPackageVersion(version))) {
     throw new VmtapeError("usage", `${JSON.stringify(wanted.slice(0, 80))} is not the name of a package`, {
       expected: `${kernelPrefix}RELEASE, with =VERSION for one version of it`,
       got: wanted,
     });
   }
   return { names: [name], version };
+}
+
+const guestArchitecture = "amd64";
+/** How Debian ends the names of its 32-bit kernels for PCs. */
+const name32Pattern = /^linux-(?:image|headers)-.*[3-6]86(?:-pae)?(?:-unsigned)?$/;
+/** Debian's 32-bit architectures that have or had kernels. */
+const architectures32 = ["i386", "armel", "armhf", "mips", "mipsel", "powerpc", "hppa", "m68k", "sh4"];
+
+function checkArchitecture(record: PackageRecord): PackageRecord {
+  if (record.architecture === guestArchitecture || record.architecture === "all") return record;
+  throw not64Bit(record.name, record.architecture);
+}
+
+/** A kernel that is not for these guests: told before 100 MB of it are fetched. */
+function not64Bit(name: string, architecture: string): VmtapeError {
+  const is32 = architectures32.includes(architecture);
+  return new VmtapeError(
+    "bad-guest",
+    is32
+      ? `the package ${name} holds a 32-bit kernel (${architecture}); guests are 64-bit, ${guestArchitecture}`
+      : `the package ${name} is for ${architecture}; guests are ${guestArchitecture}`,
+    {
+      package: name,
+      expected: guestArchitecture,
+      got: architecture,
+      mend: "apt-cache search '^linux-image-.*amd64$'",
+    },
+  );
 }
 
 /** Follows `Depends` of meta packages to the one with an image, and collects the packages its modules are in. */
@@ -204,12 +239,12 @@ async function followMeta(
         },
       );
     }
-    record = found;
+    record = checkArchitecture(found);
   }
-  // Ubuntu, and Debian from 14 on, ship the modules (and Debian the image) in packages of their own.
+  // Ubuntu, and Debian from 6.19 on, ship the modules (and Debian image and lists) in packages of their own.
   const parts: PackageRecord[] = [];
   for (const { name, version } of record.depends) {
-    if (!/^linux-(binary|modules)-[0-9]/.test(name)) continue;
+    if (!/^linux-(base|binary|modules)-[0-9]/.test(name)) continue;
     const part = await archive.find(name, version, signal);
     if (part) parts.push(part);
   }
@@ -310,7 +345,7 @@ async function namesIn(directory: string): Promise<string[]> {
   try {
     return (await readdir(directory)).sort();
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return [];
+    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return [];
     throw error;
   }
 }

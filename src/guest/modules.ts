@@ -1,7 +1,8 @@
 /** Which kernel modules a guest needs, and in what order they load. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../base/errors.js";
+import { readRegular } from "../base/regular-file.js";
 import type { FileSystem } from "../formats/file-systems.js";
 import { compressedSuffixes, unpack } from "./compressed.js";
 import { type ModuleInfo, parseModuleInfo, readModuleInfo } from "./modinfo.js";
@@ -103,7 +104,7 @@ export function moduleName(word: string): string {
 
 async function readModule(directory: string, path: string): Promise<{ data: Uint8Array; info: ModuleInfo }> {
   const file = join(directory, path);
-  const data = await unpack(await readFile(file), file);
+  const data = await unpack(await readRegular(file), file);
   return { data, info: readModuleInfo(data, file) };
 }
 
@@ -156,5 +157,8 @@ function withoutSuffix(path: string): string {
 }
 
 async function readText(file: string): Promise<string> {
-  return readFile(file, "latin1").catch(() => "");
+  return readRegular(file).then(
+    (bytes) => bytes.toString("latin1"),
+    () => "",
+  );
 }

@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
-import { VmtapeError } from "../base/errors.js";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
 import { findProgram, runTool } from "../base/tool.js";
 
 /** apt-get as it must be called here: with sudo unless we are root. */
@@ -12,13 +14,26 @@ export function installCommand(packages: readonly string[]): string[] {
   return aptGet("install", "-y", "--no-install-recommends", ...packages);
 }
 
+/** What an installation may be given. */
+export interface InstallOptions {
+  readonly signal?: AbortSignal;
+  /** How long another program that works with packages is waited for, in seconds. Default: ten minutes. */
+  readonly patience?: number;
+  /** Told once when it is waited for. */
+  readonly onWait?: (why: string) => void;
+}
+
 /**
  * Installs Debian packages, fetching the package lists when they do not know one. Its output goes to stderr, so
- * that the user sees what happens and can type a password for sudo.
+ * that the user sees what happens and can type a password for sudo. While another program (unattended upgrades, a second
+ * one of these) works with packages, it is waited for.
  *
- * @throws `missing-tool` without apt-get, or when it fails: with the command to run by hand
+ * @throws `missing-tool` without apt-get, or when it fails: with the command to run by hand; `cancelled`
  */
-export async function installPackages(packages: readonly string[]): Promise<void> {
+export async function installPackages(
+  packages: readonly string[],
+  options: InstallOptions = {},
+): Promise<void> {
   const mend = installCommand(packages).join(" ");
   if (!(await findProgram("apt-get"))) {
     throw new VmtapeError(
@@ -29,16 +44,26 @@ export async function installPackages(packages: readonly string[]): Promise<void
       },
     );
   }
-  if (!(await allKnown(packages))) await passThrough(aptGet("update")).catch(() => {});
+  const update = () => patiently(aptGet("update"), options).catch(unlessCancelled);
+  if (!(await allKnown(packages))) await update();
   try {
-    await passThrough(installCommand(packages));
+    await patiently(installCommand(packages), options);
   } catch (error) {
+    unlessCancelled(error);
     // Lists may be older than what the archive still holds: fetch them once and try again.
-    await passThrough(aptGet("update")).catch(() => {});
-    await passThrough(installCommand(packages)).catch(() => {
-      throw new VmtapeError("missing-tool", `installing ${packages.join(", ")} failed`, { mend }, error);
-    });
+    if (!(error instanceof AptError && error.isLocked)) {
+      await update();
+      const again = await patiently(installCommand(packages), options).catch(unlessCancelled);
+      if (again !== "failed") return;
+    }
+    const why = error instanceof AptError && error.isLocked ? ": another program holds apt's lock" : "";
+    throw new VmtapeError("missing-tool", `installing ${packages.join(", ")} failed${why}`, { mend }, error);
   }
+}
+
+function unlessCancelled(error: unknown): "failed" {
+  if (isVmtapeError(error, "cancelled")) throw error;
+  return "failed";
 }
 
 async function allKnown(packages: readonly string[]): Promise<boolean> {
@@ -47,17 +72,66 @@ async function allKnown(packages: readonly string[]): Promise<boolean> {
   return candidates.length === packages.length;
 }
 
-function passThrough(command: readonly string[]): Promise<void> {
-  const [program, ...args] = command;
+/** apt-get ended with an error. */
+class AptError extends Error {
+  /** Somebody else held a lock. */
+  readonly isLocked: boolean;
+
+  constructor(message: string, isLocked: boolean) {
+    super(message);
+    this.isLocked = isLocked;
+  }
+}
+
+const defaultPatience = 600;
+const lookMs = 500;
+/** What apt says of a lock that another holds. Source: apt-pkg/contrib/fileutl.cc, apt-pkg/deb/debsystem.cc. */
+const lockedText = /^E: (Could not get lock|Unable to (lock|acquire)|.*is another process using it)/;
+
+/**
+ * Runs apt-get until nobody else holds its locks. It waits by itself only for dpkg's (`DPkg::Lock::Timeout`); for those of
+ * its lists and of what it downloads it is called again.
+ */
+async function patiently(command: readonly string[], options: InstallOptions): Promise<void> {
+  const { signal, patience = defaultPatience, onWait } = options;
+  const deadline = performance.now() + patience * 1000;
   process.stderr.write(`+ ${command.join(" ")}\n`);
+  for (let tries = 0; ; tries++) {
+    throwIfAborted(signal);
+    const left = Math.max(0, Math.ceil((deadline - performance.now()) / 1000));
+    const waiting = [...command, "-o", `DPkg::Lock::Timeout=${left}`];
+    try {
+      return await passThrough(waiting, signal);
+    } catch (error) {
+      throwIfAborted(signal);
+      if (!(error instanceof AptError && error.isLocked) || performance.now() > deadline) throw error;
+      if (tries === 0) onWait?.(error.message);
+    }
+    await delay(lookMs, undefined, { signal }).catch(() => {});
+  }
+}
+
+/** Complaints about locks are kept back: they are the error's message. */
+function passThrough(command: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  const [program, ...args] = command;
   return new Promise((resolve, reject) => {
     const child = spawn(program!, args, {
-      stdio: ["inherit", 2, 2],
-      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+      stdio: ["inherit", 2, "pipe"],
+      env: { ...process.env, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
+    });
+    const stop = () => child.kill("SIGTERM");
+    signal?.addEventListener("abort", stop, { once: true });
+    let locked: string | undefined;
+    const lines = createInterface({ input: child.stderr! });
+    lines.on("line", (line) => {
+      if (lockedText.test(line)) locked ??= line.slice("E: ".length);
+      else process.stderr.write(`${line}\n`);
     });
     child.once("error", reject);
-    child.once("close", (code) =>
-      code === 0 ? resolve() : reject(new Error(`${program} ended with ${code}`)),
-    );
+    child.once("close", (code) => {
+      signal?.removeEventListener("abort", stop);
+      if (code === 0) resolve();
+      else reject(new AptError(locked ?? `${program} ended with ${code}`, locked !== undefined));
+    });
   });
 }

@@ -6,6 +6,7 @@ import { x86Register } from "../qemu/x86-registers.js";
  */
 const op = {
   add: 0x02,
+  subtract: 0x03,
   shiftLeft: 0x09,
   bitAnd: 0x0f,
   ref64: 0x1a,
@@ -17,6 +18,8 @@ const op = {
 export interface Code {
   /** This plus a number of bytes. */
   plus(offset: number | bigint): Code;
+  /** This less another. */
+  minus(other: Code): Code;
   /** The word this points to. */
   follow(): Code;
   and(bits: bigint): Code;
@@ -46,6 +49,8 @@ function code(parts: readonly number[]): Code {
   return {
     plus: (offset) =>
       BigInt(offset) === 0n ? code(parts) : code([...parts, ...constantCode(offset), op.add]),
+    // Its end is cut off.
+    minus: (other) => code([...parts, ...other.bytes.subarray(0, -1), op.subtract]),
     follow: () => code([...parts, op.ref64]),
     and: (bits) => code([...parts, ...constantCode(bits), op.bitAnd]),
     shifted: (bits) => code([...parts, ...constantCode(bits), op.shiftLeft]),

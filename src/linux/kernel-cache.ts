@@ -1,10 +1,12 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { breathe } from "../base/breathe.js";
 import { isVmtapeError } from "../base/errors.js";
+import { noLinks, readRegularSync } from "../base/regular-file.js";
+import { replaceFileSync } from "../base/replace-file.js";
 import { kernelBtfBytes } from "../symbols/btf-find.js";
 import { type BtfTypes, decodeBtf } from "../symbols/btf-types.js";
 import { openKernelImage } from "../symbols/kernel-image.js";
-import { loadKernelSymbols } from "../symbols/kernel-symbols.js";
+import { type KernelSymbols, loadKernelSymbols } from "../symbols/kernel-symbols.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import { type LinuxKernel, unlessDamaged } from "./linux-kernel.js";
 
@@ -15,10 +17,39 @@ import { type LinuxKernel, unlessDamaged } from "./linux-kernel.js";
  * @param cache the tape's (`tapeCache`)
  */
 export function loadKernelOnce(file: string, cache: string): LinuxKernel | undefined {
+  const symbols = symbolsOf(file, cache);
+  return symbols && { symbols, types: typesOf(file, cache) };
+}
+
+/**
+ * The same in two steps, between which a Ctrl-C is heard.
+ *
+ * @throws VmtapeError `cancelled`
+ */
+export async function loadKernelInSteps(
+  file: string,
+  cache: string,
+  signal: AbortSignal | undefined,
+): Promise<LinuxKernel | undefined> {
+  const symbols = symbolsOf(file, cache);
+  await breathe(signal);
+  const types = symbols && typesOf(file, cache);
+  await breathe(signal);
+  return symbols && { symbols, types };
+}
+
+function symbolsOf(file: string, cache: string): KernelSymbols | undefined {
+  return unlessUnreadable(() => loadKernelSymbols(file, { cache: join(dirname(dirname(cache)), "symbols") }));
+}
+
+function typesOf(file: string, cache: string): LinuxKernel["types"] {
   const kept = join(cache, "btf");
+  return unlessUnreadable(() => unlessDamaged(() => readKept(kept) ?? unpack(file, kept)));
+}
+
+function unlessUnreadable<T>(read: () => T): T | undefined {
   try {
-    const symbols = loadKernelSymbols(file, { cache: join(dirname(dirname(cache)), "symbols") });
-    return { symbols, types: unlessDamaged(() => readKept(kept) ?? unpack(file, kept)) };
+    return read();
   } catch (error) {
     if (isVmtapeError(error, "bad-file") || isVmtapeError(error, "unsupported")) return undefined;
     throw error;
@@ -28,7 +59,7 @@ export function loadKernelOnce(file: string, cache: string): LinuxKernel | undef
 /** What {@link keep} wrote; undefined when there is none, or not all of it. */
 function readKept(file: string): BtfTypes | undefined {
   try {
-    const types = decodeBtf(readFileSync(file), { name: "the kernel's BTF" });
+    const types = decodeBtf(readRegularSync(file, noLinks), { name: "the kernel's BTF" });
     return types.data.damage === undefined ? types : undefined;
   } catch {
     return undefined;
@@ -44,12 +75,9 @@ function unpack(file: string, kept: string): BtfTypes | undefined {
 
 /** A cache that takes nothing costs only time. */
 function keep(kept: string, bytes: Uint8Array): void {
-  const draft = `${kept}.${process.pid}`;
   try {
-    mkdirSync(dirname(kept), { recursive: true });
-    writeFileSync(draft, bytes);
-    renameSync(draft, kept);
+    replaceFileSync(kept, bytes);
   } catch {
-    rmSync(draft, { force: true });
+    // unpacked again next time
   }
 }

@@ -1,9 +1,11 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { noLinks, readRegular } from "../base/regular-file.js";
+import { replaceFile } from "../base/replace-file.js";
 import { hex, type Icount, icount } from "../base/units.js";
 import { GuestRam } from "../qemu/ram.js";
 import { isLostCheckpoint, listCheckpoints } from "../replay/checkpoint.js";
 import { Session, type SessionOptions } from "../replay/session.js";
+import { guardFor } from "../replay/tape-cache.js";
 import { addressOfKey } from "../symbols/address.js";
 import type { PhysicalMemory } from "../symbols/guest-memory.js";
 import { type KernelPlacement, placementFromPhysicalMemory } from "../symbols/kaslr.js";
@@ -67,7 +69,8 @@ export function knownPlace(cache: string): Promise<KernelPlacement | undefined> 
 }
 
 async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
-  const { cache, signal, ...sessionOptions } = options;
+  const { cache, signal, ...rest } = options;
+  const sessionOptions = { ...rest, ...(await guardFor(tape, cache)) };
   await using session = await startLate(tape, cache, sessionOptions, signal);
   const started = await session.position();
   for (const at of [started, ...instants(tape, started)]) {
@@ -129,7 +132,7 @@ export async function kernelMemory(
   kernel: KernelSymbols,
   place: KernelPlacement,
 ): Promise<KernelMemory | undefined> {
-  const index = kernel.table.names.find("init_top_pgt")[0];
+  const index = kernel.table.names.findLinked("init_top_pgt");
   const banner = kernel.evidence[0];
   if (index === undefined || !banner) return undefined;
   const root = addressOfKey(kernel.table.starts[index]!) - kernelMap + place.physicalOffset;
@@ -143,7 +146,9 @@ export async function kernelMemory(
 
 async function readPlace(cache: string): Promise<KernelPlacement | undefined> {
   try {
-    const { slide, physicalOffset } = JSON.parse(await readFile(join(cache, fileName), "utf8"));
+    const { slide, physicalOffset } = JSON.parse(
+      (await readRegular(join(cache, fileName), noLinks)).toString("utf8"),
+    );
     return { slide: BigInt(slide), physicalOffset: BigInt(physicalOffset) };
   } catch {
     return undefined; // not there, or not ours: it is found again
@@ -151,7 +156,6 @@ async function readPlace(cache: string): Promise<KernelPlacement | undefined> {
 }
 
 async function writePlace(cache: string, { slide, physicalOffset }: KernelPlacement): Promise<void> {
-  await mkdir(cache, { recursive: true });
   const text = JSON.stringify({ slide: hex(slide), physicalOffset: hex(physicalOffset) });
-  await writeFile(join(cache, fileName), `${text}\n`).catch(() => {}); // a full disk costs only time
+  await replaceFile(join(cache, fileName), `${text}\n`).catch(() => {}); // a full disk costs only time
 }

@@ -103,7 +103,7 @@ export class LinuxGuest {
   /** Where a variable or function of the kernel is; undefined when it has none of this name. */
   findAddress(symbol: string): bigint | undefined {
     const { table } = this.kernel.symbols;
-    const index = table.names.find(symbol)[0];
+    const index = table.names.findLinked(symbol);
     if (index === undefined) return undefined;
     const address = addressOfKey(table.starts[index]!);
     return isAbsoluteKind(table.kinds[index]!) || isPerCpu(address) ? address : address + this.place.slide;

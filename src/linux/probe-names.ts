@@ -27,7 +27,7 @@ export function probeNamesOf(tape: TapeSymbols, kernel: LinuxKernel | undefined)
     types: kernel?.types ?? new Types(),
     symbols: tape.symbols,
     address: (symbol) => {
-      const index = table?.names.find(symbol)[0];
+      const index = table?.names.findLinked(symbol);
       if (!table || index === undefined) return undefined;
       const address = addressOfKey(table.starts[index]!);
       return address < perCpuEnd ? address : address + (tape.place?.slide ?? 0n);

@@ -42,7 +42,7 @@ export function syscallAddresses(
       nearest,
     });
   }
-  const places = new SyscallPlaces(names, release);
+  const places = new SyscallPlaces(names, release, calls.exits);
   return distinctEntries(places.entries, isExit).flatMap((entry) => {
     const maker = new PlaceMaker(names, places, entry);
     return [...(entry.isCompat ? calls.compat : calls).values()]
@@ -51,10 +51,12 @@ export function syscallAddresses(
   });
 }
 
-/** All calls of a kind end at one place. */
+/** Calls of a kind may end at one place. */
 function distinctEntries(entries: readonly CallEntry[], isExit: boolean): readonly CallEntry[] {
   if (!isExit) return entries;
-  return entries.filter(({ isCompat }, i) => entries.findIndex((one) => one.isCompat === isCompat) === i);
+  const isFirst = ({ isCompat, exit }: CallEntry, i: number) =>
+    entries.findIndex((one) => one.isCompat === isCompat && one.exit.address === exit.address) === i;
+  return entries.filter(isFirst);
 }
 
 /** Calls that return with other registers than they were made with: what they were given is known at their beginning. */
@@ -77,7 +79,8 @@ class PlaceMaker {
   }
 
   atExit(call: Syscall): ProbeAddress {
-    const at = this.at(call, this.places.exit, "rdi", "orig_ax", true);
+    const { exit } = this.entry;
+    const at = this.at(call, exit.address, exit.pointer, "orig_ax", true);
     if (!replacing.has(call.name)) return at;
     const { address, pointer, number } = this.entry;
     return { ...at, begin: this.at(call, address, pointer, number, false) };
@@ -96,7 +99,7 @@ class PlaceMaker {
       address,
       label: call.name,
       scope: this.scope(call, pointer, isExit),
-      returns: isExit ? undefined : this.scope(call, "rdi", true),
+      returns: isExit ? undefined : this.scope(call, this.entry.exit.pointer, true),
       items: [this.places.block(pointer), ...shape.items(this.places.place(pointer, isCompat, isExit))],
       describe: ([block, ...pieces]: readonly HitPiece[]) => {
         const read = this.places.read(block, isCompat, number);

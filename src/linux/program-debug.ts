@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import { firstKernelAddress } from "../base/units.js";
 import { type DebugFile, openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { kernelDebugFile } from "../symbols/debug-source.js";
@@ -32,6 +33,7 @@ export interface ProgramDebug {
 export class TapeDebug implements Disposable, FileAt {
   private readonly open: SyncFile[] = [];
   private readonly debugFiles: DebugFile[] = [];
+  private readonly texts: string[] = [];
   private readonly known = new WeakMap<ElfFile, Omit<ProgramDebug, "bias"> | "none">();
   private named: readonly ElfFile[] | undefined;
   private kernel: ElfFile | "none" | undefined;
@@ -69,6 +71,11 @@ export class TapeDebug implements Disposable, FileAt {
     return undefined;
   }
 
+  /** What could not be used so far, in words for people. */
+  get notes(): readonly string[] {
+    return [...this.texts, ...this.debugFiles.flatMap(({ dwarf }) => dwarf.notes)];
+  }
+
   [Symbol.dispose](): void {
     for (const file of this.debugFiles) file.close();
     for (const file of this.open) file.close();
@@ -85,7 +92,7 @@ export class TapeDebug implements Disposable, FileAt {
   }
 
   private read(elf: ElfFile): Omit<ProgramDebug, "bias"> | undefined {
-    const file = openDebugFile(elf, undefined, systemDebugDirectories, []);
+    const file = openDebugFile(elf, undefined, systemDebugDirectories, this.texts);
     if (!file) return undefined;
     this.debugFiles.push(file);
     const types = new DwarfTypes(file.dwarf);
@@ -117,7 +124,7 @@ export class TapeDebug implements Disposable, FileAt {
 
   private openElf(path: string): ElfFile | undefined {
     return orUndefined(() => {
-      const source = openSyncFile(path);
+      const source = openSyncFile(path, noLinks);
       this.open.push(source);
       return ElfFile.open(source);
     });

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
 import { buildIdPaths, openDebugFile, systemDebugDirectories } from "../symbols/debug-file.js";
 import { debugOfBytes } from "../symbols/debug-source.js";
 import { ElfFile } from "../symbols/elf.js";
@@ -32,6 +32,7 @@ export class GuestPrograms {
   private named: readonly ElfFile[] | undefined;
   private readonly onDisk = new Map<string, readonly ElfFile[]>();
   private readonly sources = new WeakMap<ElfFile, Omit<SymbolSource, "bias"> | "none">();
+  private readonly withSymbols: Omit<SymbolSource, "bias">[] = [];
 
   constructor(tape: Tape) {
     this.tape = tape;
@@ -94,8 +95,14 @@ export class GuestPrograms {
     if (source === undefined) {
       source = readSource(elf, name, () => this.debugOnDisks(elf)) ?? "none";
       this.sources.set(elf, source);
+      if (source !== "none") this.withSymbols.push(source);
     }
     return source === "none" ? undefined : source;
+  }
+
+  /** What could not be used of the programs' debug information so far, in words for people. */
+  get notes(): readonly string[] {
+    return this.withSymbols.flatMap(({ debug }) => debug?.notes ?? []);
   }
 
   /** The debug file of a stripped program, where its debug package is installed in the guest. */
@@ -124,7 +131,7 @@ export class GuestPrograms {
     const files = new Map<string, ElfFile>();
     if (!this.tape.manifest.machine.initrd) return files;
     try {
-      const archive = await readFile(this.tape.layout.initrd);
+      const archive = await readRegular(this.tape.layout.initrd, noLinks);
       for (const { name, bytes } of initramfsElfFiles(archive, this.tape.layout.initrd)) {
         const elf = orUndefined(() => ElfFile.open(syncBytes(bytes, name)));
         if (elf) files.set(name, elf);
@@ -138,7 +145,7 @@ export class GuestPrograms {
   private openNamed(): ElfFile[] {
     return this.tape.manifest.symbols.flatMap((_, i) => {
       // Kept open: what is read of it is read when it is needed, as long as the tape is looked at.
-      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i))));
+      const elf = orUndefined(() => ElfFile.open(openSyncFile(this.tape.layout.symbolFile(i), noLinks)));
       return elf ? [elf] : [];
     });
   }

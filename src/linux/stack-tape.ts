@@ -23,6 +23,8 @@ export interface NamedStack extends Stack {
   locate(frame: Frame): Located | undefined;
   /** The program or library of a user frame. */
   fileOf(frame: Frame): string | undefined;
+  /** What could not be used of the programs' debug information so far, in words for people. */
+  notes(): readonly string[];
 }
 
 /**
@@ -74,6 +76,7 @@ export class TapeStacks {
         return this.symbols.lookup(address) ?? this.modules.symbols.lookup(address);
       },
       fileOf: ({ callSite, pc, space }) => (space === "user" ? task?.nameAt(callSite ?? pc) : undefined),
+      notes: () => this.programs.notes,
     };
   }
 

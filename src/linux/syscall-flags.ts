@@ -1,5 +1,5 @@
-import { constants } from "node:os";
 import { formatOpenFlags } from "./file.js";
+import { signalText } from "./signal-names.js";
 
 /** Named bits, or named values; a name's bits may be several, then it comes before those it is made of. */
 type Names = readonly (readonly [value: number, name: string])[];
@@ -12,10 +12,6 @@ interface Table {
   /** What none is called. */
   readonly none?: string;
 }
-
-const signals: Names = Object.entries(constants.signals)
-  .filter(([name]) => !["SIGIOT", "SIGPOLL", "SIGCLD", "SIGUNUSED"].includes(name))
-  .map(([name, number]) => [number, name]);
 
 /** Source: Linux, include/uapi. Names are in strace's order. */
 const tables = {
@@ -204,6 +200,28 @@ const tables = {
       [0o2000000, "CLOEXEC"],
     ],
   },
+  timerFile: {
+    prefix: "TFD_",
+    bits: [
+      [0o2000000, "CLOEXEC"],
+      [0o4000, "NONBLOCK"],
+    ],
+  },
+  timerPoint: {
+    prefix: "TFD_TIMER_",
+    bits: [
+      [1, "ABSTIME"],
+      [2, "CANCEL_ON_SET"],
+    ],
+  },
+  descriptor: {
+    prefix: "FD_",
+    bits: [[1, "CLOEXEC"]],
+  },
+  sleep: {
+    prefix: "TIMER_",
+    bits: [[1, "ABSTIME"]],
+  },
   random: {
     prefix: "GRND_",
     bits: [
@@ -231,7 +249,6 @@ const tables = {
 } as const satisfies Readonly<Record<string, Table>>;
 
 const values = {
-  signal: signals,
   whence: [
     [0, "SEEK_SET"],
     [1, "SEEK_CUR"],
@@ -275,27 +292,6 @@ const values = {
     [1031, "F_SETPIPE_SZ"],
     [1032, "F_GETPIPE_SZ"],
   ],
-  ioctl: [
-    [0x5401, "TCGETS"],
-    [0x5402, "TCSETS"],
-    [0x5403, "TCSETSW"],
-    [0x5404, "TCSETSF"],
-    [0x540b, "TCFLSH"],
-    [0x540e, "TIOCSCTTY"],
-    [0x540f, "TIOCGPGRP"],
-    [0x5410, "TIOCSPGRP"],
-    [0x5413, "TIOCGWINSZ"],
-    [0x5414, "TIOCSWINSZ"],
-    [0x541b, "FIONREAD"],
-    [0x5421, "FIONBIO"],
-    [0x5422, "TIOCNOTTY"],
-    [0x5429, "TIOCGSID"],
-    [0x8910, "SIOCGIFNAME"],
-    [0x8912, "SIOCGIFCONF"],
-    [0x8913, "SIOCGIFFLAGS"],
-    [0x8914, "SIOCSIFFLAGS"],
-    [0x8933, "SIOCGIFINDEX"],
-  ],
   advice: [
     [0, "MADV_NORMAL"],
     [1, "MADV_RANDOM"],
@@ -315,6 +311,9 @@ const values = {
     [5, "CLOCK_REALTIME_COARSE"],
     [6, "CLOCK_MONOTONIC_COARSE"],
     [7, "CLOCK_BOOTTIME"],
+    [8, "CLOCK_REALTIME_ALARM"],
+    [9, "CLOCK_BOOTTIME_ALARM"],
+    [11, "CLOCK_TAI"],
   ],
   limit: [
     [0, "RLIMIT_CPU"],
@@ -328,16 +327,29 @@ const values = {
     [8, "RLIMIT_MEMLOCK"],
     [9, "RLIMIT_AS"],
   ],
-  prctl: [
-    [1, "PR_SET_PDEATHSIG"],
-    [3, "PR_GET_DUMPABLE"],
-    [4, "PR_SET_DUMPABLE"],
-    [15, "PR_SET_NAME"],
-    [16, "PR_GET_NAME"],
-    [22, "PR_SET_SECCOMP"],
-    [23, "PR_CAPBSET_READ"],
-    [38, "PR_SET_NO_NEW_PRIVS"],
-    [0x53564d41, "PR_SET_VMA"],
+  protocol: [
+    [0, "IPPROTO_IP"],
+    [1, "IPPROTO_ICMP"],
+    [2, "IPPROTO_IGMP"],
+    [6, "IPPROTO_TCP"],
+    [17, "IPPROTO_UDP"],
+    [41, "IPPROTO_IPV6"],
+    [58, "IPPROTO_ICMPV6"],
+    [132, "IPPROTO_SCTP"],
+    [136, "IPPROTO_UDPLITE"],
+    [255, "IPPROTO_RAW"],
+    [262, "IPPROTO_MPTCP"],
+  ],
+  notify: [
+    [0, "SIGEV_SIGNAL"],
+    [1, "SIGEV_NONE"],
+    [2, "SIGEV_THREAD"],
+    [4, "SIGEV_THREAD_ID"],
+  ],
+  timers: [
+    [0, "ITIMER_REAL"],
+    [1, "ITIMER_VIRTUAL"],
+    [2, "ITIMER_PROF"],
   ],
 } as const satisfies Readonly<Record<string, Names>>;
 
@@ -364,31 +376,11 @@ export function flagsText(table: FlagTable, value: bigint): string {
   return names.length > 0 ? names.join("|") : (none ?? "0");
 }
 
-/** A value by name: `SEEK_END`; one that has none as a number. */
+/** A value by name: `SEEK_END`; one that has none in hexadecimal. */
 export function valueText(table: ValueTable, value: bigint): string {
   const number = Number(BigInt.asIntN(32, value));
   const name = (values[table] as Names).find(([one]) => one === number)?.[1];
-  return name ?? (number >= 0 && number < 1024 ? String(number) : `0x${(number >>> 0).toString(16)}`);
-}
-
-const firstRealtime = 32;
-
-/** `SIGINT`; of those that have only a number `SIGRTMIN`, `SIGRT_1` and so on. */
-export function signalText(value: bigint): string {
-  const number = Number(BigInt.asIntN(32, value));
-  if (number === firstRealtime) return "SIGRTMIN";
-  if (number > firstRealtime && number <= 64) return `SIGRT_${number - firstRealtime}`;
-  return valueText("signal", value);
-}
-
-/** A set of signals as strace has it: `[INT CHLD]`, and `~[KILL STOP]` when most are in it. */
-export function signalSetText(bits: bigint): string {
-  const all = Array.from({ length: 64 }, (_, i) => i + 1);
-  const inside = all.filter((number) => (bits >> BigInt(number - 1)) & 1n);
-  const inverted = inside.length > 42;
-  const shown = inverted ? all.filter((number) => !inside.includes(number)) : inside;
-  const names = shown.map((number) => signalText(BigInt(number)).replace(/^SIG/, ""));
-  return `${inverted ? "~" : ""}[${names.join(" ")}]`;
+  return name ?? (number === 0 ? "0" : `0x${(number >>> 0).toString(16)}`);
 }
 
 /** `CLONE_VM|CLONE_VFORK|SIGCHLD`: the lowest byte is a signal. */

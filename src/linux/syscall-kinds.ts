@@ -1,23 +1,12 @@
 import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
 import { type Code, constant } from "./collect-code.js";
+import { signalSetText, signalText } from "./signal-names.js";
 import { addressText } from "./syscall-addresses.js";
-import { flagsText, modeText, signalSetText, signalText } from "./syscall-flags.js";
+import { flagsText, modeText, openText, valueText } from "./syscall-flags.js";
+import type { CallNumbers, CallPlace } from "./syscall-form.js";
+import { signalFacts } from "./syscall-signals.js";
 import { descriptorText, errorOf, pointerText, quoted } from "./syscall-text.js";
-
-/** Where a probe finds the arguments of a call. */
-export interface CallPlace {
-  argument(index: number): Code;
-  /** Where it has one: at the call's end. */
-  readonly result: Code | undefined;
-}
-
-/** The numbers of a call that is shown. */
-export interface CallNumbers {
-  readonly arguments: readonly bigint[];
-  /** Undefined while it runs. */
-  readonly result: bigint | undefined;
-}
 
 /** What an argument that leads to memory is shown as, and what has to be collected for that. */
 export interface ArgumentKind {
@@ -32,7 +21,6 @@ export interface ArgumentKind {
 const longestPath = 512;
 /** As strace: so much of what is written and read is shown. */
 const longestData = 32;
-const mostStrings = 10;
 const mostPolled = 8;
 const mostBuffers = 3;
 
@@ -99,11 +87,36 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 const seconds = (part: string) => (view: DataView) =>
-  `{tv_sec=${view.getBigInt64(0, true)}, ${part}=${view.getBigInt64(8, true)}}`;
+  `{tv_sec=${view.getBigInt64(0, true)}, ${part}=${view.getBigUint64(8, true)}}`;
 
 export const timespec = structure("before", 16, seconds("tv_nsec"));
 export const timespecOut = structure("after", 16, seconds("tv_nsec"));
 export const timeval = structure("before", 16, seconds("tv_usec"));
+/** What is left of a sleep: told only of one that was interrupted, else nobody wrote it. */
+export const remainder: ArgumentKind = {
+  after: (place, i) => [memory(place.argument(i), 16)],
+  text: (_value, [piece], { result }) => {
+    if (piece?.bytes.length !== 16 || result === undefined || !errorOf(result)?.startsWith("ERESTART"))
+      return undefined;
+    return seconds("tv_nsec")(viewOf(piece.bytes));
+  },
+};
+/** The same of `clock_nanosleep`; of a sleep up to a point in time (TIMER_ABSTIME) nothing is left. */
+export const clockRemainder: ArgumentKind = {
+  ...remainder,
+  text: (value, pieces, call) =>
+    (call.arguments[1] ?? 0n) & 1n ? undefined : remainder.text(value, pieces, call),
+};
+/** `struct itimerval`, `struct itimerspec`: a period, and when first. */
+const periods = (part: string) => (view: DataView) => {
+  const half = (offset: number) =>
+    seconds(part)(new DataView(view.buffer, view.byteOffset + offset, view.byteLength - offset));
+  return `{it_interval=${half(0)}, it_value=${half(16)}}`;
+};
+export const timer = structure("before", 32, periods("tv_usec"));
+export const timerOut = structure("after", 32, periods("tv_usec"));
+export const clockTimer = structure("before", 32, periods("tv_nsec"));
+export const clockTimerOut = structure("after", 32, periods("tv_nsec"));
 export const timevalOut = structure("after", 16, seconds("tv_usec"));
 export const signalSet = structure("before", 8, (view) => signalSetText(view.getBigUint64(0, true)));
 export const signalSetOut = structure("after", 8, (view) => signalSetText(view.getBigUint64(0, true)));
@@ -117,10 +130,74 @@ function actionText(view: DataView): string {
   const name = handler === 0n ? "SIG_DFL" : handler === 1n ? "SIG_IGN" : pointerText(handler);
   const restorer = flags & 0x4000000n ? `, sa_restorer=${pointerText(view.getBigUint64(16, true))}` : "";
   const mask = signalSetText(view.getBigUint64(24, true));
-  return `{sa_handler=${name}, sa_mask=${mask}, sa_flags=${flagsText("action", flags)}${restorer}}`;
+  // A program's int is sign-extended when it has the highest bit.
+  const beyond = flags >> 32n === 0n ? "" : `|0x${((flags >> 32n) << 32n).toString(16)}`;
+  return `{sa_handler=${name}, sa_mask=${mask}, sa_flags=${flagsText("action", flags)}${beyond}${restorer}}`;
 }
 export const action = structure("before", 32, actionText);
 export const actionOut = structure("after", 32, actionText);
+
+/** `struct rlimit64`: sizes of whole KiB as strace has them. */
+function limitsText(view: DataView): string {
+  const [soft, hard] = [0, 8].map((at) => limitText(view.getBigUint64(at, true)));
+  return `{rlim_cur=${soft}, rlim_max=${hard}}`;
+}
+
+function limitText(value: bigint): string {
+  if (value === 0xffff_ffff_ffff_ffffn) return "RLIM64_INFINITY";
+  return value > 1024n && value % 1024n === 0n ? `${value / 1024n}*1024` : String(value);
+}
+export const limits = structure("before", 16, limitsText);
+export const limitsOut = structure("after", 16, limitsText);
+
+/** `struct new_utsname`, in short. */
+export const names = structure("after", 130, (view) => {
+  const [system, node] = [0, 65].map((at) => {
+    const bytes = new Uint8Array(view.buffer, view.byteOffset + at, 65);
+    return quoted(bytes.subarray(0, Math.max(bytes.indexOf(0), 0)), false);
+  });
+  return `{sysname=${system}, nodename=${node}, ...}`;
+});
+
+/** `struct sigevent`: how a timer tells that it has run out. Source: include/uapi/asm-generic/siginfo.h. */
+export const signalEvent = structure("before", 64, (view) => {
+  const [value, notify] = [view.getBigUint64(0, true), view.getInt32(12, true)];
+  const given =
+    value === 0n
+      ? []
+      : [`sigev_value={sival_int=${view.getInt32(0, true)}, sival_ptr=${pointerText(value)}}`];
+  const name = valueText("notify", BigInt(notify));
+  const thread = name === "SIGEV_THREAD_ID" ? [`sigev_notify_thread_id=${view.getInt32(16, true)}`] : [];
+  const signal = signalText(BigInt(view.getInt32(8, true)));
+  return `{${[...given, `sigev_signo=${signal}`, `sigev_notify=${name}`, ...thread].join(", ")}}`;
+});
+
+/** A protocol, within a family of addresses. */
+export const protocol: ArgumentKind = {
+  text: (value, _pieces, call) => {
+    const family = valueText("family", call.arguments[0] ?? 0n);
+    return family.startsWith("AF_INET") ? valueText("protocol", value) : String(BigInt.asIntN(32, value));
+  },
+};
+
+/** The third argument of `fcntl`: of F_SETFD flags, of F_SETFL those of `open`. */
+export const controlled: ArgumentKind = {
+  text: (value, _pieces, call) => {
+    const command = valueText("fcntl", call.arguments[1] ?? 0n);
+    if (command === "F_SETFD") return flagsText("descriptor", value);
+    if (command === "F_SETFL") return openText(value);
+    if (command.startsWith("F_DUPFD") || /^F_SET(PIPE_SZ|OWN)$/.test(command))
+      return String(BigInt.asIntN(32, value));
+    return undefined;
+  },
+};
+
+/** What a signal is sent with. */
+export const signalInfo = structure("before", 48, (view) => {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, 48);
+  const text = signalFacts({ bytes })?.text;
+  return text === undefined ? "{...}" : text.slice(text.indexOf("{"));
+});
 
 /** `struct stat`, in short: its kind, and its size or device number. */
 export const stat = structure("after", 56, (view) => {
@@ -152,28 +229,6 @@ function statusText(word: number): string {
   const dumped = word & 0x80 ? " && WCOREDUMP(s)" : "";
   return `WIFSIGNALED(s) && WTERMSIG(s) == ${signalText(BigInt(word & 0x7f))}${dumped}`;
 }
-
-/** A list of strings that ends with NULL, as `execve` gets them. */
-export const strings: ArgumentKind = {
-  before: (place, i) =>
-    Array.from({ length: mostStrings }, (_, k) => place.argument(i).plus(8 * k)).flatMap((at) => [
-      memory(at, 8),
-      text(at.follow(), longestPath),
-    ]),
-  text: (_value, pieces) => {
-    const shown: string[] = [];
-    for (let k = 0; k < mostStrings; k++) {
-      const [pointer, string] = [pieces[2 * k], pieces[2 * k + 1]];
-      if (pointer?.bytes.length !== 8 || !string) return k === 0 ? undefined : `[${shown.join(", ")}, ...]`;
-      const address = viewOf(pointer.bytes).getBigUint64(0, true);
-      if (address === 0n) return `[${shown.join(", ")}]`;
-      shown.push(
-        string.state === "unreadable" ? pointerText(address) : quoted(string.bytes, string.state === "cut"),
-      );
-    }
-    return `[${shown.join(", ")}, ...]`;
-  },
-};
 
 /** `struct iovec []` to write; how many says another argument. */
 export const buffers = (count: number): ArgumentKind => ({

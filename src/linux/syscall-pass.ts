@@ -6,53 +6,19 @@ import type { HitBatchOptions } from "../replay/hit-batches.js";
 import type { SessionOptions } from "../replay/session.js";
 import { parseExpression } from "../symbols/expression-parser.js";
 import type { Tape } from "../tape/tape.js";
-import { constant, register } from "./collect-code.js";
 import type { ProbeNames } from "./probe-names.js";
 import { passSince } from "./probe-pass.js";
 import { compiled } from "./probe-print.js";
 import { currentItems, currentPieces, numberOf, readCurrent } from "./probe-task.js";
 import { type CallEntry, type CallWay, SyscallPlaces } from "./syscall-places.js";
 import { CallShape } from "./syscall-shapes.js";
-import { type SignalFacts, siginfoBytes, signalFacts } from "./syscall-signals.js";
+import { x32Bit } from "./syscall-x32.js";
 import type { Syscall, SyscallTable } from "./syscalls.js";
+import { TaskEnds } from "./task-ends.js";
+import type { SyscallEvent, TaskEvent } from "./task-events.js";
 import type { HistoryTask } from "./task-history.js";
 import type { TaskLearner } from "./task-pass.js";
-
-/** A system call, from its entry to its result. */
-export interface SyscallEvent {
-  readonly kind: "call";
-  readonly task: HistoryTask;
-  readonly way: CallWay;
-  readonly call: Syscall;
-  readonly number: number;
-  /** The six argument registers. */
-  readonly arguments: readonly bigint[];
-  /** The call's own arguments as text: names, strings, structures. */
-  readonly texts: readonly string[];
-  /** The instant at which the kernel had its arguments. */
-  readonly from: number;
-  /** The instant at which the kernel had its result; undefined when it did not return while the tape was watched. */
-  readonly to: number | undefined;
-  readonly result: bigint | undefined;
-}
-
-/** A handler of a signal is about to run. */
-export interface SignalEvent extends SignalFacts {
-  readonly kind: "signal";
-  readonly task: HistoryTask;
-  readonly from: number;
-}
-
-/** A task ends. */
-export interface ExitEvent {
-  readonly kind: "exit";
-  readonly task: HistoryTask;
-  readonly from: number;
-  /** As wait(2) gives it. */
-  readonly code: number;
-}
-
-export type TaskEvent = SyscallEvent | SignalEvent | ExitEvent;
+import { TaskSignals } from "./task-signals.js";
 
 export interface SyscallPassOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
   /** The built plugin (`buildPlugin`). */
@@ -78,8 +44,13 @@ export interface SyscallKernel {
   readonly release: string | undefined;
 }
 
-/** Ids of probes. Those of shapes come behind, at `2 × place in the list` and one more for the call's end. */
-const ids = { entry: 1, exit: 11, signal: 12, end: 13, vsyscall: 14, firstShape: 100 } as const;
+/**
+ * Ids of probes; from `exit` on one for each place of results. Those of shapes come after: as many for each as there are
+ * places of results, and one more for the call's beginning.
+ */
+const ids = { entry: 1, vsyscall: 12, end: 20, signal: 30, exit: 50, firstShape: 100 } as const;
+/** Calls after which another program runs. */
+const replacing: ReadonlySet<string> = new Set(["execve", "execveat"]);
 /** The pages' calls by their place in it. Source: arch/x86/entry/vsyscall/vsyscall_64.c. */
 const vsyscalls = ["gettimeofday", "time", "getcpu"] as const;
 
@@ -129,6 +100,8 @@ interface OpenCall {
   readonly event: SyscallEvent;
   readonly shape: CallShape;
   readonly pieces: readonly HitPiece[];
+  /** Of `restart_syscall`: the call it goes on with. */
+  readonly resumes?: string | undefined;
 }
 
 /** Calls whose arguments are collected in the same way. */
@@ -146,6 +119,10 @@ class SyscallPass {
   private readonly groups: readonly ShapeGroup[];
   private readonly shapes = new Map<Syscall, CallShape>();
   private readonly current: readonly ProbeItem[];
+  private readonly signals: TaskSignals;
+  private readonly ends: TaskEnds;
+  /** What a task called last, which `restart_syscall` goes on with. */
+  private readonly last = new Map<bigint, string>();
   private readonly open = new Map<bigint, OpenCall>();
   /** What was collected for the call that the next hit is of, by group. */
   private pending: { readonly icount: number; readonly key: string; readonly pieces: readonly HitPiece[] }[] =
@@ -154,15 +131,21 @@ class SyscallPass {
   constructor(kernel: SyscallKernel, options: SyscallPassOptions) {
     this.kernel = kernel;
     this.options = options;
-    this.places = new SyscallPlaces(kernel.names, kernel.release);
+    this.places = new SyscallPlaces(kernel.names, kernel.release, kernel.calls.exits);
     this.current = currentItems(kernel.names) ?? [];
+    this.ends = new TaskEnds(kernel.names, ids.end);
+    this.signals = new TaskSignals(
+      kernel.names,
+      ids.signal,
+      (number, isCompat) => kernel.calls.find(number, isCompat)?.name,
+    );
     this.groups = this.places.entries.flatMap((entry) => this.groupsOf(entry));
   }
 
   /** Of probes at one place the last that was set is told first: what is collected for a call comes before it. */
   async place(probes: ProbeChannel): Promise<void> {
     const { places, kernel } = this;
-    const { types, address } = kernel.names;
+    const { address } = kernel.names;
     const execute = (id: number, at: bigint, collect: ProbeItem[], when?: Uint8Array) =>
       probes.place(id, { at: "execute", address: guestAddress(at) }, { collect, ...(when && { when }) });
     for (const [i, entry] of places.entries.entries()) {
@@ -172,19 +155,12 @@ class SyscallPass {
         ...this.current,
       ]);
     }
-    await execute(ids.exit, places.exit, [registers("rdi"), places.block("rdi")]);
-    for (const [i, group] of this.groups.entries()) await this.placeGroup(execute, i, group);
-    const end = address("do_exit");
-    if (end !== undefined) await execute(ids.end, end, [registers("rdi"), ...this.current]);
-    const handled = address("signal_setup_done");
-    const info = types.findStruct("ksignal")?.findMember("info")?.byteOffset;
-    if (handled !== undefined && info !== undefined) {
-      const bytes = register("rsi").plus(info).bytes;
-      await execute(ids.signal, handled, [
-        { collect: "memory", address: bytes, length: constant(siginfoBytes).bytes, most: siginfoBytes },
-        ...this.current,
-      ]);
+    for (const [i, { address, pointer }] of places.exits.entries()) {
+      await execute(ids.exit + i, address, [registers(pointer), places.block(pointer)]);
     }
+    for (const [i, group] of this.groups.entries()) await this.placeGroup(execute, i, group);
+    await this.ends.place(probes);
+    await this.signals.place(probes);
     const vsyscall = address("emulate_vsyscall");
     if (vsyscall !== undefined) {
       await execute(ids.vsyscall, vsyscall, [registers("rdx"), places.block("rsi"), ...this.current]);
@@ -198,16 +174,19 @@ class SyscallPass {
   ): Promise<void> {
     const { places } = this;
     const isCompat = entry.isCompat;
-    const id = ids.firstShape + 2 * i;
+    const id = ids.firstShape + (places.exits.length + 1) * i;
     const before = shape.items(places.place(entry.pointer, isCompat, false));
     if (before.length > 0) {
       await execute(id, entry.address, before, await this.among(numbers, entry.pointer, entry.number));
     }
     // All 32-bit entries end alike.
     if (this.groups.findIndex((group) => group.shape.key === shape.key) !== i) return;
-    const after = shape.items(places.place("rdi", isCompat, true));
-    if (after.length > 0)
-      await execute(id + 1, places.exit, after, await this.among(numbers, "rdi", "orig_ax"));
+    for (const [at, exit] of places.exits.entries()) {
+      if (exit.isCompat !== undefined && exit.isCompat !== isCompat) continue;
+      const after = shape.items(places.place(exit.pointer, isCompat, true));
+      if (after.length === 0) return;
+      await execute(id + 1 + at, exit.address, after, await this.among(numbers, exit.pointer, "orig_ax"));
+    }
   }
 
   *take(batch: HitBatch, i: number): Generator<TaskEvent> {
@@ -215,14 +194,18 @@ class SyscallPass {
     const icount = Number(batch.icount(i));
     const pieces = batch.pieces(i);
     if (id >= ids.firstShape) {
-      const { key } = this.groups[(id - ids.firstShape) >> 1]!.shape;
+      const place = Math.floor((id - ids.firstShape) / (this.places.exits.length + 1));
+      const { key } = this.groups[place]!.shape;
       if (this.pending[0]?.icount !== icount) this.pending = [];
       this.pending.push({ icount, key, pieces });
-    } else if (id === ids.exit) {
-      const ended = this.ended(pieces, icount);
-      if (ended) yield ended;
-    } else if (id === ids.signal || id === ids.end || id === ids.vsyscall) {
-      yield* this.other(id, pieces, icount);
+    } else if (id >= ids.exit) {
+      yield* this.ended(pieces, icount);
+    } else if (this.signals.owns(id)) {
+      for (const event of this.signals.take(id, pieces, icount)) if (this.isTold(event)) yield event;
+    } else if (this.ends.owns(id)) {
+      yield* this.end(id, pieces, icount);
+    } else if (id === ids.vsyscall) {
+      yield* this.vsyscall(pieces, icount);
     } else {
       this.begun(this.places.entries[id - ids.entry]!, pieces, icount);
     }
@@ -241,43 +224,66 @@ class SyscallPass {
     if (at === undefined || !numbers || !who || !this.isAsked(who, icount)) return;
     const call = this.callOf(numbers.number, entry.isCompat);
     const shape = this.shapeOf(call);
-    const event = this.event(who, entry.way, call, numbers, icount);
-    this.open.set(at, { event, shape, pieces: this.collected(shape, icount) });
+    const event = this.event(who, call.isX32 ? "x32" : entry.way, call, numbers, icount);
+    this.open.set(at, {
+      event,
+      shape,
+      pieces: this.collected(shape, icount),
+      resumes: this.resumed(who, call),
+    });
   }
 
-  private ended([pointer, block]: readonly HitPiece[], icount: number): SyscallEvent | undefined {
+  private *ended([pointer, block]: readonly HitPiece[], icount: number): Generator<TaskEvent> {
     const at = numberOf(pointer);
     const open = at === undefined ? undefined : this.open.get(at);
     // A new task's first way to user space ends no call of its own.
-    if (at === undefined || !open) return undefined;
+    if (at === undefined || !open) return;
     this.open.delete(at);
-    const result = this.places.read(block, open.event.call.isCompat ?? false, "orig_ax")?.result;
-    return this.finished(open, this.collected(open.shape, icount), icount, result);
+    const { call, task } = open.event;
+    const result = this.places.read(block, call.isCompat ?? false, "orig_ax")?.result;
+    if (replacing.has(call.name) && result === 0n) {
+      for (const event of this.ends.replaced(task, icount)) if (this.isTold(event)) yield event;
+    }
+    yield this.finished(open, this.collected(open.shape, icount), icount, result);
   }
 
-  private *other(id: number, pieces: readonly HitPiece[], icount: number): Generator<TaskEvent> {
+  /** A task begins to end, or its end is known. */
+  private *end(id: number, pieces: readonly HitPiece[], icount: number): Generator<TaskEvent> {
+    const task = readCurrent(pieces.slice(-currentPieces));
+    if (task && this.ends.begins(id)) yield* this.left(task);
+    for (const event of this.ends.take(id, pieces, icount)) {
+      const { address, pid, tgid } = event.task;
+      this.signals.forget(event.task, pid === tgid);
+      this.last.delete(address);
+      if (this.isTold(event)) yield event;
+    }
+  }
+
+  /** The call within which a task ends. */
+  private *left(task: HistoryTask): Generator<SyscallEvent> {
+    for (const [at, open] of this.open) {
+      if (open.event.task.address !== task.address) continue;
+      this.open.delete(at);
+      yield this.finished(open, [], undefined, undefined);
+    }
+  }
+
+  private *vsyscall(pieces: readonly HitPiece[], icount: number): Generator<SyscallEvent> {
     const task = readCurrent(pieces.slice(-currentPieces));
     if (!task || !this.isAsked(task, icount)) return;
-    if (id === ids.signal) {
-      const facts = signalFacts(pieces[0]!);
-      if (facts) yield { kind: "signal", task, from: icount, ...facts };
-    } else if (id === ids.end) {
-      for (const [at, open] of this.open) {
-        if (open.event.task.address !== task.address) continue;
-        this.open.delete(at);
-        yield this.finished(open, [], undefined, undefined);
-      }
-      // A thread of the kernel makes no calls.
-      if (task.mm === 0n) return;
-      yield { kind: "exit", task, from: icount, code: Number((numberOf(pieces[0]) ?? 0n) & 0xffffn) };
-    } else {
-      const name = vsyscalls[Number(((numberOf(pieces[0]) ?? 0n) >> 10n) & 3n)];
-      const call = [...this.kernel.calls.values()].find((one) => one.name === name);
-      const numbers = this.places.read(pieces[1], false, "orig_ax");
-      if (!call || !numbers) return;
-      const event = this.event(task, "vsyscall", call, { ...numbers, number: call.number }, icount);
-      yield this.finished({ event, shape: this.shapeOf(call), pieces: [] }, [], undefined, undefined);
-    }
+    const name = vsyscalls[Number(((numberOf(pieces[0]) ?? 0n) >> 10n) & 3n)];
+    const call = [...this.kernel.calls.values()].find((one) => one.name === name);
+    const numbers = this.places.read(pieces[1], false, "orig_ax");
+    if (!call || !numbers) return;
+    const event = this.event(task, "vsyscall", call, { ...numbers, number: call.number }, icount);
+    yield this.finished({ event, shape: this.shapeOf(call), pieces: [] }, [], undefined, undefined);
+  }
+
+  /** What `restart_syscall` goes on with. */
+  private resumed({ address }: HistoryTask, call: Syscall): string | undefined {
+    if (call.name === "restart_syscall") return this.last.get(address) ?? "system call";
+    this.last.set(address, call.name);
+    return undefined;
   }
 
   private event(
@@ -292,13 +298,20 @@ class SyscallPass {
   }
 
   private finished(
-    { event, shape, pieces }: OpenCall,
+    { event, shape, pieces, resumes }: OpenCall,
     after: readonly HitPiece[],
     to: number | undefined,
     result: bigint | undefined,
   ): SyscallEvent {
-    const texts = shape.argumentTexts({ arguments: event.arguments, result }, pieces, after);
+    const texts =
+      resumes === undefined
+        ? shape.argumentTexts({ arguments: event.arguments, result }, pieces, after)
+        : [`<... resuming interrupted ${resumes} ...>`];
     return { ...event, texts, to, result };
+  }
+
+  private isTold({ task, from }: TaskEvent): boolean {
+    return this.isAsked(task, from);
   }
 
   private isAsked(task: HistoryTask, icount: number): boolean {
@@ -312,9 +325,7 @@ class SyscallPass {
   }
 
   private callOf(number: number, isCompat: boolean): Syscall {
-    const { calls } = this.kernel;
-    const known = isCompat ? calls.compat.get(number) : calls.get(number);
-    return known ?? unknownCall(number, isCompat);
+    return this.kernel.calls.find(number, isCompat) ?? unknownCall(number, isCompat);
   }
 
   private shapeOf(call: Syscall): CallShape {
@@ -328,11 +339,16 @@ class SyscallPass {
 
   private groupsOf(entry: CallEntry): ShapeGroup[] {
     const groups = new Map<string, ShapeGroup>();
-    for (const call of (entry.isCompat ? this.kernel.calls.compat : this.kernel.calls).values()) {
+    const { calls } = this.kernel;
+    // Numbers are compared without the bit of x32: what it shares has the same shape.
+    const all = entry.isCompat
+      ? [...calls.compat.values()]
+      : [...calls.values(), ...[...calls.x32.values()].filter((call) => call.hasShortWords)];
+    for (const call of all) {
       const shape = this.shapeOf(call);
       if (!shape.collects) continue;
       const group = groups.get(shape.key) ?? { shape, numbers: [], entry };
-      group.numbers.push(call.number);
+      group.numbers.push(call.number & ~x32Bit);
       groups.set(shape.key, group);
     }
     return [...groups.values()];
@@ -340,7 +356,7 @@ class SyscallPass {
 
   /** Is the call's number one of these? A bit for each number. */
   private async among(numbers: readonly number[], pointer: string, member: string): Promise<Uint8Array> {
-    const number = `((struct pt_regs *)$${pointer})->${member}`;
+    const number = `(((struct pt_regs *)$${pointer})->${member} & ~0x${x32Bit.toString(16)}ul)`;
     const words = new Map<number, bigint>();
     for (const one of numbers) words.set(one >> 6, (words.get(one >> 6) ?? 0n) | (1n << BigInt(one & 63)));
     const tests = [...words].map(
@@ -356,7 +372,7 @@ function unknownCall(number: number, isCompat: boolean): Syscall {
   const key = `${number} ${isCompat}`;
   let call = unknownCalls.get(key);
   if (!call) {
-    call = { number, name: `syscall_${number}`, parameters: undefined, isCompat };
+    call = { number, name: `syscall_0x${(number >>> 0).toString(16)}`, parameters: undefined, isCompat };
     unknownCalls.set(key, call);
   }
   return call;

@@ -3,11 +3,15 @@ import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
 import type { StructType } from "../symbols/type.js";
 import { type Code, constant, register } from "./collect-code.js";
-import type { ProbeNames } from "./probe-names.js";
-import type { CallPlace } from "./syscall-kinds.js";
+import { currentCode, type ProbeNames } from "./probe-names.js";
+import type { CallExit } from "./syscall-exits.js";
+import type { CallPlace } from "./syscall-form.js";
 
-/** How a program came to call. `vsyscall`: through the page of that name, whose calls the kernel carries out. */
-export type CallWay = "syscall" | "int 0x80" | "sysenter" | "vsyscall";
+/**
+ * How a program came to call. `x32`: as others, with the numbers of programs with short pointers. `vsyscall`: through the
+ * page of that name, whose calls the kernel carries out.
+ */
+export type CallWay = "syscall" | "x32" | "int 0x80" | "sysenter" | "vsyscall";
 
 /** A function of the kernel that every call of one way passes, with the caller's registers in memory. */
 export interface CallEntry {
@@ -19,6 +23,17 @@ export interface CallEntry {
   readonly pointer: string;
   /** The member of `struct pt_regs` with the call's number. */
   readonly number: "orig_ax" | "ax";
+  /** Where such a call has its result. */
+  readonly exit: ExitPlace;
+}
+
+/** An instruction before which the caller's registers in memory have a call's result. */
+export interface ExitPlace {
+  readonly address: bigint;
+  /** The register that points to them. */
+  readonly pointer: string;
+  /** Whether 32-bit calls end there; undefined where all do. */
+  readonly isCompat: boolean | undefined;
 }
 
 /** Where `struct pt_regs` keeps arguments. Source: System V ABI, section A.2.1; arch/x86/entry/entry_64_compat.S. */
@@ -29,7 +44,7 @@ const exitSymbol = "syscall_exit_to_user_mode";
 /** `TS_COMPAT` in `thread_info.status`: the call is a 32-bit one. */
 export const compatStatus = 2;
 
-const entries: readonly Omit<CallEntry, "address" | "pointer">[] = [
+const entries: readonly Omit<CallEntry, "address" | "pointer" | "exit">[] = [
   { symbol: "do_syscall_64", way: "syscall", isCompat: false, number: "orig_ax" },
   { symbol: "do_int80_syscall_32", way: "int 0x80", isCompat: true, number: "orig_ax" },
   { symbol: "do_int80_emulation", way: "int 0x80", isCompat: true, number: "ax" },
@@ -37,14 +52,25 @@ const entries: readonly Omit<CallEntry, "address" | "pointer">[] = [
   { symbol: "do_SYSENTER_32", way: "sysenter", isCompat: true, number: "orig_ax" },
 ];
 
+/** Functions that carry out the calls of an entry in its place. */
+const carriers: Readonly<Record<string, string>> = {
+  do_fast_syscall_32: "__do_fast_syscall_32",
+  do_SYSENTER_32: "__do_fast_syscall_32",
+};
+
 /** Where a kernel's system calls begin and end, and where their numbers, arguments and results are. */
 export class SyscallPlaces {
   readonly entries: readonly CallEntry[];
-  readonly exit: bigint;
+  /** All places where calls have their results. */
+  readonly exits: readonly ExitPlace[];
   readonly registers: StructType;
+  private readonly program: CallPlace["program"];
 
-  /** @throws VmtapeError `not-found` when the kernel lacks the symbols or types */
-  constructor(names: ProbeNames, release: string | undefined) {
+  /**
+   * @param inlined where results are in a kernel without a function for it, from `SyscallTable`
+   * @throws VmtapeError `not-found` when the kernel lacks the symbols or types
+   */
+  constructor(names: ProbeNames, release: string | undefined, inlined: readonly CallExit[]) {
     const registers = names.types.findStruct("pt_regs");
     if (!registers?.findMember("orig_ax")) {
       throw new VmtapeError(
@@ -53,18 +79,33 @@ export class SyscallPlaces {
       );
     }
     this.registers = registers;
+    this.program = programOf(names);
+    const own = names.address(exitSymbol);
+    const exitsOf = (entry: (typeof entries)[number]): ExitPlace[] => {
+      if (own !== undefined) return [{ address: own, pointer: "rdi", isCompat: undefined }];
+      const symbols = [entry.symbol, carriers[entry.symbol]];
+      return inlined
+        .filter(({ symbol }) => symbols.includes(symbol))
+        .map(({ symbol, offset, pointer }) => {
+          const address = names.address(symbol)! + BigInt(offset);
+          return { address, pointer, isCompat: entry.isCompat };
+        });
+    };
+    const exits = new Map<bigint, ExitPlace>();
     this.entries = entries.flatMap((entry) => {
       const address = names.address(entry.symbol);
-      return address === undefined
-        ? []
-        : [{ ...entry, address, pointer: pointerOf(entry.symbol, names, release) }];
+      const own = address === undefined ? [] : exitsOf(entry);
+      for (const exit of own) exits.set(exit.address, exit);
+      const [exit] = own;
+      if (address === undefined || !exit) return [];
+      return [{ ...entry, address, pointer: pointerOf(entry.symbol, names, release), exit }];
     });
-    const exit = names.address(exitSymbol);
-    if (this.entries.length === 0 || exit === undefined) {
-      const got = exit === undefined ? exitSymbol : entries[0]!.symbol;
+    this.exits = [...exits.values()];
+    if (this.entries.length === 0) {
+      const isKnown = entries.some(({ symbol }) => names.address(symbol) !== undefined);
+      const got = isKnown ? exitSymbol : entries[0]!.symbol;
       throw new VmtapeError("not-found", `the kernel has no symbol '${got}'`, { got });
     }
-    this.exit = exit;
   }
 
   /** Names of the members with the arguments. */
@@ -98,6 +139,8 @@ export class SyscallPlaces {
     const word = (member: string) => this.word(pointer, member);
     return {
       argument: (i) => (isCompat ? word(members[i]!).and(0xffff_ffffn) : word(members[i]!)),
+      stack: word("sp"),
+      program: this.program,
       result: atEnd ? word("ax") : undefined,
     };
   }
@@ -110,6 +153,22 @@ export class SyscallPlaces {
   private offset(member: string): number {
     return this.registers.member(member).byteOffset;
   }
+}
+
+/** The current task's program. */
+function programOf(names: ProbeNames): CallPlace["program"] {
+  const task = names.types.findStruct("task_struct")?.findMember("mm")?.byteOffset;
+  const current = currentCode(names);
+  const word = (member: string) => {
+    const offset = names.types.findStruct("mm_struct")?.findMember(member)?.byteOffset;
+    if (!current || task === undefined || offset === undefined) return constant(0);
+    return current.follow().plus(task).follow().plus(offset).follow();
+  };
+  return {
+    argumentStart: word("arg_start"),
+    argumentEnd: word("arg_end"),
+    environmentEnd: word("env_end"),
+  };
 }
 
 /** Before 5.13 the registers were the second argument of `do_syscall_64`, and BTF may not tell. */

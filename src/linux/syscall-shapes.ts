@@ -1,19 +1,20 @@
 import type { ProbeItem } from "../qemu/probe-channel.js";
 import type { HitPiece } from "../qemu/probe-hits.js";
 import { constant } from "./collect-code.js";
+import { signalText } from "./signal-names.js";
 import {
   cloneText,
   type FlagTable,
   flagsText,
-  futexText,
   octal,
   openText,
-  signalText,
   type ValueTable,
   valueText,
 } from "./syscall-flags.js";
+import { type CallForm, type CallNumbers, type CallPlace, hexText, viewOf } from "./syscall-form.js";
+import { formOf } from "./syscall-forms.js";
 import * as kinds from "./syscall-kinds.js";
-import { descriptorText, formatArgument, formatResult, pointerText, small } from "./syscall-text.js";
+import { descriptorText, formatArgument, formatResult, pointerText } from "./syscall-text.js";
 import type { Syscall } from "./syscalls.js";
 
 type Kind = kinds.ArgumentKind;
@@ -25,6 +26,8 @@ const int = number((value) => String(BigInt.asIntN(32, value)));
 const long = number((value) => String(BigInt.asIntN(64, value)));
 const pointer = number(pointerText);
 const descriptor = number(descriptorText);
+const size = number(String);
+const hexadecimal = number(hexText);
 const open = number(openText);
 const mode = number((value) => octal(Number(value & 0xffffn)));
 const signal = number(signalText);
@@ -43,43 +46,39 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   bind: [descriptor, address, int],
   brk: [pointer],
   clock_gettime: [one("clock"), kinds.timespecOut],
-  clock_nanosleep: [one("clock"), int, timespec],
+  clock_nanosleep: [one("clock"), flags("sleep"), timespec, kinds.clockRemainder],
   clone: [number(cloneText), pointer, pointer, pointer, pointer],
   connect: [descriptor, address, int],
   dup2: [descriptor, descriptor],
   dup3: [descriptor, descriptor, flags("pipes")],
-  execve: [string, kinds.strings],
-  execveat: [descriptor, string, kinds.strings, pointer, flags("at")],
   faccessat: [descriptor, string, flags("access")],
   faccessat2: [descriptor, string, flags("access"), flags("at")],
   fchmodat: [descriptor, string, mode],
   fchownat: [descriptor, string, int, int, flags("at")],
-  fcntl: [descriptor, one("fcntl")],
+  fcntl: [descriptor, one("fcntl"), kinds.controlled],
   fstat: [descriptor, stat],
-  futex: [pointer, number(futexText), int],
   getcwd: [read],
+  getitimer: [one("timers"), kinds.timerOut],
   getrandom: [kinds.random, declared, flags("random")],
   gettimeofday: [kinds.timevalOut],
-  ioctl: [descriptor, one("ioctl"), pointer],
   kill: [int, signal],
   linkat: [descriptor, string, descriptor, string, flags("at")],
   lseek: [descriptor, long, one("whence")],
   lstat: [string, stat],
-  madvise: [pointer, declared, one("advice")],
-  mmap: [pointer, declared, flags("prot"), flags("map"), descriptor, number(small)],
+  madvise: [pointer, size, one("advice")],
+  mmap: [pointer, size, flags("prot"), flags("map"), descriptor, hexadecimal],
   mount: [string, string, string, flags("mount")],
-  mprotect: [pointer, declared, flags("prot")],
-  munmap: [pointer],
-  nanosleep: [timespec, pointer],
+  mprotect: [pointer, size, flags("prot")],
+  munmap: [pointer, size],
+  nanosleep: [timespec, kinds.remainder],
   newfstatat: [descriptor, string, stat, flags("at")],
   open: [string, open, mode],
   openat: [descriptor, string, open, mode],
   pipe: [kinds.pipe],
   pipe2: [kinds.pipe, flags("pipes")],
   poll: [kinds.polled, declared, int],
-  prctl: [one("prctl")],
   pread64: [descriptor, read, declared, long],
-  prlimit64: [int, one("limit")],
+  prlimit64: [int, one("limit"), kinds.limits, kinds.limitsOut],
   pselect6: [int],
   pwrite64: [descriptor, data, declared, long],
   read: [descriptor, read],
@@ -88,18 +87,28 @@ const shapes: Readonly<Record<string, readonly (Kind | undefined)[]>> = {
   recvfrom: [descriptor, read, declared, flags("messages")],
   renameat: [descriptor, string, descriptor, string],
   renameat2: [descriptor, string, descriptor, string],
+  rseq: [pointer, hexadecimal],
   rt_sigaction: [signal, kinds.action, kinds.actionOut],
   rt_sigprocmask: [one("mask"), kinds.signalSet, kinds.signalSetOut],
+  rt_sigqueueinfo: [int, signal, kinds.signalInfo],
   rt_sigsuspend: [kinds.signalSet],
   sendto: [descriptor, data, declared, flags("messages"), kinds.socketAddress(5), int],
-  socket: [one("family"), flags("sockets"), int],
+  setitimer: [one("timers"), kinds.timer, kinds.timerOut],
+  socket: [one("family"), flags("sockets"), kinds.protocol],
   socketpair: [one("family"), flags("sockets"), int, kinds.pipe],
   stat: [string, stat],
   statx: [descriptor, string, flags("at")],
   symlinkat: [string, descriptor, string],
+  timer_create: [one("clock"), kinds.signalEvent, kinds.wordOut],
+  timer_gettime: [int, kinds.clockTimerOut],
+  timer_settime: [int, flags("sleep"), kinds.clockTimer, kinds.clockTimerOut],
+  timerfd_create: [one("clock"), flags("timerFile")],
+  timerfd_gettime: [descriptor, kinds.clockTimerOut],
+  timerfd_settime: [descriptor, flags("timerPoint"), kinds.clockTimer, kinds.clockTimerOut],
   tgkill: [int, int, signal],
   tkill: [int, signal],
   umask: [mode],
+  uname: [kinds.names],
   unlinkat: [descriptor, string, flags("at")],
   utimensat: [descriptor, string, pointer, flags("at")],
   wait4: [int, kinds.status, flags("wait"), pointer],
@@ -118,20 +127,20 @@ const sameInCompat: ReadonlySet<Kind> = new Set<Kind>([
 /** Without `O_CREAT` or `O_TMPFILE` they have no mode. */
 const creating = 0o100n | 0o20000000n;
 
-/** Of `futex`, by operation: FUTEX_WAIT, FUTEX_WAKE. */
-const futexArguments: Readonly<Record<number, number>> = { 0: 4, 1: 3 };
 /** Of `fcntl`: F_GETFD, F_GETFL, F_GETOWN, F_GETPIPE_SZ. */
 const plainControls: ReadonlySet<number> = new Set([1, 3, 9, 1032]);
 
 /** How the arguments of a call are read and shown. */
 export class CallShape {
   readonly call: Syscall;
+  private readonly form: CallForm | undefined;
   private readonly kinds: readonly (Kind | undefined)[];
   /** How many items each argument has at the call's beginning, and of its own at its end. */
   private readonly counts: readonly { readonly before: number; readonly after: number }[];
 
   constructor(call: Syscall) {
     this.call = call;
+    this.form = formOf(call.name);
     this.kinds = kindsOf(call);
     this.counts = this.kinds.map((kind, i) => ({
       before: kind?.before?.(nowhere, i).length ?? 0,
@@ -140,7 +149,9 @@ export class CallShape {
   }
 
   /** What is collected at the call's beginning, or at its end. */
-  items(place: kinds.CallPlace): ProbeItem[] {
+  items(place: CallPlace): ProbeItem[] {
+    const { form } = this;
+    if (form) return [...form.before(place), ...(place.result ? form.after(place) : [])];
     return this.kinds.flatMap((kind, i) => [
       ...(kind?.before?.(place, i) ?? []),
       ...(place.result ? (kind?.after?.(place, i) ?? []) : []),
@@ -149,13 +160,15 @@ export class CallShape {
 
   /** Calls with the same items are collected by the same probe. */
   get key(): string {
+    const words = this.call.isCompat ? "compat" : this.call.hasShortWords ? "short" : "64";
+    if (this.form) return `${words} form ${this.call.name}`;
     const memory = this.kinds.map((kind) => (kind && isMemory(kind) ? keyOf(kind) : ""));
-    return `${this.call.isCompat ? "compat" : "64"} ${memory.join().replace(/,+$/, "")}`;
+    return `${words} ${memory.join().replace(/,+$/, "")}`;
   }
 
   /** Does any of it lie in memory? */
   get collects(): boolean {
-    return this.kinds.some((kind) => kind && isMemory(kind));
+    return this.form !== undefined || this.kinds.some((kind) => kind && isMemory(kind));
   }
 
   /**
@@ -164,7 +177,7 @@ export class CallShape {
    * @param before what was collected when it began
    * @param after what was collected when it ended
    */
-  text(numbers: kinds.CallNumbers, before: readonly HitPiece[], after: readonly HitPiece[]): string {
+  text(numbers: CallNumbers, before: readonly HitPiece[], after: readonly HitPiece[]): string {
     const shown = this.argumentTexts(numbers, before, after);
     const { result } = numbers;
     const ended = result === undefined ? "" : ` = ${formatResult(this.call.name, result)}`;
@@ -172,11 +185,8 @@ export class CallShape {
   }
 
   /** Each argument as it is shown. */
-  argumentTexts(
-    numbers: kinds.CallNumbers,
-    before: readonly HitPiece[],
-    after: readonly HitPiece[],
-  ): string[] {
+  argumentTexts(numbers: CallNumbers, before: readonly HitPiece[], after: readonly HitPiece[]): string[] {
+    if (this.form) return this.formTexts(this.form, numbers, before, after);
     const values = this.count === undefined ? numbers.arguments : numbers.arguments.slice(0, this.count);
     let early = 0;
     let late = 0;
@@ -191,16 +201,34 @@ export class CallShape {
     return texts.slice(0, this.used(numbers));
   }
 
+  private formTexts(
+    form: CallForm,
+    numbers: CallNumbers,
+    before: readonly HitPiece[],
+    after: readonly HitPiece[],
+  ): string[] {
+    const count = form.before(nowhere).length;
+    const again = after.slice(0, count);
+    return form.texts({
+      ...numbers,
+      wordBytes: hasShortWords(this.call) ? 4 : 8,
+      early: before,
+      before: Array.from({ length: count }, (_, i) => (viewOf(before[i], 0) ? before[i] : again[i])),
+      again,
+      after: after.slice(count),
+    });
+  }
+
   private argumentText(
     i: number,
     value: bigint,
-    numbers: kinds.CallNumbers,
+    numbers: CallNumbers,
     first: readonly HitPiece[],
     again: readonly HitPiece[],
   ): string {
     const kind = this.kinds[i];
     const parameter = this.call.parameters?.[i] ?? { name: `arg${i}`, type: "unsigned long" };
-    if (!kind) return formatArgument(parameter, value);
+    if (!kind) return isUnknown(this.call) ? hexText(value) : formatArgument(parameter, value);
     if (isMemory(kind) && value === 0n) return "NULL";
     // What could not be read when the call began, because nobody had touched it yet, can be at its end.
     const early = first.length > 0 ? kind.text(value, first, numbers) : undefined;
@@ -212,14 +240,12 @@ export class CallShape {
   }
 
   /** How many arguments the call looks at: some depend on others. */
-  private used({ arguments: values }: kinds.CallNumbers): number | undefined {
+  private used({ arguments: values }: CallNumbers): number | undefined {
     switch (this.call.name) {
       case "open":
         return (values[1]! & creating) === 0n ? 2 : 3;
       case "openat":
         return (values[2]! & creating) === 0n ? 3 : 4;
-      case "futex":
-        return futexArguments[Number(values[1]! & 0x7fn)];
       case "fcntl":
         return plainControls.has(Number(values[1]!)) ? 2 : 3;
       default:
@@ -232,8 +258,17 @@ function kindsOf(call: Syscall): readonly (Kind | undefined)[] {
   const known = Object.hasOwn(shapes, call.name) ? shapes[call.name]! : [];
   const count = Math.max(known.length, call.parameters?.length ?? 0);
   const all = Array.from({ length: count }, (_, i) => known[i] ?? declaredKind(call, i));
-  if (!call.isCompat) return all;
+  if (!hasShortWords(call)) return all;
   return all.map((kind) => (kind && isMemory(kind) && !sameInCompat.has(kind) ? pointer : kind));
+}
+
+function hasShortWords(call: Syscall): boolean {
+  return call.isCompat === true || call.hasShortWords === true;
+}
+
+/** A number that no call has. */
+function isUnknown({ name, parameters }: Syscall): boolean {
+  return parameters === undefined && name.startsWith("syscall_");
 }
 
 function isMemory(kind: Kind): boolean {
@@ -257,4 +292,10 @@ function keyOf(kind: Kind): string {
 }
 
 /** A place to count items at. */
-const nowhere: kinds.CallPlace = { argument: () => constant(0), result: constant(0) };
+const zero = constant(0);
+const nowhere: CallPlace = {
+  argument: () => zero,
+  stack: zero,
+  program: { argumentStart: zero, argumentEnd: zero, environmentEnd: zero },
+  result: zero,
+};

@@ -1,34 +1,9 @@
-import { constants } from "node:os";
+import { errorName } from "./error-names.js";
 import { octal } from "./syscall-flags.js";
 import type { SyscallParameter } from "./syscalls.js";
 
 /** Results below 0 and above this are errors. Source: include/linux/err.h, MAX_ERRNO. */
 const mostErrors = 4095n;
-/** Errors of the kernel's own, before it decides about a signal. Source: include/linux/errno.h. */
-const kernelErrors = [
-  [512, "ERESTARTSYS"],
-  [513, "ERESTARTNOINTR"],
-  [514, "ERESTARTNOHAND"],
-  [516, "ERESTART_RESTARTBLOCK"],
-] as const;
-/** Second names of a number that has a better known one. */
-const aliases: ReadonlySet<string> = new Set(["EWOULDBLOCK", "ENOTSUP", "EDEADLOCK"]);
-/** What Node does not name. Source: include/uapi/asm-generic/errno.h. */
-const moreErrors = [
-  [15, "ENOTBLK"],
-  [44, "ECHRNG"],
-  [108, "ESHUTDOWN"],
-  [112, "EHOSTDOWN"],
-  [123, "ENOMEDIUM"],
-  [126, "ENOKEY"],
-] as const;
-const errorNames = new Map<number, string>([
-  ...moreErrors,
-  ...Object.entries(constants.errno)
-    .filter(([name]) => !aliases.has(name))
-    .map(([name, number]) => [number, name] as const),
-  ...kernelErrors,
-]);
 /** `AT_FDCWD`. */
 const currentDirectory = -100n;
 /** Calls whose result is an address. */
@@ -38,7 +13,7 @@ const addressResults: ReadonlySet<string> = new Set(["mmap", "mmap2", "mremap", 
 export function errorOf(result: bigint): string | undefined {
   const signed = BigInt.asIntN(64, result);
   if (signed >= 0n || -signed > mostErrors) return undefined;
-  return errorNames.get(Number(-signed)) ?? `E${-signed}`;
+  return errorName(Number(-signed));
 }
 
 /** A result: a number, an address, or the error's name. */

@@ -1,12 +1,15 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { VmtapeError } from "../base/errors.js";
+import { noLinks, readRegularSync } from "../base/regular-file.js";
+import { replaceFileSync } from "../base/replace-file.js";
 import { addressOfKey } from "../symbols/address.js";
 import { imageBytes, openKernelImage } from "../symbols/kernel-image.js";
 import { withSyncFile } from "../symbols/sync-source.js";
 import type { LinuxKernel } from "./linux-kernel.js";
 import { compatCallNames } from "./syscall-compat.js";
+import { type CallExit, findCallExits } from "./syscall-exits.js";
+import { firstX32, x32Bit, x32NameOf, x32Names } from "./syscall-x32.js";
 
 /** A system call as its kernel declares it. */
 export interface Syscall {
@@ -17,6 +20,10 @@ export interface Syscall {
   readonly parameters: readonly SyscallParameter[] | undefined;
   /** A 32-bit one: numbers, and the sizes of words, are others. */
   readonly isCompat?: boolean;
+  /** One of x32: its number has a bit more. */
+  readonly isX32?: boolean;
+  /** Words in the program's structures are of 32 bits. */
+  readonly hasShortWords?: boolean;
 }
 
 export interface SyscallParameter {
@@ -63,13 +70,13 @@ export function readSyscalls(file: string, kernel: LinuxKernel, cache?: string):
 }
 
 const cacheName = "syscalls";
-const cacheVersion = 1;
+const cacheVersion = 2;
 
 /** What {@link keep} wrote; undefined when there is none, or it is damaged. */
 function readKept(file: string): SyscallTable | undefined {
   try {
-    const { version, calls } = deserialize(readFileSync(file));
-    return version === cacheVersion ? new SyscallTable(calls) : undefined;
+    const { version, calls, exits } = deserialize(readRegularSync(file, noLinks));
+    return version === cacheVersion ? new SyscallTable(calls, exits) : undefined;
   } catch {
     return undefined;
   }
@@ -77,22 +84,18 @@ function readKept(file: string): SyscallTable | undefined {
 
 /** A cache that takes nothing costs only time. */
 function keep(file: string, table: SyscallTable): void {
-  const draft = `${file}.${process.pid}`;
   try {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(draft, serialize({ version: cacheVersion, calls: [...table] }));
-    renameSync(draft, file);
+    replaceFileSync(file, serialize({ version: cacheVersion, calls: [...table], exits: table.exits }));
   } catch {
-    rmSync(draft, { force: true });
+    // read again next time
   }
 }
 
 function readTable(file: string, kernel: LinuxKernel): SyscallTable {
   return withSyncFile(file, (source) => {
     const { elf } = openKernelImage(source, { whole: true });
-    return new SyscallTable(
-      new SyscallReader(kernel, (address, length) => imageBytes(elf, address, length)).read(),
-    );
+    const bytes: Read = (address, length) => imageBytes(elf, address, length);
+    return new SyscallTable(new SyscallReader(kernel, bytes).read(), findCallExits(kernel, bytes));
   });
 }
 
@@ -100,16 +103,39 @@ function readTable(file: string, kernel: LinuxKernel): SyscallTable {
 export class SyscallTable extends Map<number, Syscall> {
   /** Those of 32-bit programs, and of `int 0x80`. */
   readonly compat: ReadonlyMap<number, Syscall>;
+  /** Those of x32 programs, by their whole numbers. */
+  readonly x32: ReadonlyMap<number, Syscall>;
 
-  constructor(calls: Iterable<readonly [number, Syscall]>) {
+  /** @param exits where calls have their results, in a kernel that has no function for it */
+  constructor(
+    calls: Iterable<readonly [number, Syscall]>,
+    readonly exits: readonly CallExit[] = [],
+  ) {
     super(calls);
     const declared = new Map([...this.values()].map((call) => [call.name, call.parameters]));
     this.compat = new Map(
       [...compatCallNames].map(([number, name]) => {
         const parameters = declared.get(name) ?? declared.get(fullNames[name] ?? "");
-        return [number, { number, name, parameters, isCompat: true }];
+        return [number, { number, name, parameters, isCompat: true, hasShortWords: true }];
       }),
     );
+    const shared = [...this.values()]
+      .filter(({ number }) => number < firstX32)
+      .map((call) => ({
+        ...{ ...call, number: (call.number | x32Bit) >>> 0 },
+        ...{ name: x32NameOf(call), isX32: true },
+      }));
+    const own = [...x32Names].map(([number, name]) => ({
+      ...{ number: (number | x32Bit) >>> 0, name, parameters: declared.get(name) },
+      ...{ isX32: true, hasShortWords: true },
+    }));
+    this.x32 = new Map([...shared, ...own].map((call) => [call.number, call]));
+  }
+
+  /** A call by its number, as a program gives it. */
+  find(number: number, isCompat: boolean): Syscall | undefined {
+    if (isCompat) return this.compat.get(number);
+    return (number & x32Bit) === 0 ? this.get(number) : this.x32.get(number >>> 0);
   }
 
   /** All names. */
@@ -208,7 +234,7 @@ class SyscallReader {
 
   private address(symbol: string): bigint | undefined {
     const { table } = this.kernel.symbols;
-    const index = table.names.find(symbol)[0];
+    const index = table.names.findLinked(symbol);
     return index === undefined ? undefined : addressOfKey(table.starts[index]!);
   }
 }

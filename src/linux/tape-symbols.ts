@@ -1,6 +1,9 @@
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { breathe } from "../base/breathe.js";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
+import { replaceFile } from "../base/replace-file.js";
 import { kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { GuestRam } from "../qemu/ram.js";
 import type { Session } from "../replay/session.js";
@@ -61,10 +64,11 @@ export class TapeSymbols {
    */
   static async load(tape: Tape, options: KernelPlaceOptions): Promise<TapeSymbols> {
     const files = fileOptions(options.cache);
-    const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes)) !== "multiboot";
+    const isLinux = kernelKind(await readHead(tape.layout.kernel, kernelHeadBytes, noLinks)) !== "multiboot";
     const kernel = orUndefined(() => loadKernelSymbols(tape.layout.kernel, files));
+    await breathe(options.signal);
     const place = kernel && isLinux ? await kernelPlace(tape, kernel, options) : undefined;
-    return TapeSymbols.over(tape, options.cache, kernel, place);
+    return TapeSymbols.over(tape, options.cache, kernel, place, options.signal);
   }
 
   /**
@@ -81,6 +85,7 @@ export class TapeSymbols {
     cache: string,
     kernel: KernelSymbols | undefined,
     place: KernelPlacement | undefined,
+    signal?: AbortSignal,
   ): Promise<TapeSymbols> {
     const symbols = new Symbols();
     const files = fileOptions(cache);
@@ -88,6 +93,7 @@ export class TapeSymbols {
       // The kernel's own vmlinux, with more to say: KASLR moves both.
       const isKernel = source.buildId !== undefined && source.buildId === kernel?.buildId;
       symbols.add(isKernel && place ? { ...source, bias: place.slide } : source);
+      await breathe(signal);
     }
     if (kernel) {
       const debug = debugOfKernel(kernel, files);
@@ -149,9 +155,8 @@ export class TapeSymbols {
     if (!live) return;
     const memory = RecordedMemory.over(live);
     if ((await this.addModules(memory)) === 0) return;
-    await mkdir(this.cache, { recursive: true });
     // When it cannot be kept, it costs only names.
-    await writeFile(join(this.cache, `${modulesStem}${at}`), memory.encode()).catch(() => {});
+    await replaceFile(join(this.cache, `${modulesStem}${at}`), memory.encode()).catch(() => {});
     if (seen) await rm(join(this.cache, seen.name), { force: true });
   }
 
@@ -168,7 +173,7 @@ export class TapeSymbols {
 
   private async rememberedModules(): Promise<RecordedMemory | undefined> {
     const seen = await newestModules(this.cache);
-    const bytes = seen && (await readFile(join(this.cache, seen.name)).catch(() => undefined));
+    const bytes = seen && (await readRegular(join(this.cache, seen.name), noLinks).catch(() => undefined));
     return bytes && RecordedMemory.decode(bytes);
   }
 }
@@ -188,10 +193,10 @@ function fileOptions(tapeCache: string): SymbolFileOptions {
   return { cache, debugDirectories: systemDebugDirectories };
 }
 
-function namedSources(tape: Tape, files: SymbolFileOptions): LoadedSource[] {
-  return tape.manifest.symbols.map(({ label, prefix, range }, i) => {
+function* namedSources(tape: Tape, files: SymbolFileOptions): Generator<LoadedSource> {
+  for (const [i, { label, prefix, range }] of tape.manifest.symbols.entries()) {
     const [first, last] = (range ?? "").split("-");
-    return {
+    yield {
       ...loadSymbolSource(
         {
           file: tape.layout.symbolFile(i),
@@ -203,13 +208,13 @@ function namedSources(tape: Tape, files: SymbolFileOptions): LoadedSource[] {
       name: label,
       priority: priorities.named,
     };
-  });
+  }
 }
 
 /** Programs at fixed addresses. Position-independent ones have none until their task's mappings are known. */
 async function initramfsSources(tape: Tape): Promise<SymbolSource[]> {
   if (!tape.manifest.machine.initrd) return [];
-  const archive = await readFile(tape.layout.initrd);
+  const archive = await readRegular(tape.layout.initrd, noLinks);
   const sources = orUndefined(() => loadInitramfsSources(archive, tape.layout.initrd)) ?? [];
   return sources
     .filter((source) => !source.needsBias)

@@ -1,6 +1,7 @@
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
+import { replaceFile } from "../base/replace-file.js";
 import { guestAddress } from "../base/units.js";
 import { BranchBatch } from "../formats/branch.js";
 import { BranchChunkDecoder } from "../formats/branch-chunk-decoder.js";
@@ -47,21 +48,13 @@ export async function taskHistory(
 
 /** The history in a tape's cache; undefined when there is none yet. */
 export async function knownHistory(cache: string): Promise<TaskHistory | undefined> {
-  const bytes = await readFile(join(cache, fileName)).catch(() => undefined);
+  const bytes = await readRegular(join(cache, fileName), noLinks).catch(() => undefined);
   return bytes && TaskHistory.decode(bytes);
 }
 
 /** Keeps a history in a tape's cache. A cache that takes nothing costs only time. */
 export async function keepHistory(cache: string, history: TaskHistory): Promise<void> {
-  const path = join(cache, fileName);
-  const draft = `${path}.${process.pid}`;
-  try {
-    await mkdir(cache, { recursive: true });
-    await writeFile(draft, history.encode());
-    await rename(draft, path);
-  } catch {
-    await rm(draft, { force: true });
-  }
+  await replaceFile(join(cache, fileName), history.encode()).catch(() => {});
 }
 
 async function makeHistory(

@@ -65,7 +65,7 @@ export class TaskProbes {
   /** Where a symbol of the kernel is in the guest; undefined when there is none. */
   address(symbol: string): bigint | undefined {
     const { table } = this.kernel.symbols;
-    const index = table.names.find(symbol)[0];
+    const index = table.names.findLinked(symbol);
     return index === undefined ? undefined : addressOfKey(table.starts[index]!) + this.place.slide;
   }
 

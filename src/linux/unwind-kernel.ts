@@ -92,6 +92,7 @@ baseRegisters[orcRegister.r10] = register.r10;
 baseRegisters[orcRegister.r13] = register.r13;
 baseRegisters[orcRegister.bpIndirect] = register.rbp;
 baseRegisters[orcRegister.spIndirect] = register.rsp;
+baseRegisters[orcRegister.ax] = register.rax;
 
 /** Bits of rbp, rsp and rip: all that ORC follows. */
 const followed = (1 << register.rbp) | (1 << register.rsp) | (1 << register.rip);
@@ -137,7 +138,7 @@ export function stepByOrc(
     sp = memory.key + offset;
   } else {
     sp += offset;
-    if (base === orcRegister.sp && orc.dialect !== "typed" && orc.place(index) + part.slide < lookup) {
+    if (base === orcRegister.sp && !orc.isTyped && orc.place(index) + part.slide < lookup) {
       sp += pushedByPatch(step, memory);
       if (memory.missing !== undefined) return "failed";
     }

@@ -1,7 +1,7 @@
 import type { GdbStub } from "./gdb-stub.js";
 import { stubChunkBytes } from "./gdb-stub.js";
 import type { GuestRam } from "./ram.js";
-import { pagingState, translate } from "./x86-paging.js";
+import { type MappedRange, mappedRange, pagingState, translate } from "./x86-paging.js";
 
 /**
  * Where the `pc` machine puts its RAM: from 0 up to 3 GB, the rest from 4 GB on; all of it below when there is less
@@ -66,6 +66,11 @@ export class MachineMemory {
   /** Where a virtual address lies; undefined when it is not mapped. */
   async translate(registers: Uint8Array, address: bigint): Promise<bigint | undefined> {
     return (await translate(pagingState(registers), address, this.entry))?.physical;
+  }
+
+  /** How the addresses around a virtual one are mapped. */
+  mappedRange(registers: Uint8Array, address: bigint): Promise<MappedRange> {
+    return mappedRange(registers, address, this.entry);
   }
 
   private readonly entry = async (physical: bigint, bytes: 4 | 8): Promise<bigint | undefined> => {

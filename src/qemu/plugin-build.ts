@@ -66,6 +66,15 @@ export async function builtPlugin(options: {
   return (await isThere(path)) ? path : undefined;
 }
 
+/** The built guard, or undefined when {@link buildPlugin} has yet to build it. */
+export async function builtGuard(options: {
+  readonly cacheDir: string;
+  readonly qemuVersion: string;
+}): Promise<string | undefined> {
+  const branches = await builtPlugin(options);
+  return branches === undefined ? undefined : guardOf(branches);
+}
+
 /** The guard that was built with a branch plugin: `plugin/guard.c`. */
 export function guardOf(branches: string): string {
   return join(dirname(branches), "guard.so");

@@ -68,6 +68,15 @@ export interface PluginPosition extends PluginCounts {
   readonly originRep: bigint;
 }
 
+/** Stretches of first visits (docs/FORMATS.md, "First visits"). */
+export interface PluginFirstVisits {
+  readonly bytes: Uint8Array;
+  /** Since they were first asked for, none is missing up to here. */
+  readonly to: Icount;
+  /** There were too many: none is noted any more. */
+  readonly isFull: boolean;
+}
+
 /** How often an awaited address was visited, and the visits nearest to the wanted one. */
 export interface PluginVisits {
   readonly count: bigint;
@@ -121,6 +130,7 @@ export class PluginChannel {
   private readonly reached = new Map<"start" | "end", PluginPosition>();
   private readonly visited = new Map<string, PluginVisits>();
   private readonly onReached = new Set<(which: "start" | "end", at: PluginPosition) => void>();
+  private readonly firsts: Uint8Array[] = [];
   private onMark: ((at: PluginCounts) => void) | undefined;
   private lost: VmtapeError | undefined;
   private markClosed: () => void = () => {};
@@ -183,6 +193,17 @@ export class PluginChannel {
   async marks(every: bigint, listener: (at: PluginCounts) => void): Promise<void> {
     this.onMark = listener;
     await this.ask(`marks ${every}`);
+  }
+
+  /** First visits since the last call; the first one begins to note them. */
+  async firstVisits(): Promise<PluginFirstVisits> {
+    const answer = await this.ask("first-visits");
+    const pieces = this.firsts.splice(0);
+    return {
+      bytes: Buffer.concat(pieces),
+      to: icount(BigInt(String(answer.completeTo))),
+      isFull: answer.full === true,
+    };
   }
 
   /** Calls `listener` when the window's start or end is reached, until the returned function is called. */
@@ -269,6 +290,7 @@ export class PluginChannel {
         after: after && readCounts(after),
       });
     }
+    if (message.event === "first-visits") this.firsts.push(Buffer.from(String(message.bytes), "hex"));
     if (message.event === "mark") this.onMark?.(readCounts(message));
     if (message.event !== "start" && message.event !== "end") return;
     const at = readPosition(message);

@@ -1,6 +1,7 @@
 import { totalmem } from "node:os";
 import { openFileSource } from "../base/byte-source.js";
 import { VmtapeError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import { decodeQcow2Head, isQcow2, qcow2HeadBytes } from "../formats/qcow2.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { summarizeLog } from "../formats/replay-log-summary.js";
@@ -27,7 +28,7 @@ export async function checkTape(tape: Tape, signal?: AbortSignal): Promise<void>
  */
 export async function checkLog(tape: Tape, signal?: AbortSignal): Promise<void> {
   const { layout, manifest, end } = tape;
-  await using source = await openFileSource(layout.log);
+  await using source = await openFileSource(layout.log, noLinks);
   const { state, ending, shutdown } = await summarizeLog(source, dialectFor(manifest.qemu.version), {
     ...(signal && { signal }),
   });
@@ -64,7 +65,7 @@ export async function checkMachine(tape: Tape, signal?: AbortSignal): Promise<vo
 
 /** A disk from a stranger must not make QEMU open other files. */
 async function requireStandAlone(path: string): Promise<void> {
-  const head = await readHead(path, qcow2HeadBytes);
+  const head = await readHead(path, qcow2HeadBytes, noLinks);
   if (!isQcow2(head)) throw new VmtapeError("bad-file", `${path} is no qcow2 image`, { file: path });
   const { hasBackingFile, hasExternalData } = decodeQcow2Head(head, path);
   if (hasBackingFile || hasExternalData) {

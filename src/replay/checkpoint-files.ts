@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errnoOf, fileError } from "../base/errors.js";
+import { isVmtapeError } from "../base/errors.js";
+import { noLinks, openRegular } from "../base/regular-file.js";
 import { hashSparse, mapBytes, type PageMap } from "../base/sparse-file.js";
 import { type CheckpointFacts, encodeCheckpointFacts, type SeenFiles } from "../formats/checkpoint-facts.js";
 import { ramFileName } from "../qemu/ram.js";
@@ -91,12 +92,11 @@ export function contentNames(disks: number): string[] {
 
 async function openContent(checkpoint: Checkpoint, name: string): Promise<FileHandle> {
   try {
-    return await open(join(checkpoint.directory, name), "r");
+    return await openRegular(join(checkpoint.directory, name), noLinks);
   } catch (error) {
-    const path = join(checkpoint.directory, name);
-    throw errnoOf(error) === "ENOENT"
-      ? lostCheckpoint(checkpoint, `has no ${name}`)
-      : fileError(error, path, "reading");
+    // Gone, or something else in its place.
+    if (isVmtapeError(error, "bad-file")) throw lostCheckpoint(checkpoint, `has no ${name}`);
+    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
-import { readdir, readFile, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular } from "../base/regular-file.js";
 import { type Brctr, brctr, type Icount, icount } from "../base/units.js";
 import { type CheckpointFacts, decodeCheckpointFacts } from "../formats/checkpoint-facts.js";
 import type { QemuBuild } from "../qemu/build.js";
@@ -98,7 +99,7 @@ export function describeCheckpoint(directory: string, facts: CheckpointFacts): C
 
 /** A checkpoint's facts; undefined when there are none, or not whole. */
 export async function readFacts(directory: string): Promise<CheckpointFacts | undefined> {
-  const text = await readFile(join(directory, factsName), "utf8").catch(() => "");
+  const text = await readRegular(join(directory, factsName), noLinks).then(String, () => "");
   const facts = decodeCheckpointFacts(text);
   return facts && String(facts.icount) === basename(directory) ? facts : undefined;
 }

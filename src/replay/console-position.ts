@@ -1,4 +1,5 @@
 import { openFileSource } from "../base/byte-source.js";
+import { noLinks } from "../base/regular-file.js";
 import { type Icount, icount } from "../base/units.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { readReplayLog } from "../formats/replay-log-reader.js";
@@ -22,7 +23,7 @@ export interface ConsolePiece {
 
 /** The console's pieces in order, with their icounts. */
 export async function* consolePieces(tape: Tape): AsyncGenerator<ConsolePiece> {
-  await using source = await openFileSource(tape.layout.log);
+  await using source = await openFileSource(tape.layout.log, noLinks);
   const dialect = dialectFor(tape.manifest.qemu.version);
   let offset = 0;
   for await (const event of readReplayLog(source, dialect, { kinds: new Set(["char-write"]) })) {

@@ -7,6 +7,7 @@ import { type PluginChannel, probeChannels } from "../qemu/plugin-channel.js";
 import { ProbeChannel } from "../qemu/probe-channel.js";
 import type { HitBatch } from "../qemu/probe-hits.js";
 import { GuestRam } from "../qemu/ram.js";
+import type { MappedRange } from "../qemu/x86-paging.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
@@ -208,6 +209,11 @@ export class CountedSession implements AsyncDisposable {
   /** Where a virtual address lies in physical memory; undefined when it is not mapped. */
   async translate(address: bigint): Promise<bigint | undefined> {
     return this.memory.translate(await this.registers(), address);
+  }
+
+  /** How the addresses around a virtual one are mapped. */
+  async mappedRange(address: bigint): Promise<MappedRange> {
+    return this.memory.mappedRange(await this.registers(), address);
   }
 
   /** Was it made to leave checkpoints? */

@@ -1,4 +1,5 @@
 import { openFileSource } from "../base/byte-source.js";
+import { noLinks } from "../base/regular-file.js";
 import type { Icount } from "../base/units.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { readReplayLog } from "../formats/replay-log-reader.js";
@@ -34,7 +35,7 @@ export function firstDifference(expected: StateHash, got: StateHash): StateDiffe
 
 /** The tape's next event at or after `at`, in words: what the machine should have come to. */
 export async function nextEvent(tape: Tape, at: Icount): Promise<string> {
-  await using source = await openFileSource(tape.layout.log);
+  await using source = await openFileSource(tape.layout.log, noLinks);
   try {
     for await (const event of readReplayLog(source, dialectFor(tape.manifest.qemu.version), { from: at })) {
       if (event.kind !== "instruction")

@@ -17,8 +17,10 @@ import {
 import { CheckpointFiles } from "./checkpoint-files.js";
 import { sweepCheckpoints } from "./checkpoint-store.js";
 import { firstDifference } from "./divergence.js";
+import { firstVisitsPath, hasFirstVisits, readFirstVisits, removeFirstVisits } from "./first-visits-file.js";
 import { indexFiles, placeInLog, readIndexTable, removeTable, tableStamp } from "./index-table-file.js";
 import { Session, type SessionOptions } from "./session.js";
+import { guardFor } from "./tape-cache.js";
 
 /** What a check of an index found. What was damaged is removed: the next index makes it again. */
 export interface IndexReport {
@@ -53,9 +55,11 @@ export async function checkIndex(tape: Tape, options: CheckOptions): Promise<Ind
   if (!table && (await tableStamp(cache)) !== "") problems.push("the table is not what was written");
   else if (table) problems.push(...(await checkTable(tape, table)));
   if (problems.length > 0) await removeTable(cache);
+  const isTableWhole = problems.length === 0;
+  problems.push(...(await checkVisits(tape, cache)));
   const checkpoints = await listCheckpoints(cache, build);
   const whole = await checkFiles(tape, checkpoints, problems, options);
-  if (table && problems.length === 0) problems.push(...checkCounts(table, whole));
+  if (table && isTableWhole) problems.push(...checkCounts(table, whole));
   if (options.states) await checkStates(tape, whole, problems, options);
   return {
     ok: problems.length === 0,
@@ -64,6 +68,15 @@ export async function checkIndex(tape: Tape, options: CheckOptions): Promise<Ind
     states: options.states ?? false,
     problems,
   };
+}
+
+/** What is damaged, or of another log, is removed. */
+async function checkVisits(tape: Tape, cache: string): Promise<string[]> {
+  if (!(await hasFirstVisits(cache))) return [];
+  const visits = await readFirstVisits(cache);
+  if (visits?.log === tape.end.log.sha256) return [];
+  await removeFirstVisits(cache);
+  return [visits ? "the first visits are of another log" : "the first visits are not what was written"];
 }
 
 async function checkTable(tape: Tape, table: IndexTable): Promise<string[]> {
@@ -124,9 +137,10 @@ async function checkStates(
   tape: Tape,
   checkpoints: readonly Checkpoint[],
   problems: string[],
-  { qemu, debug, onProgress, signal }: CheckOptions,
+  { cache, qemu, debug, onProgress, signal }: CheckOptions,
 ): Promise<void> {
-  const common = { trusted: true, ...(qemu && { qemu }), ...(debug && { debug }) };
+  const guard = await guardFor(tape, cache);
+  const common = { trusted: true, ...guard, ...(qemu && { qemu }), ...(debug && { debug }) };
   const total = Number(tape.end.at);
   await using straight = await Session.create(
     tape,
@@ -172,7 +186,7 @@ export async function dropIndex(cache: string): Promise<void> {
     await removeCheckpoint(join(root, build));
   try {
     await rm(root, { recursive: true, force: true });
-    for (const file of indexFiles(cache)) await rm(file, { force: true });
+    for (const file of [...indexFiles(cache), firstVisitsPath(cache)]) await rm(file, { force: true });
   } catch (error) {
     throw fileError(error, cache, "removing");
   }

@@ -12,6 +12,8 @@ export interface IndexLimits extends Pick<Pass, "most" | "least"> {
   readonly budget: number;
   /** Bytes of the budget that are kept for stretches that take long to replay. Default 0. */
   readonly spare?: number;
+  /** First visits are known to here, or no more of them are wanted. Default: everywhere. */
+  readonly visited?: number;
 }
 
 /** Where checkpoints are missing in a tape. */
@@ -36,7 +38,7 @@ export class IndexPlan {
   /** Where a pass must begin; `nowhere` when nothing is missing. */
   start(): CountedCheckpoint | undefined | "nowhere" {
     const wanted = this.nextAfter(0);
-    const counted = Number(this.index.countedTo);
+    const counted = Math.min(Number(this.index.countedTo), this.limits.visited ?? this.end);
     if (wanted === undefined && counted >= this.end) return "nowhere";
     return this.index.nearest(icount(Math.min(wanted ?? this.end, counted)));
   }

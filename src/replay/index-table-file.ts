@@ -3,6 +3,7 @@ import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openFileSource } from "../base/byte-source.js";
 import { fileError } from "../base/errors.js";
+import { noLinks, openRegular } from "../base/regular-file.js";
 import {
   decodeIndexTable,
   encodeIndexTable,
@@ -36,7 +37,7 @@ export const indexingLock = (cache: string) => join(cache, "indexing.lock");
 
 /** The tape's table; undefined when there is none, or it is not whole. Cost: 1 ms. */
 export async function readIndexTable(cache: string): Promise<IndexTable | undefined> {
-  const file = await open(tablePath(cache), "r").catch(() => undefined);
+  const file = await openRegular(tablePath(cache), noLinks).catch(() => undefined);
   if (!file) return undefined;
   try {
     if ((await file.stat()).size > longestIndexTable) return undefined;
@@ -124,7 +125,7 @@ export async function placeInLog(tape: Tape, rows: readonly CountedRow[]): Promi
       placed.push({ icount: row.icount, brctr: row.brctr, time, offset });
     }
   };
-  await using source = await openFileSource(tape.layout.log);
+  await using source = await openFileSource(tape.layout.log, noLinks);
   const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
   while (placed.length < rows.length && (await scanner.next())) {
     const { count, kinds, icounts, offsets, view, base } = scanner.batch;

@@ -18,6 +18,7 @@ import { startPlugged } from "./plugged-session.js";
 import { QuietInstants } from "./quiet-instants.js";
 import type { Session, SessionOptions } from "./session.js";
 import { TapeIndex } from "./tape-index.js";
+import { knownVisits, VisitKeeper } from "./visit-keeper.js";
 
 export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
   /** The tape's cache (`tapeCache`): table and checkpoints go there. */
@@ -42,7 +43,7 @@ const slow = { times: 2, leastMs: 250 };
 const firstStep = 1 << 16;
 
 /**
- * Replays a tape once, counting branches, and leaves a table and checkpoints in its cache. What is there stays and
+ * Replays a tape once, counting branches, and leaves a table, checkpoints and first visits in its cache. What is there stays and
  * is used, whoever left it; where all is there, nothing runs. Several at once wait for one another.
  *
  * Cost: one replay that counts, and some 60 ms a checkpoint.
@@ -65,7 +66,9 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
   await keepBudget(cache, build, { budget, end: Number(tape.end.at) });
   for (;;) {
     const index = await TapeIndex.open(cache, build);
-    const plan = new IndexPlan(Number(tape.end.at), index, limitsOf(options, budget));
+    const { to, isFull } = await knownVisits(tape, cache);
+    const limits = { ...limitsOf(options, budget), ...(!isFull && { visited: to }) };
+    const plan = new IndexPlan(Number(tape.end.at), index, limits);
     const from = plan.start();
     if (from === "nowhere") return index;
     try {
@@ -114,18 +117,22 @@ async function runPass(
   await channel.marks(BigInt(rowDistance(plan.end)), (at) =>
     rows.add({ icount: Number(at.icount), brctr: Number(at.brctr) }),
   );
-  const pass = new IndexPass(plan, session, channel, rows, await QuietInstants.of(tape));
+  const visits = await VisitKeeper.begin(tape, cache, channel);
+  const pass = new IndexPass(plan, session, channel, { rows, visits }, await QuietInstants.of(tape));
   try {
     await pass.leaveCheckpoints(Number(begun.icount), signal);
     await session.runToEnd(signal);
     const last = await channel.where();
     // QEMU may have run on until its main loop saw the machine's end.
     if (last.icount === tape.end.at) rows.add(rowOf(last));
+    await visits.gather();
     await pass.settle();
     await rows.save(plan.end);
+    await visits.save();
   } catch (error) {
     await pass.settle().catch(() => {});
     await rows.save(rows.last).catch(() => {});
+    await visits.save().catch(() => {});
     throw error;
   }
 }
@@ -141,6 +148,7 @@ class IndexPass {
   private readonly session: Session;
   private readonly channel: PluginChannel;
   private readonly rows: RowKeeper;
+  private readonly visits: VisitKeeper;
   private readonly quiet: QuietInstants;
   private storing: Promise<unknown> = Promise.resolve();
   private readonly startedAt = performance.now();
@@ -150,13 +158,14 @@ class IndexPass {
     plan: IndexPlan,
     session: Session,
     channel: PluginChannel,
-    rows: RowKeeper,
+    keepers: { readonly rows: RowKeeper; readonly visits: VisitKeeper },
     quiet: QuietInstants,
   ) {
     this.plan = plan;
     this.session = session;
     this.channel = channel;
-    this.rows = rows;
+    this.rows = keepers.rows;
+    this.visits = keepers.visits;
     this.quiet = quiet;
   }
 
@@ -210,8 +219,10 @@ class IndexPass {
   private async leaveOne(): Promise<boolean> {
     const at = await this.channel.where();
     this.rows.add(rowOf(at));
+    await this.visits.gather();
     await this.storing;
     await this.rows.saveSometimes();
+    await this.visits.saveSometimes();
     const begun = await this.session.beginCheckpoint(at).catch(unlessFatal);
     if (!begun) return false;
     this.plan.add({ icount: Number(at.icount), bytes: begun.bytes });

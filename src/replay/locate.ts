@@ -3,8 +3,9 @@ import { type GuestAddress, guestAddress, icount } from "../base/units.js";
 import type { Tape } from "../tape/tape.js";
 import { beyondEnd } from "./beyond-end.js";
 import { type CountedCheckpoint, withoutLost } from "./checkpoint.js";
+import { earliestVisit, lastBefore } from "./first-visits.js";
 import type { WrittenPosition } from "./position.js";
-import { type SoughtPoint, seekVisit } from "./seek-visit.js";
+import { neverReached, type SoughtPoint, seekVisit } from "./seek-visit.js";
 import type { PoolOptions } from "./session-pool.js";
 import type { Instant } from "./timeline-types.js";
 
@@ -15,7 +16,7 @@ export interface LocateOptions extends PoolOptions {
 
 /**
  * The instant a written position means. A place alone: the first time it is reached; that takes a replay from the
- * tape's start. With a brctr: one from the checkpoint before it.
+ * checkpoint before it where the tape is indexed, else from its start. With a brctr: one from the checkpoint before it.
  *
  * @throws `not-found` for a symbol that does not exist; `not-reached`, with the nearest visits, for a place or visit
  *   that is not on the tape
@@ -43,6 +44,8 @@ export async function locate(
   }
 }
 
+const unvisited = { count: 0n, before: undefined, after: undefined } as const;
+
 /** The first instant with `brctr` records before it. */
 export function locateBranch(
   tape: Tape,
@@ -53,18 +56,27 @@ export function locateBranch(
   return seek(tape, { at: "brctr", brctr }, options, signal);
 }
 
-function seek(tape: Tape, point: SoughtPoint, options: PoolOptions, signal?: AbortSignal): Promise<Instant> {
+function seek(
+  tape: Tape,
+  point: SoughtPoint,
+  options: LocateOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
   return withoutLost(() => seekOnce(tape, point, options, signal));
 }
 
 async function seekOnce(
   tape: Tape,
   point: SoughtPoint,
-  options: PoolOptions,
+  options: LocateOptions,
   signal?: AbortSignal,
 ): Promise<Instant> {
   const { plugin, qemu, debug, onProgress } = options;
-  const from = point.at === "address" ? undefined : lastBelow(await options.checkpoints(), point.brctr);
+  const checkpoints = await options.checkpoints();
+  const from =
+    point.at === "address"
+      ? await beforeFirstVisit(tape, point, checkpoints, options)
+      : lastBelow(checkpoints, point.brctr);
   const found = await seekVisit(
     tape,
     point,
@@ -77,7 +89,25 @@ async function seekOnce(
     },
     signal,
   );
+  // QEMU may run on until its main loop sees the machine's end.
+  if (found.icount > tape.end.at) throw neverReached(point, unvisited);
   return { icount: found.icount, ...(found.pc !== undefined && { pc: found.pc }) };
+}
+
+/**
+ * The last checkpoint that is before the first visit of an address, for certain: what is told of first visits is no answer
+ * but says where to begin.
+ */
+async function beforeFirstVisit(
+  tape: Tape,
+  point: Extract<SoughtPoint, { at: "address" }>,
+  checkpoints: readonly CountedCheckpoint[],
+  { cache }: LocateOptions,
+): Promise<CountedCheckpoint | undefined> {
+  if (cache === undefined) return undefined;
+  const notBefore = await earliestVisit(tape, cache, point.address);
+  if (notBefore === "never") throw neverReached(point, unvisited);
+  return lastBefore(checkpoints, notBefore);
 }
 
 function lastBelow(all: readonly CountedCheckpoint[], brctr: bigint): CountedCheckpoint | undefined {

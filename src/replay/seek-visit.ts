@@ -1,6 +1,6 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { type Brctr, hex } from "../base/units.js";
-import type { PluginChannel, PluginPoint, PluginPosition } from "../qemu/plugin-channel.js";
+import type { PluginChannel, PluginPoint, PluginPosition, PluginVisits } from "../qemu/plugin-channel.js";
 import type { Tape } from "../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
 import type { CountedSessionOptions } from "./counted-session.js";
@@ -47,13 +47,21 @@ export async function seekVisit(
 async function missed(session: Session, channel: PluginChannel, point: SoughtPoint): Promise<never> {
   await session.quit();
   await channel.closed;
-  const visits = point.at === "brctr" ? undefined : channel.visits("start");
+  throw neverReached(point, point.at === "brctr" ? undefined : channel.visits("start"));
+}
+
+/**
+ * The error for a point that is not on a tape.
+ *
+ * @param visits of its address
+ */
+export function neverReached(point: SoughtPoint, visits?: PluginVisits): VmtapeError {
   const nearest = [visits?.before, visits?.after].filter((one) => one !== undefined);
   const place = point.at === "brctr" ? `branch ${point.brctr}` : hex(point.address);
   const shown =
     point.at === "visit" ? `${place}:${point.brctr}${point.rep > 0n ? `/${point.rep}` : ""}` : place;
   const hint = nearest.map(({ brctr: branches, icount }) => `${place}:${branches} @${icount}`).join(" and ");
-  throw new VmtapeError(
+  return new VmtapeError(
     "not-reached",
     `${shown} is never reached${hint && `; the nearest visits: ${hint}`}`,
     { visits: visits?.count, nearest: nearest.map(({ brctr: at, icount }) => ({ brctr: at, icount })) },

@@ -3,6 +3,7 @@ import { type FileHandle, open, stat, statfs, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import { copySparse } from "../base/sparse-file.js";
 import { decodeQcow2Head, qcow2HeadBytes } from "../formats/qcow2.js";
 import { encodeEmptyQcow2 } from "../formats/qcow2-empty.js";
@@ -195,5 +196,5 @@ async function roomyDirectory(tape: Tape): Promise<string> {
 /** The size the guest sees. */
 async function sizeOf({ file, format }: MachineDisk): Promise<bigint> {
   if (format === "raw") return (await stat(file, { bigint: true })).size;
-  return decodeQcow2Head(await readHead(file, qcow2HeadBytes), file).virtualBytes;
+  return decodeQcow2Head(await readHead(file, qcow2HeadBytes, noLinks), file).virtualBytes;
 }

@@ -1,4 +1,5 @@
 import type { GuestAddress, Icount, PhysicalAddress } from "../base/units.js";
+import type { MappedRange } from "../qemu/x86-paging.js";
 import type { Position } from "./position.js";
 
 export type Direction = "forward" | "back";
@@ -83,4 +84,6 @@ export interface DebugTarget {
   /** As many bytes from `address` on as are mapped; undefined when the first is not. Device memory is never read. */
   readMemory(address: GuestAddress, length: number): Promise<Uint8Array | undefined>;
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined>;
+  /** How the addresses around one are mapped in the present address space. */
+  mappedRange(address: GuestAddress): Promise<MappedRange>;
 }

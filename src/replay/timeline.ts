@@ -1,5 +1,6 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../base/units.js";
+import type { MappedRange } from "../qemu/x86-paging.js";
 import type { Tape } from "../tape/tape.js";
 import { beyondEnd } from "./beyond-end.js";
 import { checkTape } from "./check-tape.js";
@@ -174,6 +175,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined> {
     return this.gate.enter(() => this.look((session) => session.readPhysical(address, length)));
+  }
+
+  mappedRange(address: GuestAddress): Promise<MappedRange> {
+    return this.gate.enter(() => this.look((session) => session.mappedRange(address)));
   }
 
   /**

@@ -3,7 +3,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -12,6 +11,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { crc32 } from "../base/compression/checksum.js";
+import { noLinks, readRegularSync } from "../base/regular-file.js";
 
 /**
  * A file of typed arrays: what was derived from a program once, kept for the next time. It is a cache: a file that is
@@ -83,7 +83,7 @@ export function columnPath(directory: string, name: string): string {
 export function readColumns(file: string, kind: string, key: string): Columns | undefined {
   let bytes: Buffer;
   try {
-    bytes = readFileSync(file);
+    bytes = readRegularSync(file, noLinks);
   } catch {
     return undefined;
   }

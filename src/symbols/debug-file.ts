@@ -155,7 +155,9 @@ function openAlt(
       dwarf.alt = alt;
       return () => file.close();
     }
-    notes.push(`${path} shares names with ${name}, which is not there: functions inlined from it have none`);
+    notes.push(
+      `${path} shares names and types with ${candidates[0]}, which is not there or is another file: they are left out`,
+    );
     return undefined;
   });
   return close ?? (() => {});

@@ -16,8 +16,12 @@ export interface SourcePlace {
   readonly column: number;
 }
 
+/** What stands for a name that is not there. */
+export const unknownName = "??";
+
 /** A function inlined at an address. */
 export interface InlinedAt {
+  /** `unknownName` where the debug information does not tell it. */
   readonly name: string;
   /** Bytes from the start of the inlined copy: its lowest address in this part of the function around it. */
   readonly offset: number;
@@ -78,7 +82,7 @@ export class DebugInfo {
     for (let at = scope; ; ) {
       const parent = scopeParents[at]!;
       if (parent < 0) return inlined;
-      const name = this.nameAt(scopeNames[at]!);
+      const name = this.nameAt(scopeNames[at]!) ?? unknownName;
       const offset = key - (this.parts.has(at) ? this.partStart(at, key) : scopeStarts[at]!);
       const file = callFiles[at]!;
       inlined ??= [];
@@ -100,8 +104,8 @@ export class DebugInfo {
     return at;
   }
 
-  /** The name of a scope's function; demangled. */
-  nameOf(scope: number): string {
+  /** The name of a scope's function; demangled. Undefined where it stands in a file that is not there. */
+  nameOf(scope: number): string | undefined {
     return this.nameAt(this.tables.scopeNames[scope]!);
   }
 
@@ -139,7 +143,8 @@ export class DebugInfo {
       for (let link = heads[id]!; link !== 0; link = next[link - 1]!) {
         const scope = link - 1;
         const inlinedInto = this.nameOf(this.functionOf(scopeParents[scope]!));
-        found.push({ name: this.nameAt(id), key: scopeStarts[scope]!, inlinedInto });
+        const place = { name: this.nameAt(id) ?? unknownName, key: scopeStarts[scope]! };
+        found.push(inlinedInto === undefined ? place : { ...place, inlinedInto });
       }
     }
     return found.sort((one, other) => one.key - other.key);
@@ -196,9 +201,10 @@ export class DebugInfo {
     return start;
   }
 
-  private nameAt(id: number): string {
+  private nameAt(id: number): string | undefined {
     const known = this.names[id];
     if (known !== undefined) return known;
+    if (id === 0) return undefined;
     const name = demangle(this.tables.names.at(id), { hasResult: false });
     this.names[id] = name;
     return name;

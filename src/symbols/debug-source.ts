@@ -138,7 +138,8 @@ function debugOf(
       return undefined;
     }
     const { cache } = options;
-    const entry = cache === undefined ? undefined : cacheEntry(cache, file.elf, elf);
+    const entry =
+      cache === undefined ? undefined : cacheEntry(cache, file.elf, elf, file.dwarf.alt !== undefined);
     const tables = cachedDebugTables(entry, () => readDebugTables(file.dwarf, CodeMap.of(elf)));
     return tables && new DebugInfo(tables);
   } finally {
@@ -152,9 +153,12 @@ const samples = 4;
 /**
  * Where the tables of a file are kept. The build id names them, but whoever made the file chose it: a digest of the
  * section headers and of samples of the sections that were read must agree, too.
+ *
+ * @param isShared names were read from a file that several share: without it others were read
  */
-export function cacheEntry(directory: string, elf: ElfFile, code = elf): CacheEntry {
+export function cacheEntry(directory: string, elf: ElfFile, code = elf, isShared = false): CacheEntry {
   const hash = createHash("sha256");
+  if (isShared) hash.update("shared\n");
   for (const { name, type, flags, address, offset, size } of [...elf.sections, ...code.sections]) {
     hash.update(`${name}\0${type}\0${flags}\0${address}\0${offset}\0${size}\n`);
   }

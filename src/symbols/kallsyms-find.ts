@@ -7,6 +7,7 @@ import {
   markerSize,
   markerStep,
   mostSymbols,
+  narrowAlignment,
   offsetSize,
   smallestName,
   tokenCount,
@@ -22,6 +23,7 @@ export interface KallsymsPlace {
   readonly tokenIndex: number;
   /** Offsets or, by the rule "absolute", addresses. */
   readonly addresses: number;
+  /** Where the base of the rules "percpu" and "relative" is; others have none and say `addresses` again. */
   readonly relativeBase: number;
   readonly rule: AddressRule;
   /** Whether lengths of two bytes occur (6.1 and later). */
@@ -41,13 +43,15 @@ export interface KallsymsPlace {
 export function findKallsyms(bytes: Uint8Array, wordSize: 4 | 8): KallsymsPlace | undefined {
   const view = viewOf(bytes);
   const effort = { names: mostNamesWalked, counts: mostCountsTried };
-  for (let at = 0; at + tokenIndexSize <= bytes.length; at += wordSize) {
+  for (let at = 0; at + tokenIndexSize <= bytes.length; at += narrowAlignment) {
     if (bytes[at] !== 0 || bytes[at + 1] !== 0 || !isTokenIndex(view, at)) continue;
-    const tokenTable = tokenTableBefore(bytes, view, at, wordSize);
-    if (tokenTable === undefined) continue;
-    const place = tablesAround(bytes, view, tokenTable, at, wordSize, effort);
-    if (effort.names <= 0 || effort.counts <= 0) return place;
-    if (place) return place;
+    for (const alignment of new Set([wordSize, narrowAlignment])) {
+      if (at % alignment !== 0) continue;
+      const tokenTable = tokenTableBefore(bytes, view, at, alignment);
+      if (tokenTable === undefined) continue;
+      const place = tablesAround(bytes, view, tokenTable, at, wordSize, alignment, effort);
+      if (place || effort.names <= 0 || effort.counts <= 0) return place;
+    }
   }
   return undefined;
 }
@@ -76,13 +80,13 @@ function tokenTableBefore(
   bytes: Uint8Array,
   view: DataView,
   index: number,
-  wordSize: number,
+  alignment: number,
 ): number | undefined {
   const last = view.getUint16(index + (tokenCount - 1) * 2, true);
-  for (let length = 2; length <= longestToken + wordSize; length++) {
+  for (let length = 2; length <= longestToken + alignment; length++) {
     const start = index - last - length;
     if (start < 0) return undefined;
-    if (start % wordSize !== 0) continue;
+    if (start % alignment !== 0) continue;
     let fits = true;
     for (let i = 1; i < tokenCount && fits; i++) {
       const offset = start + view.getUint16(index + i * 2, true);
@@ -93,7 +97,7 @@ function tokenTableBefore(
     if (
       end >= 0 &&
       end < index &&
-      index - end <= wordSize &&
+      index - end <= alignment &&
       bytes.subarray(end, index).every((b) => b === 0)
     ) {
       return start;
@@ -109,20 +113,21 @@ function tablesAround(
   tokenTable: number,
   tokenIndex: number,
   wordSize: 4 | 8,
+  alignment: number,
   effort: Effort,
 ): KallsymsPlace | undefined {
   const furthest = Math.max(0, tokenTable - mostSymbols * 16);
-  for (let at = tokenTable - 2 * wordSize; at >= furthest && effort.counts > 0; at -= wordSize) {
+  for (let at = tokenTable - 2 * alignment; at >= furthest && effort.counts > 0; at -= alignment) {
     effort.counts--;
     const count = view.getUint32(at, true);
     if (count < fewestSymbols || count > mostSymbols) continue;
-    if (wordSize === 8 && view.getUint32(at + 4, true) !== 0) continue;
-    const room = tokenTable - at - wordSize;
+    if (alignment === 8 && view.getUint32(at + 4, true) !== 0) continue;
+    const room = tokenTable - at - alignment;
     if (room < count * smallestName || room > count * largestName) continue;
-    const names = at + wordSize;
+    const names = at + alignment;
     for (const longLengths of [true, false]) {
-      if (!namesAgree(bytes, view, names, count, tokenTable, wordSize, longLengths, effort)) continue;
-      const found = addressTable(view, at, tokenIndex + tokenIndexSize, count, wordSize);
+      if (!namesAgree(bytes, view, names, count, tokenTable, alignment, longLengths, effort)) continue;
+      const found = addressTable(view, at, tokenIndex + tokenIndexSize, count, wordSize, alignment);
       if (found) return { wordSize, count, names, tokenTable, tokenIndex, longLengths, ...found };
     }
   }
@@ -136,7 +141,7 @@ function namesAgree(
   names: number,
   count: number,
   limit: number,
-  wordSize: number,
+  alignment: number,
   longLengths: boolean,
   effort: Effort,
 ): boolean {
@@ -154,7 +159,7 @@ function namesAgree(
     at += length;
     if (at >= limit) return false;
   }
-  const markers = Math.ceil(at / wordSize) * wordSize;
+  const markers = Math.ceil(at / alignment) * alignment;
   if (markers + starts.length * markerSize > limit) return false;
   return starts.every((start, i) => view.getUint32(markers + i * markerSize, true) === start);
 }
@@ -166,8 +171,9 @@ function addressTable(
   afterTokens: number,
   count: number,
   wordSize: 4 | 8,
+  alignment: number,
 ): Pick<KallsymsPlace, "addresses" | "relativeBase" | "rule"> | undefined {
-  const align = (offset: number) => Math.ceil(offset / wordSize) * wordSize;
+  const align = (offset: number) => Math.ceil(offset / alignment) * alignment;
   const offsetsSize = align(count * offsetSize);
   const behind = align(afterTokens);
   const candidates = [
@@ -179,6 +185,9 @@ function addressTable(
     if (!isKernelAddress(view, relativeBase, wordSize)) continue;
     const rule = ascendingRule(view, addresses, count);
     if (rule) return { addresses, relativeBase, rule };
+  }
+  if (behind + offsetsSize <= view.byteLength && ascendFromThemselves(view, behind, count)) {
+    return { addresses: behind, relativeBase: behind, rule: "self" };
   }
   for (const addresses of [behind, numSyms - count * wordSize]) {
     if (addresses < 0 || addresses + count * wordSize > view.byteLength) continue;
@@ -214,6 +223,23 @@ function ascendingRule(view: DataView, offsets: number, count: number): "percpu"
   }
   // All zeros ascend too, but are no symbols.
   return percpu ? "percpu" : relative && previousUnsigned > 0 ? "relative" : undefined;
+}
+
+/**
+ * Whether the offsets, each counted from where it stands, lead to ascending addresses that reach further than the
+ * table itself: one number over and over, as in padding, only leads along the table.
+ */
+function ascendFromThemselves(view: DataView, offsets: number, count: number): boolean {
+  const target = (i: number) => i * offsetSize + view.getInt32(offsets + i * offsetSize, true);
+  let previous = target(0);
+  const reach = target(count - 1) - previous;
+  if (reach <= count * offsetSize) return false;
+  for (let i = 1; i < count; i++) {
+    const next = target(i);
+    if (next < previous) return false;
+    previous = next;
+  }
+  return true;
 }
 
 function areAscending(view: DataView, addresses: number, count: number, wordSize: 4 | 8): boolean {

@@ -1,4 +1,4 @@
-import { isExactKey } from "./address.js";
+import { isExactKey, keyOf } from "./address.js";
 import { numberAt, viewOf } from "./elf.js";
 import { IntervalBuilder, type IntervalMap } from "./interval-map.js";
 import { findKallsyms, type KallsymsPlace } from "./kallsyms-find.js";
@@ -18,13 +18,18 @@ import { isAbsoluteKind, type Region, type SymbolTable } from "./symbol-table.js
  * Cost: about 80 ms for 150,000 symbols.
  *
  * @param bytes see `findKallsyms`
+ * @param address link address of the first byte, which the offsets of 7.0 and later count from
  * @returns undefined when there are none
  */
-export function readKallsyms(bytes: Uint8Array, wordSize: 4 | 8 = 8): SymbolTable | undefined {
+export function readKallsyms(
+  bytes: Uint8Array,
+  address: bigint,
+  wordSize: 4 | 8 = 8,
+): SymbolTable | undefined {
   const place = findKallsyms(bytes, wordSize);
   if (!place) return undefined;
   const { names, kinds } = expandNames(bytes, place);
-  const starts = readAddresses(bytes, place, kinds);
+  const starts = readAddresses(bytes, place, kinds, keyOf(address));
   const regions = kernelRegions(names, starts);
   const intervals = intervalsOf(starts, kinds, regions);
   return { names, starts, sizes: new Float64Array(place.count), kinds, intervals };
@@ -69,7 +74,12 @@ function expandNames(bytes: Uint8Array, place: KallsymsPlace): { names: NameList
 }
 
 /** Address keys of all symbols; absolute ones get the kind A where the table alone tells. */
-function readAddresses(bytes: Uint8Array, place: KallsymsPlace, kinds: Uint8Array): Float64Array {
+function readAddresses(
+  bytes: Uint8Array,
+  place: KallsymsPlace,
+  kinds: Uint8Array,
+  home: number,
+): Float64Array {
   const view = viewOf(bytes);
   const { count, wordSize, rule } = place;
   const starts = new Float64Array(count);
@@ -83,8 +93,11 @@ function readAddresses(bytes: Uint8Array, place: KallsymsPlace, kinds: Uint8Arra
       starts[i] = word(place.addresses + i * wordSize);
       continue;
     }
-    const offset = view.getInt32(place.addresses + i * offsetSize, true);
-    if (rule === "relative") {
+    const at = place.addresses + i * offsetSize;
+    const offset = view.getInt32(at, true);
+    if (rule === "self") {
+      starts[i] = home + at + offset;
+    } else if (rule === "relative") {
       starts[i] = base + (offset >>> 0);
     } else if (offset >= 0) {
       starts[i] = offset;
@@ -114,7 +127,7 @@ const boundarySymbols: readonly (readonly [name: string, start: string, end: str
 /** The parts of a kernel that its own symbols mark, disjoint and ascending. */
 function kernelRegions(names: NameList, starts: Float64Array): Region[] {
   const addressOf = (name: string): number | undefined => {
-    const index = names.find(name)[0];
+    const index = names.findLinked(name);
     return index === undefined ? undefined : starts[index]!;
   };
   // Cut at every mark: init text lies inside init, and both ends must hold.

@@ -142,7 +142,7 @@ export async function placementFromPhysicalMemory(
   kernel: KernelSymbols,
 ): Promise<KernelPlacement | undefined> {
   const banner = kernel.evidence[0];
-  const physBase = kernel.table.names.find("phys_base")[0];
+  const physBase = kernel.table.names.findLinked("phys_base");
   if (!banner || physBase === undefined) return undefined;
   const bannerOffset = banner.address - windowStart;
   const physBaseOffset = addressOfKey(kernel.table.starts[physBase]!) - windowStart;

@@ -51,10 +51,10 @@ export interface KernelImageOptions {
 /**
  * Opens a kernel: a bzImage (`vmlinuz`), a vmlinux ELF file, or a compressed vmlinux.
  *
- * Cost: unpacking, 0.1 s (gzip, lz4), 0.3 s (zstd) or 0.6 s (xz) for a stock Debian kernel. An ELF file is read
+ * Cost: unpacking, 0.1 s (gzip, lz4), 0.3 s (zstd), 0.6 s (xz, LZO) or 6 s (bzip2) for a stock Debian kernel. An ELF file is read
  * through `source`, which must stay open while the result is used.
  *
- * @throws VmtapeError `bad-file` when it is no kernel or damaged, `unsupported` for an LZO or bzip2 payload
+ * @throws VmtapeError `bad-file` when it is no kernel or damaged, `limit-exceeded`
  */
 export function openKernelImage(source: SyncSource, options: KernelImageOptions = {}): KernelImage {
   const { name, size } = source;
@@ -173,18 +173,25 @@ export function imageBytes(elf: ElfFile, address: bigint, length: number): Uint8
   return undefined;
 }
 
-/** The sections, or else the segments, in which kallsyms may be, as bytes. */
-export function* kallsymsHomes(elf: ElfFile): Generator<Uint8Array> {
+/** Bytes of an image and the link address of the first. */
+export interface ImagePart {
+  readonly bytes: Uint8Array;
+  readonly address: bigint;
+}
+
+/** The sections, or else the segments, in which kallsyms may be. */
+export function* kallsymsHomes(elf: ElfFile): Generator<ImagePart> {
   const { source } = elf;
   for (const name of [".rodata", ".init.rodata", ".data"]) {
     const section = elf.section(name);
     if (section && section.size <= maxSegment && inFile(source, section)) {
-      yield elf.contents(section);
+      yield { bytes: elf.contents(section), address: section.address };
     }
   }
   for (const segment of elf.segments.slice(0, maxSegments)) {
     if (segment.type !== programType.load || segment.offset >= source.size) continue;
     if (segment.fileSize > maxSegment) continue;
-    yield source.read(segment.offset, Math.min(segment.fileSize, source.size - segment.offset));
+    const size = Math.min(segment.fileSize, source.size - segment.offset);
+    yield { bytes: source.read(segment.offset, size), address: segment.address };
   }
 }

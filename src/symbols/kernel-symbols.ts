@@ -96,8 +96,8 @@ export function kernelSymbolsOf({ elf }: KernelImage): KernelSymbols | undefined
   let table = fromElf && fromElf.names.count > 0 ? fromElf : undefined;
   const origin = table ? "symtab" : "kallsyms";
   if (!table) {
-    for (const bytes of kallsymsHomes(elf)) {
-      table = readKallsyms(bytes, wordSize);
+    for (const { bytes, address } of kallsymsHomes(elf)) {
+      table = readKallsyms(bytes, address, wordSize);
       if (table) break;
     }
   }
@@ -118,7 +118,7 @@ export function kernelSymbolsOf({ elf }: KernelImage): KernelSymbols | undefined
 }
 
 function bannerOf(table: SymbolTable, elf: KernelImage["elf"]): KernelEvidence | undefined {
-  const index = table.names.find("linux_banner")[0];
+  const index = table.names.findLinked("linux_banner");
   if (index === undefined) return undefined;
   const address = addressOfKey(table.starts[index]!);
   for (let length = longestBanner; length >= 16; length >>>= 1) {

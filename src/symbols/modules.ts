@@ -62,7 +62,8 @@ export async function readModules(
   kernel: ModulesOfKernel,
 ): Promise<LoadedModule[] | undefined> {
   const reader = new MemoryReader(memory);
-  for (const index of kernel.table.names.find("modules")) {
+  const { names } = kernel.table;
+  for (const index of new Set([...names.find("modules"), names.findLinked("modules") ?? []].flat())) {
     const head = addressOfKey(kernel.table.starts[index]!) + kernel.slide;
     const found = await walkList(reader, head);
     if (found) return found;

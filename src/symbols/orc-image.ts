@@ -54,8 +54,8 @@ export async function readOrcMemory(
 }
 
 function rangeOf(table: SymbolTable, [start, end]: readonly [string, string]) {
-  const [first] = table.names.find(start);
-  const [last] = table.names.find(end);
+  const first = table.names.findLinked(start);
+  const last = table.names.findLinked(end);
   if (first === undefined || last === undefined) return undefined;
   const size = table.starts[last]! - table.starts[first]!;
   return size > 0 && size <= largestTable ? { start: addressOfKey(table.starts[first]!), size } : undefined;

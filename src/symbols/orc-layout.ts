@@ -1,6 +1,7 @@
 /**
  * ORC, the kernel's own unwind tables. Source: Linux, arch/x86/include/asm/orc_types.h and
- * arch/x86/kernel/unwind_orc.c, 5.10 to 6.12; Documentation/arch/x86/orc-unwinder.rst.
+ * arch/x86/kernel/unwind_orc.c, 5.10 to 6.12; Documentation/arch/x86/orc-unwinder.rst; the images and the code of
+ * `unwind_next_frame` of 7.0 to 7.3.
  *
  * Two arrays of one length, both ascending by address: places (s32, relative to the place itself), and entries of six
  * bytes:
@@ -12,7 +13,7 @@
 export const orcEntry = { size: 6, spOffset: 0, bpOffset: 2, registers: 4, flags: 5 } as const;
 export const orcPlaceSize = 4;
 
-/** Bits 0–3 and 4–7 of byte 4. The same in all versions. */
+/** Bits 0–3 and 4–7 of byte 4, up to 7.0 and in all that reads them here; `renumbered` has those of the file from 7.1. */
 export const orcRegister = {
   undefined: 0,
   previousSp: 1,
@@ -24,26 +25,45 @@ export const orcRegister = {
   r13: 7,
   bpIndirect: 8,
   spIndirect: 9,
+  ax: 10,
 } as const;
+
+/** What each number in a file of 7.1 and later means; an unused one stays what is no register. */
+export const renumbered: Uint8Array = Uint8Array.of(
+  orcRegister.undefined,
+  orcRegister.ax,
+  orcRegister.dx,
+  orcRegister.sp,
+  orcRegister.bp,
+  orcRegister.di,
+  orcRegister.r10,
+  orcRegister.r13,
+  orcRegister.previousSp,
+  orcRegister.spIndirect,
+  orcRegister.bpIndirect,
+  ...[11, 12, 13, 14, 15],
+);
 
 /** What an entry says of a frame. Numbers of ours: those of the file differ between dialects. */
 export const orcType = { undefined: 0, endOfStack: 1, call: 2, registers: 3, partialRegisters: 4 } as const;
 
 /**
- * How byte 5 is divided.
+ * How byte 5 is divided, and the registers of byte 4 are numbered.
  *
  * - `end2`: up to 6.2. Bits 0–1 type (call 0, registers 1, partial 2), bit 2 end.
  * - `end3`: 6.3. Bits 0–1 type, bit 2 signal, bit 3 end.
  * - `typed`: from 6.4. Bits 0–2 type (undefined 0, end of stack 1, call 2, registers 3, partial 4), bit 3 signal.
+ * - `renumbered`: from 7.1. Byte 5 as `typed`, the registers by other numbers.
  *
  * "Signal" says that the frame's caller was interrupted, which its type says too.
  */
-export type OrcDialect = "end2" | "end3" | "typed";
+export type OrcDialect = "end2" | "end3" | "typed" | "renumbered";
 
 export const orcFlags = {
   end2: { typeMask: 3, end: 1 << 2 },
   end3: { typeMask: 3, end: 1 << 3 },
   typed: { typeMask: 7, end: 0 },
+  renumbered: { typeMask: 7, end: 0 },
 } as const satisfies Record<OrcDialect, { readonly typeMask: number; readonly end: number }>;
 
 /** Where a kernel keeps them: sections of its image, and symbols around each in memory. */

@@ -1,6 +1,14 @@
 import { VmtapeError } from "../base/errors.js";
 import { viewOf } from "./elf.js";
-import { type OrcDialect, orcEntry, orcFlags, orcPlaceSize, orcType } from "./orc-layout.js";
+import {
+  type OrcDialect,
+  orcEntry,
+  orcFlags,
+  orcPlaceSize,
+  orcRegister,
+  orcType,
+  renumbered,
+} from "./orc-layout.js";
 
 /** No kernel has more entries: stock ones have 0.7 to 1.2 million. */
 const mostEntries = 1 << 24;
@@ -32,6 +40,9 @@ export class OrcTable {
   /** For each block of 256 bytes from the first place on, the last entry at or before its start. */
   private readonly blocks: Uint32Array;
   private readonly flags: (typeof orcFlags)[OrcDialect];
+  /** Each entry says its type, and patches that push tell of it (from 6.4). */
+  readonly isTyped: boolean;
+  private readonly isRenumbered: boolean;
 
   private constructor(
     places: Float64Array,
@@ -41,6 +52,8 @@ export class OrcTable {
     this.places = places;
     this.entries = viewOf(entries);
     this.flags = orcFlags[dialect];
+    this.isTyped = hasTypes(dialect);
+    this.isRenumbered = dialect === "renumbered";
     this.blocks = indexBlocks(places);
   }
 
@@ -118,7 +131,7 @@ export class OrcTable {
   /** One of `orcType`; an unknown type is `undefined`, as it is to the kernel. */
   type(index: number): number {
     const flags = this.entries.getUint8(index * orcEntry.size + orcEntry.flags);
-    if (this.dialect === "typed") {
+    if (this.isTyped) {
       const type = flags & this.flags.typeMask;
       return type <= orcType.partialRegisters ? type : orcType.undefined;
     }
@@ -127,12 +140,16 @@ export class OrcTable {
     return type <= orcType.partialRegisters ? type : orcType.undefined;
   }
 
+  /** One of `orcRegister`, or a number that is none. */
   spRegister(index: number): number {
-    return this.entries.getUint8(index * orcEntry.size + orcEntry.registers) & 15;
+    const number = this.entries.getUint8(index * orcEntry.size + orcEntry.registers) & 15;
+    return this.isRenumbered ? renumbered[number]! : number;
   }
 
+  /** As `spRegister`. */
   bpRegister(index: number): number {
-    return this.entries.getUint8(index * orcEntry.size + orcEntry.registers) >>> 4;
+    const number = this.entries.getUint8(index * orcEntry.size + orcEntry.registers) >>> 4;
+    return this.isRenumbered ? renumbered[number]! : number;
   }
 
   spOffset(index: number): number {
@@ -156,24 +173,34 @@ export class OrcTable {
 
 /**
  * The dialect of entries, from what they are: nearly all describe callable functions, which is type 0 up to 6.3 and 2
- * from 6.4; and bit 3 is set in 6.3 for an end of the stack, never before.
+ * from 6.4; bit 3 is set in 6.3 for an end of the stack, never before; and most frames are found from rsp, which has another
+ * number from 7.1 on.
  */
 export function orcDialect(entries: Uint8Array): OrcDialect {
   let calls = 0;
   let typedCalls = 0;
+  let fromSp = 0;
+  let fromMovedSp = 0;
   let high = 0;
   for (let at = 0; at + orcEntry.size <= entries.length; at += orcEntry.size) {
     const flags = entries[at + orcEntry.flags]!;
-    const isUndefined = (entries[at + orcEntry.registers]! & 15) === 0;
+    const base = entries[at + orcEntry.registers]! & 15;
+    const isUndefined = base === orcRegister.undefined;
     if (isUndefined) {
       if (flags === 1 << 3) high++;
       continue;
     }
     if ((flags & 7) === 0) calls++;
     else if ((flags & 7) === orcType.call) typedCalls++;
+    if (base === orcRegister.sp) fromSp++;
+    else if (renumbered[base] === orcRegister.sp) fromMovedSp++;
   }
-  if (typedCalls > calls) return "typed";
+  if (typedCalls > calls) return fromMovedSp > fromSp ? "renumbered" : "typed";
   return high > 0 ? "end3" : "end2";
+}
+
+function hasTypes(dialect: OrcDialect): boolean {
+  return dialect === "typed" || dialect === "renumbered";
 }
 
 function indexBlocks(places: Float64Array): Uint32Array {
@@ -193,7 +220,7 @@ function indexBlocks(places: Float64Array): Uint32Array {
 function sorted(keys: Float64Array, entries: Uint8Array, dialect: OrcDialect) {
   const isEmpty = (i: number) => {
     const at = i * orcEntry.size;
-    if (dialect === "typed") return (entries[at + orcEntry.flags]! & 7) === 0 ? 0 : 1;
+    if (hasTypes(dialect)) return (entries[at + orcEntry.flags]! & 7) === 0 ? 0 : 1;
     return (entries[at + orcEntry.registers]! & 15) === 0 ? 0 : 1;
   };
   const order = Uint32Array.from(keys, (_, i) => i).sort(

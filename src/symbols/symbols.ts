@@ -5,6 +5,7 @@ import { demangle, isMangled } from "./demangle.js";
 import { parseLine } from "./line-search.js";
 import { MangledNames } from "./mangled-names.js";
 import { type MergedSources, mergeSources, type SymbolSource } from "./merged-sources.js";
+import { isColdPart } from "./name-list.js";
 import { globTest, nearestNames } from "./name-search.js";
 import type { SymbolTable } from "./symbol-table.js";
 
@@ -88,7 +89,7 @@ export class Symbols {
 
   /** What could not be used of the debug information opened so far, in words for people. */
   get notes(): readonly string[] {
-    return this.entries.flatMap(({ debug }) => debug?.notes ?? []);
+    return [...new Set(this.entries.flatMap(({ debug }) => debug?.notes ?? []))];
   }
 
   /**
@@ -151,7 +152,8 @@ export class Symbols {
   /**
    * Every symbol of exactly this name, or of this prefix and name ("User:main"): those of the sources that answer
    * first come first. A C++ or Rust function is found by its linkage name, its whole demangled name, and without its
-   * parameters.
+   * parameters. When there is none, the one symbol that has what compilers add behind this name is found (`f.isra.0`,
+   * `f.llvm.123`; `f.cold` only where that is all there is), which then is called by its own name.
    */
   find(name: string): Found[] {
     const { bases } = this.merge();
@@ -161,11 +163,36 @@ export class Symbols {
       for (const wanted of namesIn(source, name)) {
         const { names } = source.table;
         const exact = names.find(wanted);
-        const indexes = exact.length > 0 ? exact : this.mangledIn(source).find(wanted);
+        const indexes = exact.length > 0 ? exact : this.mangledFor(source, wanted);
         for (const index of indexes) found.push(this.describe(bases[i]! + index));
       }
     }
-    return distinct(found);
+    if (found.length > 0) return distinct(found);
+    const variants = this.variantsOf(name);
+    return new Set(variants.map((one) => one.name)).size === 1 ? variants : [];
+  }
+
+  /** Indexes of what has a demangled name; parts that hardly ever run only where they are all. */
+  private mangledFor(source: SymbolSource, wanted: string): number[] {
+    const indexes = this.mangledIn(source).find(wanted);
+    const whole = indexes.filter((index) => !isColdPart(source.table.names.at(index)));
+    return whole.length > 0 ? whole : indexes;
+  }
+
+  /** The symbols that have what compilers add behind a name; parts that hardly ever run only where they are all. */
+  private variantsOf(name: string): Found[] {
+    const { bases } = this.merge();
+    const found: Found[] = [];
+    for (const i of this.byPriority()) {
+      const source = this.entries[i]!;
+      for (const wanted of namesIn(source, name)) {
+        for (const index of source.table.names.findVariants(wanted)) {
+          found.push(this.describe(bases[i]! + index));
+        }
+      }
+    }
+    const whole = found.filter((one) => !isColdPart(one.name));
+    return distinct(whole.length > 0 ? whole : found);
   }
 
   /** Every copy inlined somewhere of the functions of exactly this name; opens the debug information. */
@@ -231,11 +258,13 @@ export class Symbols {
 
   /** Names like one that was not found, most alike first; about 100 ms for 150,000 names. */
   nearestNames(name: string, limit = 5): string[] {
-    return nearestNames(
+    const variants = this.variantsOf(name).map((one) => one.prefix + one.name);
+    const alike = nearestNames(
       name,
       this.entries.map(({ table }) => table.names),
       limit,
     );
+    return [...new Set([...variants, ...alike])].slice(0, limit);
   }
 
   /** Indexes of the sources, in the order in which they answer. */
@@ -276,7 +305,8 @@ export class Symbols {
     // A symbol of its own at the very address: GDB prints that.
     if (key === start && start !== entry) return located;
     const declared = linkageName === undefined ? undefined : this.wholeName(info.rawNameOf(outer), entry);
-    located.declared = { name: declared ?? info.nameOf(outer), offset: key - entry };
+    const name = declared ?? info.nameOf(outer);
+    if (name !== undefined) located.declared = { name, offset: key - entry };
     return located;
   }
 

@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { fileError, VmtapeError } from "../base/errors.js";
+import { openRegularSync, type RegularOptions } from "../base/regular-file.js";
 
 /**
  * Positional access to bytes that may be too many to hold: a file, or an array. Unlike base's `ByteSource` it answers
@@ -35,18 +36,11 @@ export interface SyncFile extends SyncSource {
   close(): void;
 }
 
-/** @throws VmtapeError `bad-file`, `not-writable` (no permission) */
-export function openSyncFile(file: string): SyncFile {
-  let descriptor: number;
+/** @throws VmtapeError as `openRegular` */
+export function openSyncFile(file: string, options?: RegularOptions): SyncFile {
+  const descriptor = openRegularSync(file, options);
   try {
-    descriptor = openSync(file, "r");
-  } catch (error) {
-    throw fileError(error, file, "reading");
-  }
-  try {
-    const status = fstatSync(descriptor);
-    if (!status.isFile()) throw new VmtapeError("bad-file", `${file} is not a regular file`, { file });
-    const { size } = status;
+    const { size } = fstatSync(descriptor);
     return {
       name: file,
       size,
@@ -69,8 +63,8 @@ export function openSyncFile(file: string): SyncFile {
 }
 
 /** Opens a file, gives it to `use`, and closes it whatever happens. */
-export function withSyncFile<T>(file: string, use: (source: SyncSource) => T): T {
-  const source = openSyncFile(file);
+export function withSyncFile<T>(file: string, use: (source: SyncSource) => T, options?: RegularOptions): T {
+  const source = openSyncFile(file, options);
   try {
     return use(source);
   } catch (error) {

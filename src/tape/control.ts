@@ -1,26 +1,25 @@
 import { rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
+import { ConsoleClient, type ConsoleListener } from "./console-client.js";
+import { ConsoleSeat, type SeatWish, type SharedConsole } from "./console-seat.js";
 import { makeRuntimeDirectory, type Places, socketStem } from "./home.js";
 
 /**
  * How other processes reach a running recording: a unix socket in the user's private runtime directory. A client
- * sends one line, `stop`, `console` or `console owner`; the answer is `ok` or `error TEXT`. After `console` the
- * stream carries the guest's serial line both ways. An owner that goes away without a detach ends the recording.
+ * sends one line, `stop` or `console` with a {@link SeatWish} as JSON; the answer is `ok` or `error TEXT`. After
+ * `console` the stream carries the frames of `console-frames.ts`. An owner that goes away without a detach ends the
+ * recording.
  */
 export interface Controlled {
   stop(): Promise<unknown>;
-  type(bytes: Uint8Array): Promise<void>;
-  listen(sink: (bytes: Uint8Array) => void): () => void;
+  readonly console: SharedConsole;
 }
 
-/** Sent by a console owner that leaves the recording running: a byte that no serial line needs. */
-const detachByte = 0xff;
-const longestRequest = 64;
-/** A console that reads slower than the guest prints misses what comes beyond so many bytes. */
-const longestBacklog = 4 << 20;
+const longestRequest = 512;
+const longestName = 100;
 /** How long a console that does not read may hold up the end of the recorder's process. */
-const patienceMs = 5000;
+const patienceMs = 2000;
 
 const socketPath = (places: Places, directory: string) => `${socketStem(places, directory)}.record`;
 
@@ -32,7 +31,7 @@ export async function removeDeadSocket(places: Places, directory: string): Promi
 export class ControlServer implements AsyncDisposable {
   private readonly server: Server;
   private readonly path: string;
-  private readonly consoles = new Set<Socket>();
+  private readonly seats = new Set<ConsoleSeat>();
   /** Clients that wait for nothing yet. */
   private readonly silent = new Set<Socket>();
   private readonly recording: Promise<Controlled>;
@@ -84,23 +83,25 @@ export class ControlServer implements AsyncDisposable {
   }
 
   private answer(request: string, socket: Socket, recording: Controlled): void {
-    switch (request) {
-      case "stop":
-        recording.stop().then(
-          () => socket.end("ok\n"),
-          (error) => socket.end(`error ${error instanceof Error ? error.message : String(error)}\n`),
-        );
-        return;
-      case "console":
-      case "console owner":
-        socket.write("ok\n");
-        this.consoles.add(socket);
-        socket.on("close", () => this.consoles.delete(socket));
-        joinConsole(socket, recording, request.endsWith("owner"));
-        return;
-      default:
-        socket.end("error unknown request\n");
+    if (request === "stop") {
+      recording.stop().then(
+        () => socket.end("ok\n"),
+        (error) => socket.end(`error ${error instanceof Error ? error.message : String(error)}\n`),
+      );
+      return;
     }
+    const [, text] = /^console (.*)$/.exec(request) ?? [];
+    const wish = text === undefined ? undefined : parseWish(text);
+    if (!wish) {
+      socket.end("error unknown request\n");
+      return;
+    }
+    socket.write("ok\n");
+    const seat = new ConsoleSeat(socket, recording.console, wish, (detached) => {
+      this.seats.delete(seat);
+      if (wish.role === "owner" && !detached) void recording.stop();
+    });
+    this.seats.add(seat);
   }
 
   /**
@@ -111,30 +112,25 @@ export class ControlServer implements AsyncDisposable {
     this.server.close();
     await rm(this.path, { force: true });
     for (const socket of this.silent) socket.destroy();
-    for (const console of this.consoles) {
-      console.end();
-      setTimeout(() => console.destroy(), patienceMs).unref();
-    }
+    for (const seat of this.seats) seat.finish(patienceMs);
   }
 }
 
-function joinConsole(socket: Socket, recording: Controlled, owner: boolean): void {
-  let detached = false;
-  const leave = recording.listen((bytes) => {
-    if (socket.writableLength < longestBacklog) socket.write(bytes);
-  });
-  socket.on("data", (bytes: Buffer) => {
-    const end = bytes.indexOf(detachByte);
-    socket.pause(); // until the guest has taken them
-    void recording.type(end < 0 ? bytes : bytes.subarray(0, end)).then(() => socket.resume());
-    if (end < 0) return;
-    detached = true;
-    socket.end();
-  });
-  socket.on("close", () => {
-    leave();
-    if (owner && !detached) void recording.stop();
-  });
+/** What a client asks for when it joins the console; undefined when that makes no sense. */
+function parseWish(text: string): SeatWish | undefined {
+  try {
+    const { role, name, past } = JSON.parse(text) as Record<string, unknown>;
+    if (role !== "owner" && role !== "type" && role !== "watch") return undefined;
+    return {
+      role,
+      name: String(name)
+        .replace(/[^\x20-\x7e]/g, "?")
+        .slice(0, longestName),
+      past: past === true,
+    };
+  } catch {
+    return undefined;
+  }
 }
 
 /** The other side of {@link ControlServer}. */
@@ -168,15 +164,10 @@ export class ControlClient {
     this.socket.destroy();
   }
 
-  /** Joins the guest's console; the socket, paused, then carries its bytes. */
-  async console(role: "owner" | "guest"): Promise<Socket> {
-    await this.request(role === "owner" ? "console owner" : "console");
-    return this.socket;
-  }
-
-  /** Leaves the console; the recording goes on. */
-  detach(): void {
-    this.socket.end(Uint8Array.of(detachByte));
+  /** Joins the guest's console. */
+  async console(wish: SeatWish, listener: ConsoleListener): Promise<ConsoleClient> {
+    await this.request(`console ${JSON.stringify(wish)}`);
+    return new ConsoleClient(this.socket, listener);
   }
 
   private request(line: string): Promise<void> {

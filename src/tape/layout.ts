@@ -68,20 +68,26 @@ export class TapeLayout {
     return join(this.symbols, String(index));
   }
 
+  /** The tape's files that lie in no folder of its, the manifest first and the lock last. */
+  files(): string[] {
+    const { manifest, log, console, consoleCast, kernel, initrd, lock } = this;
+    return [manifest, log, console, consoleCast, kernel, initrd, lock];
+  }
+
+  /** What a killed writer may have left: nobody reads it, and the next writer removes it first, whatever it is. */
+  drafts(): string[] {
+    return [this.manifest, this.log, this.console].map((path) => `${path}.new`);
+  }
+
+  /** The tape's folders. */
+  folders(): string[] {
+    return [this.disks, this.firmware, this.symbols, this.original];
+  }
+
   /** Everything a tape may consist of but its lock, the manifest first. */
   everything(): string[] {
-    const names = [
-      "manifest.json",
-      "manifest.json.new",
-      "replay.log",
-      "replay.log.new",
-      "console.raw",
-      "console.raw.new",
-      "console.cast",
-    ];
-    return [...names, "kernel", "initrd", "disks", "firmware", "symbols", "original"].map((name) =>
-      this.path(name),
-    );
+    const files = this.files().filter((path) => path !== this.lock);
+    return [...files, ...this.drafts(), ...this.folders()];
   }
 
   private path(name: string): string {

@@ -3,6 +3,7 @@ import { type FileHandle, lstat, open } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { setTimeout as delay } from "node:timers/promises";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
+import { requireRegular } from "../base/regular-file.js";
 
 /** The part of `fs-native-extensions` (open-file-description locks) that is used here; it ships no types. */
 interface NativeLocks {
@@ -14,6 +15,14 @@ const loadLocks = (): NativeLocks => createRequire(import.meta.url)("fs-native-e
 const attempts = 5;
 const attemptMs = 20;
 const openFlags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** What lies in a lock's place may be anything, and opening a device may do anything: it is not opened. */
+async function requireLockable(path: string): Promise<void> {
+  const facts = await lstat(path).catch((error) => {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  });
+  if (facts) requireRegular(facts, path);
+}
 
 /** Is the open file still the one that has this path? */
 async function isAt(handle: FileHandle, path: string): Promise<boolean> {
@@ -42,6 +51,7 @@ export class FileLock implements AsyncDisposable {
     for (;;) {
       let handle: FileHandle;
       try {
+        await requireLockable(path);
         handle = await open(path, openFlags | constants.O_CREAT, 0o600);
       } catch (error) {
         throw fileError(error, path, "locking");
@@ -80,6 +90,7 @@ export class FileLock implements AsyncDisposable {
   static async isHeld(path: string): Promise<boolean> {
     let handle: FileHandle;
     try {
+      await requireLockable(path);
       handle = await open(path, openFlags);
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return false;

@@ -1,7 +1,7 @@
 import { totalmem } from "node:os";
 import { VmtapeError } from "../base/errors.js";
 import { hex } from "../base/units.js";
-import { type KernelKind, kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
+import { isKernel32, type KernelKind, kernelHeadBytes, kernelKind } from "../formats/kernel-file.js";
 import { decodeQcow2Head, isQcow2, qcow2HeadBytes } from "../formats/qcow2.js";
 import { inspectQemu, type QemuBuild } from "../qemu/build.js";
 import type { NetworkChoice } from "../qemu/network.js";
@@ -50,6 +50,21 @@ export interface RecordOptions {
  */
 export const recordDefaults = { memoryMB: 256, cpu: "qemu64,+rdrand" } as const;
 
+/** In QEMU 8.0, target/i386/tcg/translate.c tells the flags before `cmpxchg16b`. */
+const firstWithWholeFlags = 8;
+
+/**
+ * The processor a user gets who names none. Not `cmpxchg16b` before QEMU 8.0: `helper_cmpxchg16b_unlocked` there takes the
+ * flags from what the last block left, so that after `cmp` with two pointers and it `pushf` gives a piece of a pointer
+ * (0x2345678b for 0x93). An interrupt right behind it saves that and comes back with it: a stock kernel dies of a double
+ * fault now and then. Where blocks end is not the same in a replay, so what is saved is not, either. Linux does without
+ * the instruction.
+ */
+export function defaultCpu(qemuVersion: string): string {
+  const major = Number(qemuVersion.split(".")[0]);
+  return major < firstWithWholeFlags ? `${recordDefaults.cpu},-cx16` : recordDefaults.cpu;
+}
+
 /**
  * Options with every default: this host's QEMU, 256 MB, no disks, no network. Add at least a `kernel`.
  *
@@ -57,7 +72,9 @@ export const recordDefaults = { memoryMB: 256, cpu: "qemu64,+rdrand" } as const;
  */
 export async function defaultRecordOptions(name: string): Promise<Omit<RecordOptions, "kernel">> {
   const network: NetworkChoice = { network: "none", hostForwards: [] };
-  return { name, qemu: await inspectQemu(), append: "", ...recordDefaults, disks: [], network, symbols: [] };
+  const qemu = await inspectQemu();
+  const { memoryMB } = recordDefaults;
+  return { name, qemu, append: "", memoryMB, cpu: defaultCpu(qemu.version), disks: [], network, symbols: [] };
 }
 
 /**
@@ -120,7 +137,7 @@ function parseRange(text: string, bad: (why: string) => VmtapeError) {
 /**
  * What kind of kernel a file is.
  *
- * @throws `bad-guest` unless QEMU would start it; `bad-file` when it cannot be read
+ * @throws `bad-guest` unless QEMU would start it, and for a 32-bit Linux; `bad-file` when it cannot be read
  */
 export async function checkKernel(path: string): Promise<KernelKind> {
   const head = await readHead(path, kernelHeadBytes);
@@ -134,6 +151,14 @@ export async function checkKernel(path: string): Promise<KernelKind> {
         file: path,
       },
     );
+  }
+  if (isKernel32(head)) {
+    throw new VmtapeError("bad-guest", `${path} is a 32-bit Linux kernel; guests are 64-bit`, {
+      file: path,
+      expected: "x86_64",
+      got: "i386",
+      mend: "name a 64-bit kernel; Debian's are those whose release ends with amd64",
+    });
   }
   return kind;
 }

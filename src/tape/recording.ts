@@ -10,9 +10,13 @@ import { GuardChannel, guardArguments } from "../qemu/guard.js";
 import { machineArguments } from "../qemu/machine.js";
 import { firstChannelFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
+import { serialTraceEvents } from "../qemu/serial-receiver.js";
 import { ConsoleCast } from "./console-cast.js";
+import type { LineMonitor } from "./console-line.js";
+import type { SharedConsole } from "./console-seat.js";
 import { ControlServer } from "./control.js";
 import type { Places } from "./home.js";
+import { Keyboard } from "./keyboard.js";
 import type { TapeLayout } from "./layout.js";
 import { neededSpace, type PreparedTape, prepareTape } from "./prepare.js";
 import type { RecordOptions } from "./record-options.js";
@@ -66,6 +70,16 @@ export async function record(
   return Recording.start(places, prepared, options, hooks);
 }
 
+/** How the console asks QEMU. When QEMU has ended, so has the console, in a moment. */
+function lineMonitor(qmp: Qmp): LineMonitor {
+  const tell = (enable: boolean) =>
+    serialTraceEvents.map((name) => qmp.execute("trace-event-set-state", { name, enable }));
+  return {
+    executed: () => qmp.replayStatus().then(({ icount }) => icount, () => 0n), // biome-ignore format: short
+    trace: (on) => Promise.all(tell(on)).then(() => true, () => false), // biome-ignore format: short
+  };
+}
+
 /** A machine that runs and is being recorded. It ends by itself, or by {@link Recording.stop}. */
 export class Recording {
   readonly layout: TapeLayout;
@@ -82,7 +96,9 @@ export class Recording {
   private readonly discard: () => Promise<void>;
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
-  private readonly console: RecordedConsole;
+  /** The console, for all who join it. */
+  readonly console: SharedConsole;
+  private readonly serial: RecordedConsole;
   private readonly witnesses: Witnesses | undefined;
   private readonly startedAt = performance.now();
   private readonly consoleSinks = new Set<(bytes: Uint8Array) => void>();
@@ -112,7 +128,21 @@ export class Recording {
     this.discard = prepared.discard;
     this.qemu = running.qemu;
     this.qmp = running.qmp;
-    this.console = running.console;
+    const serial = running.console;
+    this.serial = serial;
+    this.console = {
+      file: prepared.layout.console,
+      keyboard: new Keyboard(),
+      get printed() {
+        return serial.printed;
+      },
+      onPrinted: (listener) => {
+        this.consoleSinks.add(listener);
+        return () => this.consoleSinks.delete(listener);
+      },
+      type: (bytes) => serial.type(bytes),
+      drop: () => serial.drop(),
+    };
     const { memoryMB } = prepared.manifest.machine;
     this.witnesses =
       running.guard &&
@@ -149,7 +179,10 @@ export class Recording {
         hostForwards: options.network.hostForwards,
         console: console.device,
         monitors: [`socket,fd=${monitorFd}`],
-        ...(options.guard !== undefined && { extra: guardArguments(options.guard, firstChannelFd) }),
+        extra: [
+          ...console.options,
+          ...(options.guard === undefined ? [] : guardArguments(options.guard, firstChannelFd)),
+        ],
       },
     );
     const qemu = scope.own(
@@ -166,12 +199,7 @@ export class Recording {
       }),
     );
     const qmp = await connectMonitor(qemu, hooks.signal);
-    await console.connect(() =>
-      qmp.replayStatus().then(
-        ({ icount }) => icount,
-        () => 0n, // QEMU has ended: so has the console, in a moment
-      ),
-    );
+    await console.connect(lineMonitor(qmp));
     began = true;
     const guard = qemu.channels[0] && new GuardChannel(qemu.channels[0]);
     const recording = new Recording(prepared, options, hooks, {
@@ -187,9 +215,9 @@ export class Recording {
     return recording;
   }
 
-  /** Sends bytes to the guest's serial console, as if typed. Resolves when QEMU has taken them, or has ended. */
+  /** Sends bytes to the guest's serial console, as if typed. Resolves when they are in its port, or it has ended. */
   type(bytes: Uint8Array): Promise<void> {
-    return this.console.type(bytes);
+    return this.serial.type(bytes);
   }
 
   /**
@@ -197,7 +225,7 @@ export class Recording {
    * on, until the returned function is called.
    */
   listen(sink: (bytes: Uint8Array) => void): () => void {
-    const past = this.console.past();
+    const past = this.serial.past();
     if (past.length > 0) sink(past);
     this.consoleSinks.add(sink);
     return () => this.consoleSinks.delete(sink);
@@ -242,7 +270,7 @@ export class Recording {
     try {
       end = await this.qemu.ended;
       await this.witnesses?.settled(); // it writes the manifest, too
-      this.console.end();
+      this.serial.end();
       await printing;
     } finally {
       for (const timer of timers) clearInterval(timer);
@@ -269,7 +297,7 @@ export class Recording {
 
   private watchConsole(cast: ConsoleCast): Promise<void> {
     let tail = "";
-    return this.console.follow((bytes) => {
+    return this.serial.follow((bytes) => {
       cast.add((performance.now() - this.startedAt) / 1000, bytes);
       for (const sink of this.consoleSinks) sink(bytes);
       tail = (tail + bytes.toString("latin1")).slice(-4096);

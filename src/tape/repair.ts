@@ -3,6 +3,7 @@ import { copyFile, link, lstat, mkdir, open, rename, rm, stat, truncate } from "
 import { basename, join } from "node:path";
 import { openFileSource } from "../base/byte-source.js";
 import { errnoOf, fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import type { Manifest } from "../formats/manifest.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { planRepair, repairedTail, repairHeader } from "../formats/replay-log-repair.js";
@@ -96,7 +97,7 @@ async function writeRepairedLog(
 
 async function planLog(layout: TapeLayout, dialect: ReturnType<typeof dialectFor>, signal?: AbortSignal) {
   try {
-    await using source = await openFileSource(layout.log);
+    await using source = await openFileSource(layout.log, noLinks);
     return await planRepair(source, dialect, signal ? { signal } : {});
   } catch (error) {
     if (!isVmtapeError(error, "bad-file") || errnoOf(error.cause) !== "ENOENT") throw error;

@@ -1,6 +1,7 @@
 import { open, truncate } from "node:fs/promises";
 import { openFileSource } from "../base/byte-source.js";
 import { fileError, VmtapeError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import { type Icount, icount } from "../base/units.js";
 import type { ReplayLogDialect, ShutdownCause } from "../formats/replay-log-dialect.js";
 import { kindCodes } from "../formats/replay-log-layout.js";
@@ -37,7 +38,7 @@ export async function sealLog(path: string, dialect: ReplayLogDialect): Promise<
 }
 
 async function findShutdown(path: string, dialect: ReplayLogDialect) {
-  await using source = await openFileSource(path);
+  await using source = await openFileSource(path, noLinks);
   const scanner = await ReplayLogScanner.open(source, dialect);
   while (await scanner.next()) {
     const { count, kinds, offsets, icounts, view, base, firstIndex } = scanner.batch;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { noLinks, openRegular, type RegularOptions } from "../base/regular-file.js";
 import type { StoredFile } from "../formats/manifest.js";
 
 const blockBytes = 1 << 20;
@@ -14,7 +14,7 @@ const zeroBlock = Buffer.alloc(blockBytes);
  * @throws `bad-file` when the source is missing, a directory, special or empty; `disk-full`; `cancelled`
  */
 export async function storeFile(source: string, target: string, signal?: AbortSignal): Promise<StoredFile> {
-  await using from = await openRegular(source);
+  await using from = await owned(source);
   if ((await from.handle.stat()).size === 0)
     throw new VmtapeError("bad-file", `${source} is empty`, { file: source });
   try {
@@ -55,13 +55,17 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: numb
 
 /** Size and SHA-256 of a file of the tape; it must be a regular file, not a link. */
 export async function describeFile(path: string, signal?: AbortSignal): Promise<StoredFile> {
-  await using file = await openRegular(path, constants.O_NOFOLLOW);
+  await using file = await owned(path, noLinks);
+  return await describe(file.handle, signal);
+}
+
+async function describe(file: FileHandle, signal?: AbortSignal): Promise<StoredFile> {
   const hash = createHash("sha256");
   const block = Buffer.allocUnsafe(blockBytes);
   let bytes = 0;
   for (;;) {
     throwIfAborted(signal);
-    const { bytesRead } = await file.handle.read(block, 0, blockBytes, bytes);
+    const { bytesRead } = await file.read(block, 0, blockBytes, bytes);
     if (bytesRead === 0) return { bytes, sha256: hash.digest("hex") };
     hash.update(block.subarray(0, bytesRead));
     bytes += bytesRead;
@@ -74,14 +78,16 @@ export async function describeFile(path: string, signal?: AbortSignal): Promise<
  * @throws `changed` with what differs; `bad-file` when it is missing
  */
 export async function checkStored(path: string, expected: StoredFile, signal?: AbortSignal): Promise<void> {
-  const got = await describeFile(path, signal);
-  if (got.bytes !== expected.bytes) {
-    throw new VmtapeError("changed", `${path} has ${got.bytes} bytes, but ${expected.bytes} were recorded`, {
+  await using file = await owned(path, noLinks);
+  const { size } = await file.handle.stat(); // told at once, however many they are
+  if (size !== expected.bytes) {
+    throw new VmtapeError("changed", `${path} has ${size} bytes, but ${expected.bytes} were recorded`, {
       file: path,
       expected: String(expected.bytes),
-      got: String(got.bytes),
+      got: String(size),
     });
   }
+  const got = await describe(file.handle, signal);
   if (got.sha256 !== expected.sha256) {
     throw new VmtapeError("changed", `${path} is not the file that was recorded: its SHA-256 differs`, {
       file: path,
@@ -92,28 +98,14 @@ export async function checkStored(path: string, expected: StoredFile, signal?: A
 }
 
 /** The first `length` bytes of a regular file (fewer when it is shorter). */
-export async function readHead(path: string, length: number): Promise<Uint8Array> {
-  await using file = await openRegular(path);
+export async function readHead(path: string, length: number, options?: RegularOptions): Promise<Uint8Array> {
+  await using file = await owned(path, options);
   const head = Buffer.alloc(length);
   const { bytesRead } = await file.handle.read(head, 0, length, 0);
   return head.subarray(0, bytesRead);
 }
 
-async function openRegular(
-  path: string,
-  flags = 0,
-): Promise<AsyncDisposable & { readonly handle: FileHandle }> {
-  let handle: FileHandle | undefined;
-  try {
-    // O_NONBLOCK: a FIFO in the place of a file must not make us wait for ever.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
-    const facts = await handle.stat();
-    if (facts.isDirectory()) throw new VmtapeError("bad-file", `${path} is a directory`, { file: path });
-    if (!facts.isFile()) throw new VmtapeError("bad-file", `${path} is not a regular file`, { file: path });
-    const opened = handle;
-    return { handle: opened, [Symbol.asyncDispose]: () => opened.close() };
-  } catch (error) {
-    await handle?.close();
-    throw fileError(error, path, "reading");
-  }
+async function owned(path: string, options?: RegularOptions) {
+  const handle = await openRegular(path, options);
+  return { handle, [Symbol.asyncDispose]: () => handle.close() };
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { lstat, open, readFile, rename, rm, rmdir } from "node:fs/promises";
+import { lstat, open, rename, rm, rmdir } from "node:fs/promises";
 import { basename } from "node:path";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
+import { noLinks, readRegular, requireRegular } from "../base/regular-file.js";
 import { type Icount, icount } from "../base/units.js";
 import {
   decodeManifest,
@@ -15,6 +16,7 @@ import { removeDeadSocket } from "./control.js";
 import { type Places, tapeDirectory } from "./home.js";
 import { TapeLayout } from "./layout.js";
 import { FileLock } from "./lock.js";
+import { checkShape } from "./shape.js";
 
 /** `recording`: somebody writes it now. `interrupted`: its writer died before the end; `repair` mends it. */
 export type TapeState = "recording" | "complete" | "interrupted";
@@ -38,7 +40,8 @@ export class Tape {
   /**
    * Opens tape `name` of the home, or the one in `directory`.
    *
-   * @throws `no-such-tape`, `bad-name`, `bad-manifest`, `tape-unfinished` (a recording that never began)
+   * @throws `no-such-tape`, `bad-name`, `bad-manifest`, `tape-unfinished` (a recording that never began), `bad-file` when
+   *   something else lies in the place of one of its files
    */
   static open(places: Places, name: string, directory?: string): Promise<Tape> {
     return Tape.openDirectory(tapeDirectory(places, name, directory), name);
@@ -47,11 +50,13 @@ export class Tape {
   /** Opens the tape in `directory`; `name` is used in errors. */
   static async openDirectory(directory: string, name = basename(directory)): Promise<Tape> {
     const layout = new TapeLayout(directory);
-    const bytes = await readManifest(layout, name);
-    const manifest = decodeManifest(bytes, layout.manifest);
+    const manifest = await readTapeManifest(directory, name);
+    await checkShape(layout, manifest);
     if (manifest.end) return new Tape(directory, manifest, "complete", name);
-    const recording = await FileLock.isHeld(layout.lock);
-    return new Tape(directory, manifest, recording ? "recording" : "interrupted", name);
+    if (await FileLock.isHeld(layout.lock)) return new Tape(directory, manifest, "recording", name);
+    // Its recorder writes the end, then lets go: both may have happened since the manifest was read.
+    const now = await readTapeManifest(directory, name);
+    return new Tape(directory, now, now.end ? "complete" : "interrupted", name);
   }
 
   get directory(): string {
@@ -101,6 +106,16 @@ export class Tape {
   }
 }
 
+/**
+ * What the manifest of the tape in `directory` says, whatever became of the other files.
+ *
+ * @throws `no-such-tape`, `bad-manifest`, `tape-unfinished` (a recording that never began)
+ */
+export async function readTapeManifest(directory: string, name = basename(directory)): Promise<Manifest> {
+  const layout = new TapeLayout(directory);
+  return decodeManifest(await readManifest(layout, name), layout.manifest);
+}
+
 async function readManifest(layout: TapeLayout, name: string): Promise<Uint8Array> {
   const missing = () =>
     new VmtapeError("no-such-tape", `there is no tape '${name}' (looked in ${layout.directory})`, {
@@ -108,7 +123,7 @@ async function readManifest(layout: TapeLayout, name: string): Promise<Uint8Arra
     });
   try {
     const facts = await lstat(layout.manifest);
-    if (!facts.isFile()) throw new VmtapeError("bad-manifest", `${layout.manifest} is not a regular file`);
+    requireRegular(facts, layout.manifest);
     if (facts.size > longestManifest) {
       throw new VmtapeError(
         "bad-manifest",
@@ -118,7 +133,7 @@ async function readManifest(layout: TapeLayout, name: string): Promise<Uint8Arra
         },
       );
     }
-    return await readFile(layout.manifest);
+    return await readRegular(layout.manifest, noLinks);
   } catch (error) {
     if (errnoOf(error) === "ENOTDIR") throw missing();
     if (errnoOf(error) !== "ENOENT") throw fileError(error, layout.manifest, "reading");
@@ -160,7 +175,8 @@ export function newTapeId(): string {
 }
 
 /**
- * Removes a tape: exactly the files a tape consists of, then its directory.
+ * Removes a tape: exactly the files a tape consists of, then its directory. FIFOs, devices, sockets and links in the place
+ * of its files go as well, unopened; a directory is not one of ours, and nothing is removed then.
  *
  * @param places where a killed recorder may have left its socket
  * @throws `tape-busy` when it is being written; `no-such-tape`; `bad-file` when foreign files are left over
@@ -179,7 +195,9 @@ export async function destroyTape(
       file: directory,
     });
   }
-  await using _lock = await FileLock.take(layout.lock, `tape '${name}' is in use: stop its recording first`);
+  await refuseDirectories(layout);
+  // Only a regular file can be locked, and only what is locked is in use.
+  await using _lock = lockFile && !lockFile.isFile() ? undefined : await takeLock(layout, name);
   if (places) await removeDeadSocket(places, directory);
   try {
     // The manifest goes first: from then on the tape is gone, however far the rest gets.
@@ -197,5 +215,17 @@ export async function destroyTape(
       );
     }
     throw fileError(error, directory, "removing");
+  }
+}
+
+function takeLock(layout: TapeLayout, name: string): Promise<FileLock> {
+  return FileLock.take(layout.lock, `tape '${name}' is in use: stop its recording first`);
+}
+
+/** Whatever lies in a directory where a tape has a file is no part of the tape. */
+async function refuseDirectories(layout: TapeLayout): Promise<void> {
+  for (const path of layout.files()) {
+    const facts = await lstat(path).catch(() => undefined);
+    if (facts?.isDirectory()) requireRegular(facts, path);
   }
 }

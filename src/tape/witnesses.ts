@@ -92,7 +92,9 @@ export class Witnesses {
       memory,
       requests: Number(frozen.requests),
     });
-    await this.onTaken(this.taken.map(stored)).catch(() => {});
+    // Of a recorder that is killed nobody counts the answers.
+    const kept = this.taken.map((one) => ({ ...stored(one), ...(one.requests > 0 && busy) }));
+    await this.onTaken(kept).catch(() => {});
   }
 
   /**
@@ -102,7 +104,7 @@ export class Witnesses {
    * Cost: one scan of the log, when there are disks.
    */
   async sealed(log: string, dialect: ReplayLogDialect, end: number): Promise<Witness[]> {
-    const within = this.taken.filter(({ icount, memory }) => icount <= end && memory !== "");
+    const within = this.taken.filter(({ icount }) => icount <= end);
     if (within.every(({ requests }) => requests === 0)) return within.map(stored);
     const answers = await answersBefore(log, dialect, within);
     return within.map((one, i) => ({
@@ -111,6 +113,8 @@ export class Witnesses {
     }));
   }
 }
+
+const busy = { busy: true } as const;
 
 function stored({ requests, ...witness }: Taken): Witness {
   return witness;

@@ -17,7 +17,7 @@ import {
   isDense,
   payloadBytes,
 } from "../formats/branch-log-layout.js";
-import { OutputFile } from "./output-file.js";
+import { OutputFile, type OutputOptions } from "./output-file.js";
 
 /** Where bytes of a log go: a file, a pipe. */
 export interface BranchLogOutput extends AsyncDisposable {
@@ -84,7 +84,7 @@ export class BranchLogWriter implements AsyncDisposable {
   static async create(
     path: string,
     facts: BranchLogFacts,
-    options: { readonly inPlace?: boolean } = {},
+    options: OutputOptions = {},
   ): Promise<BranchLogWriter> {
     return BranchLogWriter.over(await OutputFile.create(path, options), facts);
   }

@@ -1,3 +1,4 @@
+import { printable } from "../base/printable.js";
 import { type BranchBatch, branchKindName } from "../formats/branch.js";
 
 /** How addresses and records are written. */
@@ -48,7 +49,7 @@ export class BranchText {
     const known = this.known.get(address);
     if (known !== undefined) return known;
     if (this.known.size >= mostKept) this.known.clear();
-    const text = this.write(address);
+    const text = printable(this.write(address)); // a name is what a file says, and a line is a record
     this.known.set(address, text);
     return text;
   }

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { access, rm, stat } from "node:fs/promises";
+import { access, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
+import { removeRegular } from "../base/regular-file.js";
 import { type Brctr, hex, type Icount } from "../base/units.js";
 import type { BranchSelection } from "../formats/branch-log-layout.js";
 import type {
@@ -164,7 +165,7 @@ class TraceRun {
     this.options.signal?.removeEventListener("abort", stop);
     if (machine.status === "rejected") {
       const { output } = this.options;
-      if (output !== undefined && stream.status === "fulfilled") await rm(output, { force: true });
+      if (output !== undefined && stream.status === "fulfilled") await removeRegular(output);
       throw machine.reason;
     }
     if (stream.status === "rejected") throw stream.reason;
@@ -254,13 +255,15 @@ class TraceRun {
     const start = this.channel.reachedAt("start");
     if (!start) return undefined;
     const { manifest } = this.tape;
-    return BranchLogWriter.create(path, {
+    const facts = {
       tape: manifest.id,
       qemu: manifest.qemu.fullVersion,
       selection,
       startBrctr: Number(start.brctr),
       startIcount: Number(start.icount),
-    });
+    };
+    const { signal } = this.options;
+    return BranchLogWriter.create(path, facts, signal ? { signal } : {});
   }
 }
 

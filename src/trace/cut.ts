@@ -21,7 +21,11 @@ export async function cutBranches(
   path: string,
   signal?: AbortSignal,
 ): Promise<BranchLogSummary> {
-  await using writer = await BranchLogWriter.create(path, { ...log.header, selection: "task" });
+  await using writer = await BranchLogWriter.create(
+    path,
+    { ...log.header, selection: "task" },
+    signal ? { signal } : {},
+  );
   const { start, end } = log.info;
   for (const { from, to } of within(ranges, Number(start.brctr), Number(end.brctr))) {
     for await (const batch of log.batches({ from, to })) {

@@ -48,7 +48,7 @@ export async function extractBranches(
     if (typeof output !== "string") await output[Symbol.asyncDispose]();
     throw emptyRange(reader, range);
   }
-  const target = typeof output === "string" ? await OutputFile.create(output) : output;
+  const target = typeof output === "string" ? await OutputFile.create(output, options) : output;
   if (options.format === "bts" || options.format === "bts-extended") {
     await using writer = await BtsWriter.over(target, options.format === "bts-extended");
     await copyRecords(reader, batch, end, writer, options);

@@ -18,7 +18,7 @@ export async function joinBranchLogs(
 ): Promise<BranchLogSummary> {
   if (paths.length === 0) throw new VmtapeError("usage", "no branch logs to join");
   await using first = await BranchLog.open(paths[0]!);
-  await using writer = await BranchLogWriter.create(output, first.header);
+  await using writer = await BranchLogWriter.create(output, first.header, options);
   let end = await copyChunks(first, writer, options.signal);
   for (const path of paths.slice(1)) {
     await using log = await BranchLog.open(path);

@@ -1,11 +1,12 @@
 import { rm } from "node:fs/promises";
-import type { VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
-import { brctr, type Icount } from "../base/units.js";
+import { brctr, hex, type Icount, icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
 import type { PluginPoint } from "../qemu/plugin-channel.js";
 import { checkTape } from "../replay/check-tape.js";
 import { type CountedCheckpoint, isLostCheckpoint } from "../replay/checkpoint.js";
+import { earliestVisit, lastBefore } from "../replay/first-visits.js";
 import { TapeIndex } from "../replay/tape-index.js";
 import type { Tape } from "../tape/tape.js";
 import { type CollectedTrace, type CollectOptions, collectTrace, type TraceWindow } from "./collect.js";
@@ -68,7 +69,8 @@ async function traceFrom(
   index: TapeIndex,
   options: SegmentOptions,
 ): Promise<SegmentedTrace> {
-  const segments = cut(tape, window, index, options.output === undefined ? 1 : options.jobs);
+  const before = await beforeStart(tape, window, index, options.cache);
+  const segments = cut(tape, window, index, before, options.output === undefined ? 1 : options.jobs);
   const [only] = segments;
   if (segments.length === 1 && only) {
     const trace = await collectTrace(tape, only.window, {
@@ -124,10 +126,15 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
 }
 
 /** Cuts at checkpoints, so that all take as long. A window whose ends are not icounts stays whole. */
-function cut(tape: Tape, window: TraceWindow, index: TapeIndex, jobs: number): Segment[] {
+function cut(
+  tape: Tape,
+  window: TraceWindow,
+  index: TapeIndex,
+  before: CountedCheckpoint | undefined,
+  jobs: number,
+): Segment[] {
   const start = icountOf(window.start, tape);
   const end = icountOf(window.end, tape);
-  const before = start === undefined ? beforeVisit(window.start, index) : index.nearest(start);
   const whole = { window: begin(window, start, before), from: before, instructions: 0 };
   if (start === undefined || end === undefined || jobs < 2) return [whole];
   // Where something was delivered, the segment before would end before that, and the one behind begin after it.
@@ -148,10 +155,40 @@ function cut(tape: Tape, window: TraceWindow, index: TapeIndex, jobs: number): S
   });
 }
 
-/** The last checkpoint that is before a visit for certain: one with as many branches may be behind it. */
-function beforeVisit(point: PluginPoint, index: TapeIndex): CountedCheckpoint | undefined {
-  if (point.at !== "visit" || point.brctr === 0n) return undefined;
-  return index.nearestToBrctr(brctr(point.brctr - 1n));
+/**
+ * The last checkpoint that is before the window's start for certain.
+ *
+ * @throws `not-reached` when the tape's first visits say that one of the window's places is never reached
+ */
+async function beforeStart(
+  tape: Tape,
+  { start, end }: TraceWindow,
+  index: TapeIndex,
+  cache: string,
+): Promise<CountedCheckpoint | undefined> {
+  const visited = start.at === "address" ? await earliestVisit(tape, cache, start.address) : 0;
+  if (visited === "never") throw missing(tape, start, "start");
+  if (start.at !== "visit" && end.at === "address") {
+    if ((await earliestVisit(tape, cache, end.address)) === "never") throw missing(tape, end, "end");
+  }
+  switch (start.at) {
+    case "address":
+      return lastBefore(index.checkpoints, visited);
+    case "visit": // a checkpoint with as many branches may be behind it
+      return start.brctr === 0n ? undefined : index.nearestToBrctr(brctr(start.brctr - 1n));
+    default:
+      return index.nearest(icountOf(start, tape) ?? icount(0));
+  }
+}
+
+/** As a trace says it that has run through the tape. */
+function missing(tape: Tape, point: PluginPoint, which: "start" | "end"): VmtapeError {
+  const place = "address" in point ? hex(point.address) : point.at;
+  return new VmtapeError(
+    "not-reached",
+    `${place} is never reached${which === "end" ? " after the start" : ""}`,
+    { file: tape.directory, which, visits: 0n, nearest: [] },
+  );
 }
 
 /** The start of a segment: at once when its replay starts there. */

@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { noLinks, readRegular } from "../base/regular-file.js";
 
 /**
  * What is kept of each chunk of a branch log once it has been looked through: which stretches of 256 bytes its
@@ -61,7 +62,7 @@ export class VisitFilters {
 
   /** Reads what an earlier run has kept; a file that does not fit is passed over. */
   async load(file: string): Promise<void> {
-    const bytes = await readFile(file).catch(() => undefined);
+    const bytes = await readRegular(file, noLinks).catch(() => undefined);
     if (!bytes || bytes.length < headerBytes || bytes.toString("latin1", 0, 8) !== magic) return;
     if (this.identity.some((value, i) => bytes.readDoubleLE(8 + i * 8) !== value)) return;
     for (let at = headerBytes; at + entryBytes <= bytes.length; at += entryBytes) {

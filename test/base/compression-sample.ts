@@ -11,6 +11,8 @@
  *     zstd -1 --no-check                            sample.1.zst
  *     lz4 -l -9                                     sample.lz4
  *     gzip -9                                       sample.gz
+ *     bzip2 -9                                      sample.bz2
+ *     lzop -9                                       sample.lzo
  */
 export function compressionSample(): Uint8Array {
   const bytes = new Uint8Array(60_000);

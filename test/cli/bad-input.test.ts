@@ -27,6 +27,9 @@ beforeAll(async () => {
   const kernel = Buffer.alloc(4096);
   kernel.write("HdrS", 0x202, "latin1");
   await writeFile(bench.path("kernel"), kernel);
+  kernel.writeUInt16LE(0x020f, 0x206);
+  kernel.writeUInt32LE(1000, 0x24c);
+  await writeFile(bench.path("kernel32"), kernel);
   await writeFile(bench.path("empty"), "");
   await writeFile(bench.path("text"), "just a letter\n".repeat(1000));
   await mkdir(bench.path("folder"));
@@ -89,6 +92,17 @@ describe("a file", () => {
   });
   test("the kernel: not a kernel", async () => {
     await refused(["record", "t", "--kernel", bench.path("text")], 2, /is not a kernel/);
+  });
+  test("the kernel: a 32-bit one", async () => {
+    const kernel = bench.path("kernel32");
+    await refused(
+      ["record", "t", "--kernel", kernel],
+      2,
+      /kernel32 is a 32-bit Linux kernel; guests are 64-bit/,
+    );
+  });
+  test("a package with a 32-bit kernel", async () => {
+    await refused(["guest", "--package", "linux-image-686-pae"], 2, /holds a 32-bit kernel \(i386\)/);
   });
   test.each(cases)("the initrd: %s", async (_what, file, sentence) => {
     await refused(record("-R", bench.path(file)), 2, sentence);

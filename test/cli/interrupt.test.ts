@@ -1,6 +1,6 @@
-import { writeFile } from "node:fs/promises";
+import { readdir, readlink, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { program, Workbench } from "../workbench.js";
+import { program, until, Workbench } from "../workbench.js";
 
 /** Commands that print for long: who ends them, or has enough of them, is told apart from a whole answer. */
 let bench: Workbench;
@@ -36,3 +36,43 @@ describe("branches dump", () => {
     expect([code, stderr]).toEqual([130, "vmtape: stopped on request\n"]);
   });
 });
+
+describe("a FIFO that nobody reads", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)("as an output is waited for until %s", async (signal) => {
+    const fifo = bench.path(`fifo-${signal}`);
+    expect((await bench.spawn("mkfifo", [fifo]).ended).code).toBe(0);
+    const child = bench.spawn(process.execPath, [program, "branches", "extract", "many.bts", "-o", fifo]);
+    await until(() => opened(child.process.pid!, "many.bts"), "the records to be read");
+    const startedAt = performance.now();
+    child.kill(signal);
+    const { code, stderr } = await child.ended;
+    expect([code, stderr]).toEqual([130, "vmtape: stopped on request\n"]);
+    expect(performance.now() - startedAt).toBeLessThan(5000);
+  });
+
+  test("gets all of it once somebody does", async () => {
+    const fifo = bench.path("fifo-read");
+    expect((await bench.spawn("mkfifo", [fifo]).ended).code).toBe(0);
+    const writer = bench.spawn(process.execPath, [
+      program,
+      "branches",
+      "extract",
+      "many.bts",
+      "--bts",
+      "-o",
+      fifo,
+    ]);
+    const reader = bench.spawn("sh", ["-c", 'sleep 0.2; wc -c <"$1"', "sh", fifo]); // the pipe is full by then
+    expect([(await writer.ended).code, (await reader.ended).stdout.trim()]).toEqual([
+      0,
+      String(24 * 2_000_000),
+    ]);
+  });
+});
+
+/** Has the process a file of this name open? */
+async function opened(pid: number, name: string): Promise<boolean> {
+  const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => [] as string[]);
+  const links = descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => ""));
+  return (await Promise.all(links)).some((target) => target.endsWith(name));
+}

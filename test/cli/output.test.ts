@@ -1,5 +1,10 @@
-import { expect, test } from "vitest";
-import { toJson } from "../../src/cli/output.js";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { VmtapeError } from "../../src/base/errors.js";
+import { printable } from "../../src/base/printable.js";
+import { reportFailure } from "../../src/cli/failure.js";
+import { note, say, sayFacts, toJson } from "../../src/cli/output.js";
+import { eventLine } from "../../src/cli/strace-line.js";
+import { sayTable } from "../../src/cli/table.js";
 
 test.each([
   [0n, "0"],
@@ -9,4 +14,52 @@ test.each([
   [-9223372036854775807n, '"-9223372036854775807"'],
 ])("the bigint %s in JSON is exact: %s", (value, text) => {
   expect(toJson(value)).toBe(text);
+});
+
+describe("what is printed is a line for each thing", () => {
+  const hostile = "na\nme\x1b[2J\u2028\tend";
+  const out = vi.spyOn(process.stdout, "write");
+  const err = vi.spyOn(process.stderr, "write");
+  beforeEach(() => {
+    out.mockReset().mockReturnValue(true);
+    err.mockReset().mockReturnValue(true);
+  });
+  afterAll(() => {
+    out.mockRestore();
+    err.mockRestore();
+  });
+  /** Where colours are on, ours are left out. */
+  const colours = /\p{Cc}\[\d+m/gu;
+  const printed = ({ mock }: typeof out) =>
+    mock.calls.map(([text]) => String(text).replace(colours, "")).join("");
+
+  test("say, note", () => {
+    say(hostile);
+    note(hostile);
+    expect([printed(out), printed(err)]).toEqual(Array(2).fill("na\\nme\\033[2J\\342\\200\\250\tend\n"));
+  });
+  test("facts", () => {
+    sayFacts({ name: hostile });
+    expect(printed(out)).toBe("name  na\\nme\\033[2J\\342\\200\\250\\tend\n");
+  });
+  test("tables", () => {
+    sayTable(
+      [
+        { head: "N", text: (row: string) => row },
+        { head: "M", text: () => "m" },
+      ],
+      [hostile, "x"],
+    );
+    const lines = printed(out).trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[1]).toBe("na\\nme\\033[2J\\342\\200\\250\\tend m");
+  });
+  test("errors", () => {
+    reportFailure(new VmtapeError("bad-file", `${hostile} is a directory`), false);
+    expect(printed(err)).toBe("vmtape: na me\\033[2J\\342\\200\\250\\tend is a directory\n");
+  });
+  test("system calls of a task with such a name", () => {
+    const line = eventLine({ kind: "exit", task: { pid: 1, name: hostile }, from: 5n, code: 0 } as never);
+    expect(printable(line)).toBe("@5 1 na\\nme\\033[2J\\342\\200\\250\\tend  +++ exited with 0 +++");
+  });
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { kernelHeadBytes, kernelKind } from "../../src/formats/kernel-file.js";
+import { isKernel32, kernelHeadBytes, kernelKind } from "../../src/formats/kernel-file.js";
 
 const linux = () => Buffer.concat([Buffer.alloc(0x202), Buffer.from("HdrS"), Buffer.alloc(100)]);
 
@@ -26,6 +26,25 @@ test("Linux, Multiboot and ELF kernels are told", () => {
   const both = multiboot(4096);
   both.set(elf().subarray(0, 16));
   expect(kernelKind(both)).toBe("multiboot");
+});
+
+test("a 32-bit Linux is told by its load flags, and nothing else is taken for one", () => {
+  const bzImage = (flags: number, { version = 0x020f, payload = 1000 } = {}) => {
+    const head = Buffer.alloc(1024);
+    head.write("HdrS", 0x202, "latin1");
+    head.writeUInt16LE(version, 0x206);
+    head.writeUInt16LE(flags, 0x236);
+    head.writeUInt32LE(payload, 0x24c);
+    return head;
+  };
+  // As Debian 12's 686 and amd64 kernels have them.
+  expect(isKernel32(bzImage(0x4))).toBe(true);
+  expect(isKernel32(bzImage(0x7f))).toBe(false);
+  // Linux before 3.8 has no such flags; a memory tester has no payload.
+  expect(isKernel32(bzImage(0, { version: 0x020b }))).toBe(false);
+  expect(isKernel32(bzImage(0, { payload: 0 }))).toBe(false);
+  expect(isKernel32(bzImage(0x4).subarray(0, 0x24f))).toBe(false);
+  expect(isKernel32(elf())).toBe(false);
 });
 
 test("nothing else is one", () => {

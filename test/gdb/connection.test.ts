@@ -55,9 +55,14 @@ describe("the conversation", () => {
       ["Hg0", /^OK$/],
       ["qXfer:features:read:target.xml:0,10000", /^l<\?xml/],
       ["qTStatus", /^$/],
-      ["?", /^T05thread:01;$/],
+      ["?", /^T05thread:p98967f.01;$/],
       ["qXfer:threads:read::0,1000", /^$/],
-      ["qfThreadInfo", /^m01$/],
+      ["qfThreadInfo", /^mp98967f.01$/],
+      ["qC", /^QCp98967f.01$/],
+      ["Hgp98967f.1", /^OK$/],
+      ["Hgp98967f.2", /^E/],
+      ["Hgp2.1", /^E/],
+      ["vCont;c:p2.1", /^E/],
       ["qAttached", /^1$/],
       ["Hc-1", /^OK$/],
       ["qOffsets", /^$/],
@@ -67,6 +72,39 @@ describe("the conversation", () => {
     ] as const) {
       expect([body, await client.ask(body)]).toEqual([body, expect.stringMatching(answer)]);
     }
+  });
+
+  test("only GDB is told of Linux and of a process", async () => {
+    const features = "multiprocess+;swbreak+;xmlRegisters=i386,arm,mips,arc";
+    const [gdb, lldb] = [new FakeClient(), new FakeClient()];
+    expect(await gdb.ask(`qSupported:${features};qRelocInsn+`)).toMatch(/;multiprocess\+/);
+    expect(await lldb.ask(`qSupported:${features};fork-events+`)).not.toMatch(/multiprocess/);
+    expect(await gdb.ask("qXfer:features:read:target.xml:0,1000")).toMatch(/org\.gnu\.gdb\.i386\.linux/);
+    expect(await lldb.ask("qXfer:features:read:target.xml:0,1000")).not.toMatch(/linux/);
+    expect(await gdb.ask("p270f")).toBe("xxxxxxxxxxxxxxxx");
+    expect(await lldb.ask("qC")).toBe("QC01");
+  });
+
+  test("files of the guest's processes are opened, read, closed, and nothing else is", async () => {
+    const client = await greeted();
+    const name = (path: string) => Buffer.from(path).toString("hex");
+    const open = (path: string) => client.ask(`vFile:open:${name(path)},0,0`);
+    expect(await open("/proc/1/maps")).toBe("F3");
+    expect(await open("/proc/9999999/maps")).toBe("F4");
+    expect(await client.ask("vFile:pread:3,1000,0")).toMatch(/^F[0-9a-f]+;00400000-.*\/sbin\/init\n$/s);
+    expect(await client.ask("vFile:pread:4,1000,0")).toMatch(/\/bin\/cat\n$/);
+    expect(await client.ask("vFile:pread:3,8,9")).toBe("F8;00401000");
+    expect(await client.ask("vFile:pread:3,1000,ffff")).toBe("F0;");
+    expect(await client.ask("vFile:close:3")).toBe("F0");
+    expect(await client.ask("vFile:close:3")).toBe("F-1,9");
+    expect(await client.ask("vFile:pread:3,8,0")).toBe("F-1,9");
+    expect(await client.ask(`vFile:readlink:${name("/proc/1/exe")}`)).toBe("Fa;/sbin/init");
+    for (const path of ["/etc/passwd", "/proc/self/maps", "/proc/1/../../etc/passwd", "/proc/2/maps", ""])
+      expect([path, await open(path)]).toEqual([path, "F-1,2"]);
+    expect(await client.ask(`vFile:readlink:${name("/etc/mtab")}`)).toBe("F-1,2");
+    expect(await client.ask(`vFile:unlink:${name("/etc/passwd")}`)).toBe("");
+    expect(await client.ask(`vFile:pwrite:4,0,x`)).toBe("");
+    expect(await client.ask("qXfer:auxv:read::0,1000")).toHaveLength(1 + 48);
   });
 
   test("acknowledges packets until told not to", async () => {
@@ -108,15 +146,17 @@ describe("the conversation", () => {
   });
 
   test.each([
-    ["D", "detached"],
-    ["D;1", "detached"],
-    ["vKill;1", "killed"],
-    ["k", "killed"],
-  ])("%s ends it: %s", async (body, end) => {
+    ["D", "detached", ["OK"]],
+    ["D;1", "detached", ["OK"]],
+    ["vKill;1", "killed", ["OK"]],
+    ["k", "killed", []],
+  ])("%s ends it: %s, answered by %j", async (body, end, answers) => {
     const client = await greeted();
     await client.ask("Z0,1004,1");
-    expect(await client.ask(body)).toBe("OK");
+    const before = client.received.length;
+    client.say(framePacket(body));
     expect(await client.end).toBe(end);
+    expect(client.received.slice(before)).toEqual(answers);
     expect(client.target.points.size).toBe(0);
   });
 
@@ -206,6 +246,10 @@ describe("the table", () => {
     "~",
     "QThreadEvents:1",
     "vRun;",
+    "Z5,1004,1",
+    "z5,1004,1",
+    "Z9,1004,1;X0,",
+    "Hx1",
   ])("%j is not supported: the empty answer", async (body) => {
     expect(await (await greeted()).ask(body)).toBe("");
   });
@@ -230,6 +274,10 @@ describe("the table", () => {
     ["vCont;t", "T00thread:01;"],
     ["z0,1004,1", "OK"],
     ["z2,8000,8", "OK"],
+    ["qMemoryRegionInfo:0", "start:0;size:1000;"],
+    ["qMemoryRegionInfo:2004", "start:1000;size:3000;permissions:rx;"],
+    ["qMemoryRegionInfo:8000", "start:8000;size:1000;permissions:rw;"],
+    ["qMemoryRegionInfo:ffffffffffffffff", "start:a000;size:ffffffffffff5fff;"],
   ])("%s → %s", async (body, answer) => {
     expect(await (await greeted()).ask(body)).toBe(answer);
   });
@@ -249,7 +297,6 @@ describe("the table", () => {
     "m1000,1,1",
     "m10000000000000000,1",
     "Z0,1004",
-    "Z5,1004,1",
     "Z2,8000,0",
     "Z2,8000,ffffffff",
     "Z0,1004,1;X3,26",
@@ -264,10 +311,36 @@ describe("the table", () => {
     "qXfer:features:read:../../../package.json:0,100",
     "qXfer:features:read:target.xml:0",
     "qXfer:memory-map:read:x:0,100",
+    "qMemoryRegionInfo:",
     "qRcmd,6",
     "qRcmd68",
   ])("%j is refused with a reason", async (body) => {
     expect(await (await greeted()).ask(body)).toMatch(/^E\.[ -~]{10,}$/);
+  });
+
+  test("LLDB finds a place that nobody uses, and walks over all addresses to their end", async () => {
+    const client = await greeted();
+    const region = async (address: bigint) => {
+      const answer = await client.ask(`qMemoryRegionInfo:${address.toString(16)}`);
+      const [, start, size, permissions] =
+        /^start:([0-9a-f]+);size:([0-9a-f]+);(?:permissions:(rw?x?);)?$/.exec(answer) ?? [];
+      return { start: BigInt(`0x${start}`), size: BigInt(`0x${size}`), permissions };
+    };
+    // Where an expression's variables would go: LLDB 16, source/Expression/IRMemoryMap.cpp, FindSpace.
+    const free = await region(0xdead0fff00000000n);
+    expect(free.permissions).toBeUndefined();
+    expect(free.start + free.size).toBeGreaterThan(0xdead0fff00001000n);
+    const last = (1n << 64n) - 1n;
+    const seen: (string | undefined)[] = [];
+    for (let at = 0n; at < last; ) {
+      const { start, size, permissions } = await region(at);
+      expect(start).toBe(at);
+      expect(size).toBeGreaterThan(0n);
+      seen.push(permissions);
+      at = start + size;
+      expect(at).toBeLessThanOrEqual(last);
+    }
+    expect(seen).toEqual([undefined, "rx", undefined, "rw", "rwx", undefined]);
   });
 
   test("LLDB is told in numbers, then in numbers and text", async () => {

@@ -95,10 +95,10 @@ export class FakeClient {
     this.acknowledged = false;
   }
 
-  /** What GDB 13 says first. */
+  /** What GDB 13 says first, but for processes: threads are numbers then. */
   async greet(): Promise<string> {
     const offered = await this.ask(
-      "qSupported:multiprocess+;swbreak+;hwbreak+;qRelocInsn+;vContSupported+;xmlRegisters=i386",
+      "qSupported:swbreak+;hwbreak+;qRelocInsn+;vContSupported+;xmlRegisters=i386",
     );
     await this.stopAcknowledging();
     return offered;

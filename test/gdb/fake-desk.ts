@@ -35,6 +35,19 @@ export class FakeDesk implements MonitorDesk {
     return guestAddress(BigInt(text));
   }
 
+  async processFile(process: number | "current", name: string): Promise<Uint8Array | undefined> {
+    if (process !== "current" && process !== 1) return undefined;
+    if (name === "auxv") {
+      const words = [6n, 4096n, 9n, 0x401000n, 0n, 0n];
+      return Buffer.from(new BigUint64Array(words).buffer);
+    }
+    const program = process === 1 ? "/sbin/init" : "/bin/cat";
+    if (name === "exe") return Buffer.from(program);
+    if (name === "cwd") return Buffer.from("/");
+    if (name === "cmdline") return Buffer.from(`${program}\0`);
+    return Buffer.from(`00400000-00401000 r-xp 00000000 00:02 7    ${program}\n`);
+  }
+
   async lastWrite({ space, address, length }: MemoryRange): Promise<string[]> {
     return [`${space} ${hex(address)}, ${length} bytes`];
   }

@@ -19,6 +19,8 @@ export interface FakeInstant {
   readonly rax: bigint;
   readonly rbx: bigint;
   readonly rsp: bigint;
+  /** The address space; default: 0. */
+  readonly cr3?: bigint;
   /** {@link dataBase} on. */
   readonly data: Buffer;
   /** {@link stackBase} on. */
@@ -134,4 +136,36 @@ function access(address: number, length: number, write: boolean, pc: number): Ac
     write,
     pc: guestAddress(pc),
   };
+}
+
+/**
+ * Two processes, a fork of one another, that write the same to their own copies of the same place, one after the other:
+ * A 0 → 1, B 0 → 1, B 1 → 1, A 1 → 0, B 1 → 0.
+ */
+export function runForkedProcesses(): FakeInstant[] {
+  const writes: readonly (readonly [process: "A" | "B", value: number])[] = [
+    ["A", 1],
+    ["B", 1],
+    ["B", 1],
+    ["A", 0],
+    ["B", 0],
+  ];
+  const values = { A: 0, B: 0 };
+  const spaces = { A: 0x1000n, B: 0x2000n };
+  const instants: FakeInstant[] = [];
+  const stand = (process: "A" | "B", pc: number, accesses: readonly Access[]) => {
+    const data = Buffer.alloc(dataBytes);
+    data.writeBigUInt64LE(BigInt(values[process]));
+    const registers = { rax: 0n, rbx: 0n, rsp: initialRsp, cr3: spaces[process] };
+    const stack = Buffer.alloc(stackBytes);
+    instants.push({ icount: instants.length, brctr: 0, pc, ...registers, data, stack, accesses });
+  };
+  for (const [process, value] of writes) {
+    stand(process, place.loop, []);
+    stand(process, place.store, []);
+    values[process] = value;
+    stand(process, place.call, [access(dataBase, 8, true, place.store)]);
+  }
+  stand("B", place.jump, []);
+  return instants;
 }

@@ -7,6 +7,7 @@ import {
   icount,
   type PhysicalAddress,
 } from "../../src/base/units.js";
+import type { MappedRange } from "../../src/qemu/x86-paging.js";
 import { x86Register } from "../../src/qemu/x86-registers.js";
 import type { Position } from "../../src/replay/position.js";
 import type {
@@ -22,6 +23,12 @@ import { evaluate } from "./fake-expression.js";
 import { dataBase, type FakeInstant, runFakeMachine, stackBase } from "./fake-machine.js";
 
 const blockBytes = 608;
+/** Its code, its data and its stack. */
+const mapped: readonly MappedRange[] = [
+  { start: 0x1000n, end: 0x4000n, access: { write: false, execute: true, user: false } },
+  { start: 0x8000n, end: 0x9000n, access: { write: true, execute: false, user: false } },
+  { start: 0x9000n, end: 0xa000n, access: { write: true, execute: true, user: false } },
+];
 
 /** A timeline over a machine that was run beforehand: obvious, and exact. */
 export class FakeTarget implements DebugTarget {
@@ -124,8 +131,8 @@ export class FakeTarget implements DebugTarget {
 
   async registers(): Promise<Uint8Array> {
     const block = Buffer.alloc(blockBytes);
-    const { rax, rbx, rsp, pc } = this.now;
-    for (const [name, value] of Object.entries({ rax, rbx, rsp, rip: BigInt(pc) })) {
+    const { rax, rbx, rsp, pc, cr3 = 0n } = this.now;
+    for (const [name, value] of Object.entries({ rax, rbx, rsp, rip: BigInt(pc), cr3 })) {
       block.writeBigUInt64LE(value, x86Register(name)!.offset);
     }
     return block;
@@ -152,6 +159,16 @@ export class FakeTarget implements DebugTarget {
     // Its instructions are not x86's; a debugger sees `nop`s.
     if (address >= 0x1000n && address < 0x4000n) return Buffer.alloc(Math.min(length, 256), 0x90);
     return undefined;
+  }
+
+  async mappedRange(address: GuestAddress): Promise<MappedRange> {
+    let start = 0n;
+    for (const range of mapped) {
+      if (address < range.start) return { start, end: range.start, access: undefined };
+      if (address < range.end) return range;
+      start = range.end;
+    }
+    return { start, end: 1n << 64n, access: undefined };
   }
 
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined> {

@@ -46,6 +46,28 @@ const kernel: readonly Symbol[] = [
 ];
 
 describe("a file of names for gdb", () => {
+  test("holds the code where it is known, and no other contents", () => {
+    const slide = 0x1c00000n;
+    const known = Buffer.from("f30f1efa554889e5", "hex");
+    const asked: bigint[] = [];
+    const file = encodeSymbolFile([{ table: tableOf(kernel), bias: slide }], {
+      code: (address, length) => {
+        asked.push(address);
+        expect(length).toBeGreaterThan(known.length);
+        return address === 0xffffffff82c00000n ? known : undefined;
+      },
+    });
+    const elf = ElfFile.open(syncBytes(file, "made"));
+    const [text, data, init] = elf.sections.filter(({ name }) => /^\.(text|data)$/.test(name));
+    expect(asked).toEqual([0xffffffff82c00000n, 0xffffffff84c00000n]);
+    expect(text).toMatchObject({ name: ".text", address: 0xffffffff82c00000n, type: 1 });
+    const contents = Buffer.from(elf.contents(text!));
+    expect(contents.subarray(0, 8)).toEqual(known);
+    expect(contents.subarray(8).every((byte) => byte === 0)).toBe(true);
+    expect([data?.type, init?.type]).toEqual([8, 8]); // SHT_NOBITS
+    expect(readBack(file)).toContain("ffffffff82c91600 t do_idle");
+  });
+
   test("holds functions and data where they run", () => {
     const slide = 0x1c00000n;
     const module: Symbol[] = [["probe", 0xffffffffc0001000n, "t"]];
@@ -98,7 +120,7 @@ describe("ORC as call frame information", () => {
   function framesOf(entries: readonly FixtureEntry[]): CfiTable {
     const { places, bytes } = makeOrc(entries, keyOf(0xffffffff82a00000n), "typed");
     const orc = OrcTable.read(places, keyOf(0xffffffff82a00000n), bytes, "typed");
-    const file = encodeSymbolFile([], encodeOrcFrames(orc, slide));
+    const file = encodeSymbolFile([], { frames: encodeOrcFrames(orc, slide) });
     return CfiTable.fromElf(ElfFile.open(syncBytes(file, "made")))!;
   }
 

@@ -9,6 +9,7 @@ import type { Dependency, PackageArchive, PackageRecord } from "../../src/guest/
 export interface FakePackage {
   readonly name: string;
   readonly version?: string;
+  readonly architecture?: string;
   readonly depends?: readonly (string | Dependency)[];
   /** Path to contents; scripts and ELF files are executable. */
   readonly files?: Readonly<Record<string, string | Buffer>>;
@@ -18,7 +19,6 @@ export interface FakePackage {
 export interface FakeArchive extends PackageArchive {
   readonly downloads: string[];
   readonly lookups: string[];
-  version: string;
   /** Runs in every download, before the file is there. */
   beforeDownload: () => Promise<void> | void;
 }
@@ -27,11 +27,11 @@ export interface FakeArchive extends PackageArchive {
 export async function fakeArchive(directory: string, packages: readonly FakePackage[]): Promise<FakeArchive> {
   const known: { record: PackageRecord; file: string }[] = [];
   for (const [index, wanted] of packages.entries()) {
-    const { name, version = "1.0-1", depends = [], files = {} } = wanted;
+    const { name, version = "1.0-1", architecture = "amd64", depends = [], files = {} } = wanted;
     const tree = join(directory, `tree-${index}`);
     await put(
       join(tree, "DEBIAN/control"),
-      `Package: ${name}\nVersion: ${version}\nArchitecture: amd64\nMaintainer: t <t@t>\nDescription: t\n`,
+      `Package: ${name}\nVersion: ${version}\nArchitecture: ${architecture}\nMaintainer: t <t@t>\nDescription: t\n`,
     );
     for (const [path, contents] of Object.entries(files)) await put(join(tree, path), contents);
     const file = join(directory, `${index}.deb`);
@@ -41,6 +41,7 @@ export async function fakeArchive(directory: string, packages: readonly FakePack
     const record = {
       name,
       version,
+      architecture,
       depends: depends.map((one) => (typeof one === "string" ? { name: one } : one)),
       sha256,
       size: bytes.length,
@@ -50,7 +51,7 @@ export async function fakeArchive(directory: string, packages: readonly FakePack
   const archive: FakeArchive = {
     downloads: [],
     lookups: [],
-    version: "1",
+    id: "fake",
     beforeDownload: () => {},
     find: async (name, version) => {
       archive.lookups.push(name);
@@ -66,7 +67,6 @@ export async function fakeArchive(directory: string, packages: readonly FakePack
       await copyFile(file, join(into, "x.deb"));
       return join(into, "x.deb");
     },
-    state: async () => archive.version,
   };
   return archive;
 }

@@ -1,10 +1,15 @@
-import { describe, expect, test } from "vitest";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { aptArchive, isPackageName, isPackageVersion, parsePackageRecord } from "../../src/guest/archive.js";
 import { packagingEnvironment, runCommand, runPipeline } from "../../src/guest/command.js";
+import { fakeArchive } from "./archive-fixture.js";
 
 const stanza = `Package: linux-image-amd64
 Source: linux-signed-amd64 (6.1.192+2)
 Version: 6.1.192-2
+Architecture: amd64
 Depends: linux-image-6.1.0-56-amd64 (= 6.1.192-2), initramfs-tools (>= 0.120+deb8u2) | linux-initramfs-tool, kmod:any
 Description: Linux for 64-bit PCs (meta-package)
  Version: 9.9
@@ -48,6 +53,7 @@ describe("what apt-cache says", () => {
     expect(parsePackageRecord(stanza, "linux-image-amd64")).toEqual({
       name: "linux-image-amd64",
       version: "6.1.192-2",
+      architecture: "amd64",
       depends: [
         { name: "linux-image-6.1.0-56-amd64", version: "6.1.192-2" },
         { name: "initramfs-tools" },
@@ -68,22 +74,74 @@ describe("what apt-cache says", () => {
     expect(parsePackageRecord(text, "linux-image-amd64")).toBeUndefined();
   });
 
-  test("apt's own state is stable", async () => {
-    const apt = aptArchive();
-    expect(await apt.state()).toBe(await apt.state());
+  test("another configuration is another archive", () => {
+    expect(aptArchive({}).id).toBe(aptArchive({}).id);
+    expect(aptArchive({ APT_CONFIG: "/etc/other.conf" }).id).not.toBe(aptArchive({}).id);
   });
 });
 
+describe("APT_CONFIG", () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "vmtape-apt-"));
+  });
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await rm(directory, { recursive: true });
+  });
+
+  /** A configuration with sources, lists and a cache of its own; its archive is a directory. */
+  async function configure(): Promise<void> {
+    const archive = await fakeArchive(directory, [{ name: "linux-image-mine", version: "4.2-1" }]);
+    const record = (await archive.find("linux-image-mine"))!;
+    const pool = join(directory, "pool");
+    await mkdir(pool);
+    await archive.download(record, pool);
+    await writeFile(
+      join(pool, "Packages"),
+      `Package: linux-image-mine\nVersion: 4.2-1\nArchitecture: amd64\nMaintainer: t <t@t>\n` +
+        `Filename: ./x.deb\nSize: ${record.size}\nSHA256: ${record.sha256}\nDescription: t\n\n`,
+    );
+    for (const place of ["lists/partial", "cache/archives/partial"]) {
+      await mkdir(join(directory, place), { recursive: true });
+    }
+    await writeFile(join(directory, "sources.list"), `deb [trusted=yes] file:${pool} ./\n`);
+    await writeFile(join(directory, "status"), "");
+    await writeFile(
+      join(directory, "apt.conf"),
+      `Dir::Etc::sourcelist "${directory}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n` +
+        `Dir::State::lists "${directory}/lists";\nDir::State::status "${directory}/status";\n` +
+        `Dir::Cache "${directory}/cache";\nAPT::Sandbox::User "";\nAPT::Update::Post-Invoke-Success "";\n`,
+    );
+    vi.stubEnv("APT_CONFIG", join(directory, "apt.conf"));
+  }
+
+  test("says where packages come from", async () => {
+    await configure();
+    const apt = aptArchive();
+    // Its lists are not there yet, whatever the machine's are.
+    await expect(apt.find("linux-image-mine")).rejects.toMatchObject({ code: "missing-tool" });
+    expect(await runCommand("apt-get", ["update"])).toMatchObject({ code: 0 });
+    const record = (await apt.find("linux-image-mine"))!;
+    expect(record).toMatchObject({ version: "4.2-1", architecture: "amd64" });
+    const into = join(directory, "download");
+    await mkdir(into);
+    expect(await apt.download(record, into)).toMatch(/\.deb$/);
+  }, 30_000);
+});
+
 describe("running tools", () => {
-  test("nothing of the caller's environment but path, home and proxies", () => {
+  test("nothing of the caller's environment but path, home, proxies and apt's configuration", () => {
     const environment = packagingEnvironment({
       PATH: "/bin",
-      APT_CONFIG: "/evil",
+      APT_CONFIG: "/etc/other.conf",
+      DPKG_ROOT: "/elsewhere",
       LANG: "de",
       http_proxy: "p",
     });
     expect(environment).toEqual({
       PATH: "/bin",
+      APT_CONFIG: "/etc/other.conf",
       http_proxy: "p",
       LC_ALL: "C",
       DEBIAN_FRONTEND: "noninteractive",

@@ -36,6 +36,9 @@ const packages: FakePackage[] = [
   { name: "linux-image-usr", files: { "usr/lib/modules/3.3/vmlinuz": "in usr" } },
   { name: "linux-image-lost", depends: ["linux-image-gone"] },
   { name: "no-kernel", files: { "etc/x": "x" } },
+  { name: "linux-image-old", architecture: "i386", files: { "boot/vmlinuz-1": "k" } },
+  { name: "linux-image-board", architecture: "arm64", files: { "boot/vmlinuz-1": "k" } },
+  { name: "linux-image-6.1.0-56-686-pae", architecture: "i386", files: { "boot/vmlinuz-1": "k" } },
 ];
 
 let directory: string;
@@ -71,17 +74,65 @@ describe("a guest", () => {
     expect(await debris()).toEqual([]);
   });
 
-  test("is found again without a look at the archive, and looked for again when its lists change", async () => {
+  test("is found again without a look at the archive", async () => {
     const first = await make();
     archive.lookups.length = 0;
     const started = performance.now();
     expect(await make()).toEqual(first);
     expect(performance.now() - started).toBeLessThan(500);
     expect(archive.lookups).toEqual([]);
-    archive.version = "2";
-    expect(await make()).toEqual(first);
+    expect(await make({ update: true })).toEqual(first);
     expect(archive.lookups).not.toEqual([]);
     expect(archive.downloads).toEqual([`linux-image-${release}`]);
+  });
+
+  test("keeps its kernel when the archive has a newer one, until it is to be updated", async () => {
+    const first = await make();
+    const newer = await fakeArchive(join(directory, "newer"), [
+      { name: "linux-image-amd64", version: "2.0-1", depends: ["linux-image-usr"] },
+      { name: "linux-image-usr", version: "2.0-1", files: { "usr/lib/modules/3.3/vmlinuz": "in usr" } },
+    ]);
+    expect(await make({ archive: newer })).toEqual(first);
+    // With another init, too: the kernel is that of the name, not of one guest.
+    const init = join(directory, "another");
+    await writeFile(init, "#!/bin/sh\n");
+    expect(await make({ archive: newer, init })).toMatchObject({ version: release });
+    const updated = await make({ archive: newer, update: true });
+    expect(updated).toMatchObject({ version: "3.3", packageVersion: "2.0-1" });
+    expect(await make({ archive: newer })).toEqual(updated);
+    expect(await make()).toEqual(updated);
+    // Another archive is another question.
+    expect(await make({ archive: { ...archive, id: "another" } })).toEqual(first);
+  });
+
+  test("whose pinned kernel is neither in the cache nor in the archive says how to get another", async () => {
+    await make({ package: release });
+    await rm(join(cacheDir(), "kernels"), { recursive: true });
+    const empty = {
+      ...archive,
+      download: async () => {
+        throw new VmtapeError("missing-tool", "it could not be downloaded");
+      },
+    };
+    const init = join(directory, "another");
+    await writeFile(init, "#!/bin/sh\n");
+    await expect(make({ archive: empty, init, package: release })).rejects.toMatchObject({
+      code: "missing-tool",
+      facts: { mend: `vmtape guest --update --package ${release}` },
+    });
+  });
+
+  test("that could not be made pins nothing", async () => {
+    const find = archive.find;
+    archive.find = async (...args) => {
+      const record = await find(...args);
+      return record && { ...record, sha256: "0".repeat(64) };
+    };
+    await expect(make()).rejects.toMatchObject({ code: "bad-file" });
+    archive.find = find;
+    archive.lookups.length = 0;
+    await make();
+    expect(archive.lookups).not.toEqual([]);
   });
 
   test("has the same bytes wherever and whenever it is made", async () => {
@@ -151,8 +202,31 @@ describe("the kernel's package", () => {
     expect((await make({ package: "1.1-split" })).modules).toEqual(["virtio_pci"]);
   });
 
+  test("with its architecture", async () => {
+    expect(await make({ package: `${release}:amd64` })).toMatchObject({ version: release });
+  });
+
+  const is32 = /holds a 32-bit kernel \(i386\); guests are 64-bit, amd64$/;
+  test.each([
+    ["by its architecture in the archive", "linux-image-old", is32],
+    ["by its name, in an archive that lacks it", "linux-image-686", is32],
+    ["by its name, as a release", "6.1.0-56-686-pae", is32],
+    ["by its name, with an architecture", "linux-image-6.1.0-56-686-pae:i386", is32],
+    ["by the architecture asked for", "linux-image-amd64:i386", is32],
+    ["for another processor", "linux-image-board", /is for arm64; guests are amd64$/],
+    ["asked for another processor", `${release}:arm64`, /is for arm64; guests are amd64$/],
+  ])("that is 32-bit or foreign is refused before anything is fetched: %s", async (_, name, message) => {
+    await expect(make({ package: name })).rejects.toMatchObject({
+      code: "bad-guest",
+      message: expect.stringMatching(message),
+    });
+    expect(archive.downloads).toEqual([]);
+  });
+
   test.each([
     ["an option", "--help", "usage"],
+    ["an empty architecture", "linux-image-amd64:", "usage"],
+    ["an architecture that is none", "linux-image-amd64:../x", "usage"],
     ["a path", "../../etc/passwd", "usage"],
     ["a command", "linux-image-x;reboot", "usage"],
     ["nothing", "", "usage"],
@@ -189,7 +263,6 @@ describe("when things go wrong", () => {
 
   test("without apt's lists the last answer holds", async () => {
     const guest = await make();
-    archive.version = "lists removed";
     archive.find = async () => {
       throw new VmtapeError("missing-tool", "apt has no package lists on this machine");
     };

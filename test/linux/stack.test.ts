@@ -568,7 +568,7 @@ describe("stacks of the kernel", () => {
         .words(ks, 0x1234, k + 0x110n, k + 0x210n)
         .words(ks + 24n, ...savedRegisters({ ...inLeaf, originalRax: 39n }));
     const drawings = [];
-    for (const dialect of ["end2", "end3", "typed"] as const) {
+    for (const dialect of ["end2", "end3", "typed", "renumbered"] as const) {
       const unwinding = kernelWith(entries, { dialect });
       const set = registers({ rip: k + 0x10n, rsp: ks }, 0x10);
       drawings.push(drawn(await walk(memory(), set, { ...options, kernel: unwinding })));

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { GdbServer } from "../../src/gdb/server.js";
 import { FakeDesk } from "../gdb/fake-desk.js";
+import { runForkedProcesses } from "../gdb/fake-machine.js";
 import { FakeTarget } from "../gdb/fake-target.js";
 import { expectGolden, gdbArguments, printed, spawnMerged } from "../gdb/transcript.js";
 
@@ -72,6 +73,20 @@ test("stepping, breakpoints and watchpoints both ways", async () => {
       "p $pc",
     ]),
   );
+});
+
+test("a write of another process is told, though gdb saw the same value in the first one", async () => {
+  const commands = ["watch *(long *)0x8000", ...new Array(8).fill("continue")];
+  const target = new FakeTarget(runForkedProcesses());
+  const forward = await gdb(commands, target);
+  await expectGolden("client-fork", forward);
+  const back = ["continue", ...commands.slice(0, 1), ...new Array(8).fill("reverse-continue")];
+  await expectGolden("client-fork-back", await gdb(back, new FakeTarget(runForkedProcesses())));
+});
+
+test("processes of the guest: their mappings, programs and auxiliary vectors", async () => {
+  const commands = ["info auxv", "info proc", "info proc mappings", "info proc mappings 1", "info proc 2"];
+  await expectGolden("client-processes", await gdb(commands));
 });
 
 test("what the past refuses, monitor commands, detaching and attaching again", async () => {

@@ -22,6 +22,33 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
+/** What gdb prints over these commands, from a position on. */
+async function gdb(at: string, commands: readonly string[]): Promise<string> {
+  const args = [program, "gdb", "t", "--at", at, "--", ...gdbArguments(commands)];
+  const child = spawnMerged(process.execPath, args, { cwd: sources, env: bench.environment });
+  return await printed(child);
+}
+
+test("a breakpoint by name that is set before its code is there lands behind the prologue, as elsewhere", async () => {
+  const commands = [
+    "tbreak deposit",
+    "break cat_test",
+    "show trust-readonly-sections",
+    "continue",
+    "info args",
+  ];
+  const early = await gdb("start", commands);
+  const late = await gdb("work_alone", commands);
+  const place = /^Temporary breakpoint 1 at (0x[0-9a-f]+): .*$/m;
+  expect(place.exec(early)?.[0]).toMatch(/accounts\.c|init\.c/);
+  expect(place.exec(early)?.[0]).toBe(place.exec(late)?.[0]);
+  const args = /\(gdb\) info args\n([\s\S]*?)\n\[Inferior/;
+  expect(args.exec(early)?.[1]).toMatch(/account = 0x/);
+  expect(args.exec(early)?.[1]).toBe(args.exec(late)?.[1]);
+  // Memory is read from the machine again, whether the last breakpoint was found or not.
+  expect(early).toMatch(/readonly sections is off/);
+}, 120_000);
+
 test("from a program into the kernel and back, and both backwards", async () => {
   const commands = [
     "backtrace",

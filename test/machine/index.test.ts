@@ -1,6 +1,6 @@
 /** An index of a tape: made, used, killed half-way, damaged, removed under its users. */
 import { readFileSync } from "node:fs";
-import { open, readdir, rm, stat } from "node:fs/promises";
+import { open, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import fc from "fast-check";
@@ -249,6 +249,32 @@ test("--drop removes it; a wrong word is refused", async () => {
     ["--checkpoints", "0"],
   ])
     expect((await bench.run(["index", "t", ...wrong], { env: env() })).code).toBe(2);
+});
+
+describe("a manifest whose machine was changed", () => {
+  const path = () => bench.path("home", "t", "manifest.json");
+  let before: string;
+  beforeAll(() => {
+    before = readFileSync(path(), "utf8");
+  });
+  afterAll(() => writeFile(path(), before));
+
+  test("loads no checkpoint of the machine it was", async () => {
+    await index(3);
+    const at = String((await TapeIndex.open(cache, await built())).checkpoints[2]!.icount + 10n);
+    const ask = () => bench.run(["at", "t", `@${at}`, "-d"], { env: env() });
+    const known = await ask();
+    expect([known.code, known.stderr]).toEqual([0, expect.stringMatching(/state-node/)]);
+    const manifest = JSON.parse(before);
+    const { memoryMB } = manifest.machine;
+    const machine = { ...manifest.machine, memoryMB: memoryMB + 1, append: "another" };
+    await writeFile(path(), JSON.stringify({ ...manifest, machine }));
+    const changed = await ask();
+    expect(changed.stderr).not.toMatch(/state-node/);
+    // The checkpoints of the machine it was are still whole, for the manifest it had.
+    await writeFile(path(), before);
+    expect((await ask()).stdout).toBe(known.stdout);
+  });
 });
 
 test("destroying a tape removes its cache, unless a copy of it stays", async () => {

@@ -93,8 +93,9 @@ describe("a recording ends", () => {
     const stopped = await bench.json<Info>(["stop", "t"]);
     expect(stopped).toMatchObject({ state: "complete", cause: "stopped" });
     await verified("t");
-    const { code, stderr } = await bench.run(["stop", "t"]);
-    expect([code, stderr]).toEqual([2, "vmtape: tape 't' is not being recorded (it is complete)\n"]);
+    const { code, stdout, stderr } = await bench.run(["stop", "t"]);
+    expect([code, stderr]).toEqual([0, "tape 't' is not being recorded any more: it has ended\n"]);
+    expect(stdout).toMatch(/ended +stopped on request/);
     await until(async () => (await bench.leftovers()).length === 0, "the recorder's end");
   });
 

@@ -104,3 +104,14 @@ test("a share of the budget is left for stretches that take long", () => {
   expect((made.length + more) * bytes).toBe(1.5e9);
   expect(new IndexPlan(end, known([]), { ...limits, spare: 0 }).hasRoom()).toBe(false);
 });
+
+test("a pass is made for first visits that are missing, from the checkpoint before them, and for nothing else", () => {
+  const all = [1, 2, 3].map((i) => ({ icount: (end / 4) * i, bytes: 20e6 }));
+  const limits = { budget: 60e6, most: 3, least: 50e6 };
+  const whole = known(all, end);
+  expect(new IndexPlan(end, whole, { ...limits, visited: end }).start()).toBe("nowhere");
+  expect(new IndexPlan(end, whole, limits).start()).toBe("nowhere");
+  const late = new IndexPlan(end, whole, { ...limits, visited: (end / 4) * 2 + 1 }).start();
+  expect(late).toMatchObject({ icount: icount((end / 4) * 2) });
+  expect(new IndexPlan(end, whole, { ...limits, visited: 0 }).start()).toBeUndefined();
+});

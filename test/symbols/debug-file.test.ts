@@ -149,16 +149,78 @@ describe("debug information", () => {
     expect(look().text).toBe(plain);
   });
 
-  it("that shares parts with a file that is not there says which", () => {
-    const link = {
-      name: ".gnu_debugaltlink",
-      flags: 0,
-      bytes: Buffer.concat([Buffer.from("../dwz/shared\0"), Buffer.alloc(20, 1)]),
-    };
-    writeFileSync(join(home, "program"), dwarfElf(debugSections, { symbols, others: [link] }));
+  const altLink = (path: string) => ({
+    name: ".gnu_debugaltlink",
+    flags: 0,
+    bytes: Buffer.concat([Buffer.from(`${path}\0`), Buffer.from(buildId, "hex")]),
+  });
+
+  it("that shares parts with a file that is not there says which, once", () => {
+    writeFileSync(
+      join(home, "program"),
+      dwarfElf(debugSections, { symbols, others: [altLink("../dwz/shared")] }),
+    );
     const { text, notes } = look();
     expect(text).toBe(full);
-    expect(notes.join()).toMatch(/shares names with \.\.\/dwz\/shared, which is not there/);
+    expect(notes).toEqual([expect.stringContaining(join(root, "dwz/shared"))]);
+  });
+
+  it("whose names stand in a file that is not there: the linker's names, and ?? for inlined copies", () => {
+    // As `dwz -m` leaves it: names, and the functions of copies, are in the common file.
+    const place = [
+      [at.lowPc, form.addr, textStart],
+      [at.highPc, form.data4, 64],
+    ] as const;
+    const shared: Entry = {
+      tag: tag.compileUnit,
+      attributes: [[at.stmtList, form.secOffset, 0]],
+      children: [
+        {
+          tag: tag.subprogram,
+          attributes: [[at.name, form.gnuStrpAlt, 1], ...place],
+          children: [
+            {
+              tag: tag.inlined,
+              attributes: [
+                [at.abstractOrigin, form.gnuRefAlt, 0x40],
+                [at.lowPc, form.addr, textStart + 8],
+                [at.highPc, form.data4, 8],
+              ],
+            },
+          ],
+        },
+      ],
+    };
+    const sections = { ...makeDwarf([{ root: shared }]), ".debug_line": lines };
+    writeFileSync(join(home, "program"), dwarfElf(sections, { symbols, others: [altLink("common.debug")] }));
+    const missing = look();
+    expect(missing.text).toBe("0x10 <??+2 @ f.constprop.0+10> /src/a.c:3");
+    expect(missing.gdb).toBe("0x10 <f.constprop.0+10>");
+    expect(missing.located.declared).toBeUndefined();
+    expect(missing.notes).toEqual([expect.stringContaining(join(home, "common.debug"))]);
+    // Of a cached table, too.
+    const cache = join(home, "cache");
+    for (let i = 0; i < 2; i++) {
+      const all = new Symbols();
+      all.add(loadSymbolSource({ file: join(home, "program") }, { debugDirectories: [], cache }));
+      expect(formatAddress(0x10n, all.lookup(BigInt(textStart + 10)), "full")).toBe(
+        missing.text.slice(0, -11),
+      );
+      expect(all.notes).toEqual(missing.notes);
+    }
+    const common = makeElf({
+      sections: [
+        note(buildId),
+        { name: ".debug_str", flags: 0, bytes: Buffer.from("\0main_of_all\0") },
+        { name: ".debug_info", flags: 0, bytes: new Uint8Array(16) },
+      ],
+    });
+    writeFileSync(join(home, "common.debug"), common);
+    expect(look().gdb).toBe("0x10 <main_of_all+10>");
+    // What was kept while it was missing does not stand for what can be read now.
+    const all = new Symbols();
+    all.add(loadSymbolSource({ file: join(home, "program") }, { debugDirectories: [], cache }));
+    expect(formatAddress(0x10n, all.lookup(BigInt(textStart + 10)))).toBe("0x10 <main_of_all+10>");
   });
 
   it("that is damaged gives a note and the plain name", () => {

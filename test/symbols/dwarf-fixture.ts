@@ -52,6 +52,8 @@ export const form = {
   data1: 0x0b,
   sdata: 0x0d,
   strp: 0x0e,
+  gnuRefAlt: 0x1f20,
+  gnuStrpAlt: 0x1f21,
   udata: 0x0f,
   refAddr: 0x10,
   ref4: 0x13,
@@ -172,6 +174,8 @@ export function makeDwarf(units: readonly UnitFixture[]): Record<string, Uint8Ar
       case form.data2:
         return [...pack([number, 2])];
       case form.data4:
+      case form.gnuRefAlt:
+      case form.gnuStrpAlt:
       case form.secOffset:
         return [...pack([number, 4])];
       case form.data8:

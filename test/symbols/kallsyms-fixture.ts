@@ -5,8 +5,13 @@ export interface FixtureKallsyms {
   readonly wordSize?: 4 | 8;
   /** "6.4": the order of Linux 6.4 and later; "6.2" has the order by name before the tokens; "5.4" is the oldest. */
   readonly layout: "5.4" | "6.2" | "6.4";
-  readonly rule: "percpu" | "relative" | "absolute";
+  /** "self": each offset counts from its own address, as from Linux 7.0 on. */
+  readonly rule: "percpu" | "relative" | "self" | "absolute";
   readonly base: bigint;
+  /** What tables are aligned to; a word, and from Linux 7.0 on 4 bytes. */
+  readonly alignment?: 4 | 8;
+  /** Where the tables will lie, for the rule "self". */
+  readonly home?: bigint;
   /** Ascending addresses, absolute ones first. */
   readonly symbols: readonly FixtureKernelSymbol[];
 }
@@ -20,9 +25,10 @@ export interface FixtureKernelSymbol {
 export function makeKallsyms(fixture: FixtureKallsyms): Uint8Array {
   const { symbols, base, rule } = fixture;
   const word = fixture.wordSize ?? 8;
+  const alignment = fixture.alignment ?? word;
   const parts: Uint8Array[] = [];
   const add = (bytes: Uint8Array) => {
-    parts.push(bytes, new Uint8Array((word - (bytes.length % word)) % word));
+    parts.push(bytes, new Uint8Array((alignment - (bytes.length % alignment)) % alignment));
   };
 
   // Tokens 1 and 2 stand for pairs; the others for themselves, or for a letter that no name has.
@@ -54,6 +60,10 @@ export function makeKallsyms(fixture: FixtureKallsyms): Uint8Array {
   const tokenIndex = tokenText.map((_, i) => tokenText.slice(0, i).join("").length);
 
   const addresses = () => {
+    if (rule === "self") {
+      const at = fixture.home! + BigInt(parts.reduce((sum, { length }) => sum + length, 0));
+      return add(pack(...symbols.map(({ address }, i) => [address - (at + BigInt(i * 4)), 4] as const)));
+    }
     if (rule === "absolute") return add(pack(...symbols.map(({ address }) => [address, word] as const)));
     const offsets = symbols.map(({ address, kind }) => {
       if (rule === "relative") return address - base;

@@ -21,6 +21,25 @@ const layouts: FixtureKallsyms[] = [
   { layout: "6.2", rule: "percpu", base, symbols: [...perCpu, ...symbols] },
   { layout: "6.4", rule: "percpu", base, symbols: [...perCpu, ...symbols] },
   { layout: "6.4", rule: "relative", base, symbols },
+  { layout: "6.4", rule: "self", base, symbols, home: base + 0x8000n },
+  { layout: "6.4", rule: "self", base, symbols, home: base + 0x8000n, alignment: 4 },
+  // One symbol more: the tokens' index then stands elsewhere between two words.
+  {
+    layout: "6.4",
+    rule: "self",
+    base,
+    symbols: [...symbols, { name: "last", kind: "B", address: base + 0xc008n }],
+    home: base + 0x8000n,
+    alignment: 4,
+  },
+  {
+    layout: "6.4",
+    rule: "self",
+    base: 0xc100_0000n,
+    symbols: kernelSymbols(0xc100_0000n),
+    wordSize: 4,
+    home: 0xc100_8000n,
+  },
 ];
 
 const lines = (table: SymbolTable) =>
@@ -30,13 +49,14 @@ const lines = (table: SymbolTable) =>
     address: addressOfKey(table.starts[i]!),
   }));
 
-describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize", (fixture) => {
+describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize, aligned $alignment", (fixture) => {
   const tables = makeKallsyms(fixture);
   const word = fixture.wordSize ?? 8;
 
   it("is found among other bytes and read in its order", () => {
     const noise = new Uint8Array(8 * 1000).map((_, i) => (i * 7919) >>> 3);
-    const table = readKallsyms(Buffer.concat([noise, tables, noise]), word);
+    const address = (fixture.home ?? base) - BigInt(noise.length);
+    const table = readKallsyms(Buffer.concat([noise, tables, noise]), address, word);
     expect(lines(table!)).toEqual(fixture.symbols);
   });
 
@@ -44,7 +64,7 @@ describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize", (fixture) =
     // The order by name comes last from 6.4 on and is not needed.
     const needed = fixture.layout === "6.4" ? tables.length - fixture.symbols.length * 3 - 8 : tables.length;
     for (let length = 0; length < needed; length += 61) {
-      expect(readKallsyms(tables.subarray(0, length), word)).toBeUndefined();
+      expect(readKallsyms(tables.subarray(0, length), base, word)).toBeUndefined();
     }
   });
 
@@ -54,7 +74,7 @@ describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize", (fixture) =
         const changed = Uint8Array.from(tables);
         changed[at] = value;
         try {
-          readKallsyms(changed, word);
+          readKallsyms(changed, base, word);
         } catch (error) {
           if (!(error instanceof VmtapeError)) throw error;
         }
@@ -66,14 +86,19 @@ describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize", (fixture) =
 
 it("is not found where there is none", () => {
   for (const length of [0, 1, 511, 512, 100_000]) {
-    expect(readKallsyms(new Uint8Array(length))).toBeUndefined();
-    expect(readKallsyms(new Uint8Array(length).map((_, i) => i >>> 1))).toBeUndefined();
+    expect(readKallsyms(new Uint8Array(length), base)).toBeUndefined();
+    expect(
+      readKallsyms(
+        new Uint8Array(length).map((_, i) => i >>> 1),
+        base,
+      ),
+    ).toBeUndefined();
   }
 });
 
 it("answers inside the kernel's parts only", () => {
   const named = new Symbols();
-  const table = readKallsyms(makeKallsyms(layouts[5]!))!;
+  const table = readKallsyms(makeKallsyms(layouts[5]!), base)!;
   named.add({ name: "kernel", table });
   const at = (offset: number) => {
     const located = named.lookup(base + BigInt(offset));

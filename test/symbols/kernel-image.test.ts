@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,6 +47,24 @@ function makeBzImage(payload: Uint8Array, unpackedSize: number, version = 0x020f
   return Buffer.concat([setup, new Uint8Array(512), payload, pack([unpackedSize, 4]), new Uint8Array(100)]);
 }
 
+/** An lzop file whose blocks are stored as they are. */
+function lzop(bytes: Uint8Array): Uint8Array {
+  const word = (value: number, size = 4) => {
+    const text = Buffer.alloc(size);
+    text.writeUIntBE(value, 0, size);
+    return text;
+  };
+  const header = [0x89, 0x4c, 0x5a, 0x4f, 0, 0x0d, 0x0a, 0x1a, 0x0a];
+  const parts: Uint8Array[] = [Uint8Array.from(header), word(0x1030, 2), word(0x20a0, 2), word(0x940, 2)];
+  // Method, level, flags, mode, two times, no name, checksum.
+  parts.push(Uint8Array.of(3, 9), word(0), word(0o100644), word(0), word(0), Uint8Array.of(0), word(0));
+  for (let at = 0; at < bytes.length; at += 1 << 18) {
+    const block = bytes.subarray(at, at + (1 << 18));
+    parts.push(word(block.length), word(block.length), block);
+  }
+  return Buffer.concat([...parts, word(0)]);
+}
+
 const vmlinux = makeVmlinux();
 const bzImage = makeBzImage(gzipSync(vmlinux), vmlinux.length);
 const open = (bytes: Uint8Array) => readKernelSymbols(syncBytes(bytes, "vmlinuz"));
@@ -55,6 +74,9 @@ describe("a kernel's symbols", () => {
     ["a vmlinux", vmlinux],
     ["a compressed vmlinux", gzipSync(vmlinux)],
     ["a bzImage", bzImage],
+    ["a bzImage with LZO", makeBzImage(lzop(vmlinux), vmlinux.length)],
+    ["a vmlinux packed by bzip2", execFileSync("bzip2", { input: vmlinux })],
+    ["a bzImage with bzip2", makeBzImage(execFileSync("bzip2", { input: vmlinux }), vmlinux.length)],
   ])("come from the kallsyms of %s", (_, bytes) => {
     const kernel = open(bytes);
     expect(kernel).toMatchObject({ origin: "kallsyms", banner, release: "6.1.0-fixture", wordSize: 8 });
@@ -89,7 +111,8 @@ describe("what is no kernel is refused in a clear sentence", () => {
       makeBzImage(gzipSync("no kernel"), 9),
       /does not unpack to an ELF file/,
     ],
-    ["a bzip2 payload", makeBzImage(Buffer.from("BZh91AY&SY"), 9), /bzip2 compression is not supported/],
+    ["a damaged bzip2 payload", makeBzImage(Buffer.from("BZh91AY&SY"), 9), /the bzip2 data is damaged/],
+    ["a damaged LZO payload", makeBzImage(lzop(vmlinux).subarray(0, 9000), 9), /the lzo data is damaged/],
     ["no symbols", makeVmlinux({ kallsyms: false }), /neither a symbol table nor kallsyms/],
   ])("%s", (_, bytes, message) => {
     expect(() => open(bytes)).toThrow(message);

@@ -12,7 +12,7 @@ import { type FixtureEntry, makeOrc } from "./orc-fixture.js";
 
 const text = keyOf(0xffff_ffff_8100_0000n);
 const placesAt = keyOf(0xffff_ffff_82a0_0000n);
-const dialects = ["end2", "end3", "typed"] as const;
+const dialects = ["end2", "end3", "typed", "renumbered"] as const;
 
 /** A plain function, entry code, a gap, the end of the stack, the end mark. */
 const entries: readonly FixtureEntry[] = [

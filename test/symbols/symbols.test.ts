@@ -112,6 +112,82 @@ describe("several sources", () => {
   });
 });
 
+describe("a name without what compilers put behind it", () => {
+  const start = 0xffff_ffff_8100_0000n;
+  const symbols = new Symbols();
+  symbols.add({
+    name: "vmlinuz",
+    table: tableOf(start, [
+      ["whole", 16],
+      ["whole.cold", 16],
+      ["finish_task_switch.isra.0", 16],
+      ["finish_task_switch.isra.0.cold", 16],
+      ["promoted.llvm.1234567890123456789", 16],
+      ["cold_only.cold", 16],
+      ["old_cold.cold.12", 16],
+      ["twice.isra.0", 16],
+      ["twice.constprop.0", 16],
+      ["same.part.0", 16],
+      ["same.part.0", 16],
+      ["chain.constprop.0.isra.0", 16],
+      ["counter.0", 8],
+      ["file.c", 8],
+      ["kept.pages", 8],
+      ["_ZN1a6helperEi.isra.0.cold", 16],
+      ["_ZN1a6helperEi.isra.0", 16],
+    ]),
+  });
+  symbols.add({
+    name: "module m",
+    table: tableOf(0xffff_ffff_c000_0000n, [["in_module.constprop.0", 16]]),
+    prefix: "M:",
+  });
+  const find = (name: string) => symbols.find(name).map((one) => one.name);
+
+  it.each([
+    ["whole", ["whole"]],
+    ["finish_task_switch", ["finish_task_switch.isra.0"]],
+    ["promoted", ["promoted.llvm.1234567890123456789"]],
+    ["cold_only", ["cold_only.cold"]],
+    ["old_cold", ["old_cold.cold.12"]],
+    ["chain", ["chain.constprop.0.isra.0"]],
+    ["counter", ["counter.0"]],
+    ["same", ["same.part.0", "same.part.0"]],
+    ["in_module", ["in_module.constprop.0"]],
+    ["M:in_module", ["in_module.constprop.0"]],
+    ["a::helper", ["a::helper(int) [clone .isra.0]"]],
+  ])("%s is taken when it is the only one", (name, found) => {
+    expect(find(name)).toEqual(found);
+    expect(symbols.resolve(name).map((one) => "name" in one && one.name)).toEqual(found);
+  });
+
+  it("is offered where there are several, and no other dot is taken for one", () => {
+    expect(find("twice")).toEqual([]);
+    expect(symbols.nearestNames("twice").slice(0, 2)).toEqual(["twice.isra.0", "twice.constprop.0"]);
+    expect(find("file")).toEqual([]);
+    expect(find("kept")).toEqual([]);
+    expect(find("finish_task_switch.isra.0.cold")).toEqual(["finish_task_switch.isra.0.cold"]);
+  });
+
+  it("of the linker's own number: what is looked up in a kernel is found, unless there are two", () => {
+    const { names } = tableOf(start, [
+      ["modules.llvm.42", 16],
+      ["prb.isra.0", 16],
+      ["both.llvm.1", 16],
+      ["both.llvm.2", 16],
+      ["exact", 16],
+      ["exact.llvm.3", 16],
+    ]);
+    expect(["modules", "prb", "both", "exact", "none"].map((name) => names.findLinked(name))).toEqual([
+      0,
+      undefined,
+      undefined,
+      4,
+      undefined,
+    ]);
+  });
+});
+
 it("keeps a source to its range, and lets a larger priority win", () => {
   const symbols = new Symbols();
   symbols.add({ name: "a", table: user, range: { first: 0x40_1008n, last: 0x40_1027n } });

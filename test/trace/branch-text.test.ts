@@ -45,6 +45,13 @@ describe("lines of branches", () => {
   const functions = new DrawnFunctions();
   const batch = drawnBatch("main+16 call foo\nfoo+8 cond foo+40", functions);
 
+  test("are lines, whatever the names in a stranger's file hold", () => {
+    const write = () => "ma\nin\x1b[2J";
+    const lines = new BranchText({ write, wideNumbers: false, details: false }).lines(batch).split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^\d+: ma\\nin\\033\[2J -> ma\\nin\\033\[2J$/);
+  });
+
   test("have the number, plain or in twelve digits, and the addresses", () => {
     const plain = new BranchText({ wideNumbers: false, details: false });
     expect(plain.lines(batch)).toBe(

@@ -1,7 +1,9 @@
 import { VmtapeError } from "../errors.js";
+import { decompressBzip2, isBzip2 } from "./bzip2.js";
 import { decompressGzip } from "./gzip.js";
 import { decompressLz4Legacy, isLz4Legacy } from "./lz4.js";
 import { decompressLzmaAlone, isLzmaAlone } from "./lzma-alone.js";
+import { decompressLzo, isLzo } from "./lzo.js";
 import type { Decompressed, OutputLimits } from "./output.js";
 import { decompressXz, isXz } from "./xz.js";
 import { decompressZstd, isZstd } from "./zstd.js";
@@ -15,8 +17,8 @@ export function compressionOf(bytes: Uint8Array): CompressionFormat | undefined 
   if (isXz(bytes)) return "xz";
   if (isZstd(bytes)) return "zstd";
   if (isLz4Legacy(bytes)) return "lz4";
-  if (bytes[0] === 0x89 && bytes[1] === 0x4c && bytes[2] === 0x5a && bytes[3] === 0x4f) return "lzo";
-  if (bytes[0] === 0x42 && bytes[1] === 0x5a && bytes[2] === 0x68) return "bzip2";
+  if (isLzo(bytes)) return "lzo";
+  if (isBzip2(bytes)) return "bzip2";
   if (isLzmaAlone(bytes)) return "lzma";
   return undefined;
 }
@@ -24,7 +26,7 @@ export function compressionOf(bytes: Uint8Array): CompressionFormat | undefined 
 /**
  * Unpacks one compressed stream that starts at the first byte.
  *
- * @throws VmtapeError `bad-file` for damaged data, `unsupported` for LZO and bzip2, `limit-exceeded`
+ * @throws VmtapeError `bad-file` for damaged data, `limit-exceeded`
  */
 export function decompress(input: Uint8Array, limits: OutputLimits): Decompressed {
   const format = compressionOf(input);
@@ -39,9 +41,11 @@ export function decompress(input: Uint8Array, limits: OutputLimits): Decompresse
       return decompressLz4Legacy(input, limits);
     case "lzma":
       return decompressLzmaAlone(input, limits);
+    case "lzo":
+      return decompressLzo(input, limits);
+    case "bzip2":
+      return decompressBzip2(input, limits);
     case undefined:
       throw new VmtapeError("bad-file", "the data is in no compressed format known here");
-    default:
-      throw new VmtapeError("unsupported", `${format} compression is not supported`, { format });
   }
 }

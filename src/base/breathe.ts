@@ -1,12 +1,12 @@
 import { setImmediate } from "node:timers/promises";
-import { throwIfAborted } from "../base/errors.js";
+import { throwIfAborted } from "./errors.js";
 
 /**
  * Between two pieces of work that keep the program from hearing anything: lets a Ctrl-C be heard.
  *
  * @throws VmtapeError `cancelled`
  */
-export async function breathe(signal: AbortSignal): Promise<void> {
+export async function breathe(signal: AbortSignal | undefined): Promise<void> {
   await setImmediate();
   throwIfAborted(signal);
 }
