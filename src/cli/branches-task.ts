@@ -44,7 +44,7 @@ export async function byTask(
     if (flags.task === undefined) return undefined;
     throw new VmtapeError("usage", "--task needs the file's tape: name it with --tape");
   }
-  const [{ knownHistory }, { tapeCache }, { GuestPrograms }, { TaskNames }, { Symbols }] = await Promise.all([
+  const [{ knownHistory }, { tapeCache }, { guestPrograms }, { TaskNames }, { Symbols }] = await Promise.all([
     import("../linux/task-pass.js"),
     import("../replay/tape-cache.js"),
     import("../linux/stack-programs.js"),
@@ -67,7 +67,7 @@ export async function byTask(
       pieces.push({ index, range: piece });
     }
   }
-  const names = new TaskNames(history, symbols ?? new Symbols(), new GuestPrograms(tape));
+  const names = new TaskNames(history, symbols ?? new Symbols(), guestPrograms(tape));
   return { names, pieces: endless(pieces, history, bounds.to) };
 }
 

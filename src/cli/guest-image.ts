@@ -43,6 +43,7 @@ export async function guestImage(flags: GuestFlags, signal: AbortSignal): Promis
     package: flags.package,
     include: flags.include,
     mirror: flags.mirror,
+    update: flags.update,
     additions: (flags.add ?? []).map(parseAddition),
     progress: progress.sink,
     signal,

@@ -18,7 +18,7 @@ export function guestCommand(): Command {
     )
     .option(
       "--update",
-      "take the newest kernel of that name; without it the same kernel is taken as the last time",
+      "take the newest kernel of that name, or make the image anew; without it they stay as they were made",
     )
     .option("--init <file>", "a script or program that becomes /init")
     .option(

@@ -133,7 +133,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     { tapeCache },
     { Tape },
     { ProgramPlaces, programWords },
-    { GuestPrograms },
+    { guestPrograms },
   ] = await Promise.all([
     import("../linux/probes.js"),
     import("../linux/probe-places.js"),
@@ -152,7 +152,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
   tape.requireComplete();
   const cache = tapeCache(places, tape);
   const known = await TapeSymbols.loadNames(tape, cache);
-  const programs = new GuestPrograms(tape);
+  const programs = guestPrograms(tape);
   const past = await knownHistory(cache);
   const isInProgram = !isEvent(where) && (programWords(where) !== undefined || isMoved(where));
   // The commonest mistake is told before the kernel's types are unpacked.

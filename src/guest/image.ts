@@ -4,6 +4,7 @@ import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat, statfs } f
 import { join, resolve } from "node:path";
 import { fileError, VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import { readRegular } from "../base/regular-file.js";
 import { findProgram } from "../base/tool.js";
 import { type Addition, readAdditions } from "./addition.js";
 import { type CommandResult, runCommand } from "./command.js";
@@ -34,6 +35,8 @@ export interface ImageOptions {
   readonly additions?: readonly Addition[] | undefined;
   /** The archive to take packages from; default: what this machine's apt uses. */
   readonly mirror?: string | undefined;
+  /** True: make it anew from what the archive has now, in place of one that was made from the same words. */
+  readonly update?: boolean | undefined;
   readonly progress?: ProgressSink | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -80,7 +83,7 @@ const outputs = [archiveName, rawName, diskName] as const;
 const neededBytes = 3 * 2 ** 30;
 
 /**
- * Makes an image, or finds it made from the same inputs. Takes one to three minutes, some 300 MB from the mirror, and 3 GB of
+ * Makes an image, or finds it made from the same words: it stays the same until `update`. Takes one to three minutes, some 300 MB from the mirror, and 3 GB of
  * temporary space beside the image. Nothing is mounted, and no loop device is used; who is not root needs mmdebstrap, uidmap
  * and fakeroot.
  *
@@ -91,13 +94,12 @@ export async function makeImage(options: ImageOptions): Promise<ImageGuest> {
   const { signal, place } = options;
   const spec = imageSpec({ ...options, diskBytes: place.diskBytes });
   const additions = await readAdditions(options.additions ?? [], signal);
-  const sources = await imageSources(spec.suite, options.mirror, signal);
   const digest = (data: Uint8Array | string) => createHash("sha256").update(data).digest("hex");
   const key = digest(
     JSON.stringify({
       generation,
       spec,
-      sources,
+      mirror: options.mirror ?? null,
       additions: additions.map((entry) =>
         entry.type === "file" ? { ...entry, data: digest(entry.data) } : entry,
       ),
@@ -105,8 +107,9 @@ export async function makeImage(options: ImageOptions): Promise<ImageGuest> {
   );
   const directory = imageDirectory(place, options.cacheDir, key, spec.suite);
   const known = await openImage(directory);
-  if (known?.facts.key === key) return known.image;
+  if (known?.facts.key === key && !options.update) return known.image;
 
+  const sources = await imageSources(spec.suite, options.mirror, signal);
   const tools = await findTools();
   await makeRoom(directory);
   return withTemporary(directory, async (work) => {
@@ -171,7 +174,7 @@ export function recordWords(image: ImageGuest, name = "NAME"): string[] {
 
 async function openImage(directory: string): Promise<{ image: ImageGuest; facts: ImageFile } | undefined> {
   try {
-    const facts = JSON.parse(await readFile(join(directory, factsName), "utf8")) as ImageFile;
+    const facts = JSON.parse(String(await readRegular(join(directory, factsName)))) as ImageFile;
     const image = imageAt(directory, facts);
     for (const part of ["kernel", "initrd", "disk"] as const) {
       if ((await stat(image[part])).size !== facts.sizes[part]) return undefined;

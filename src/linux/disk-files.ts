@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import { noLinks } from "../base/regular-file.js";
 import type { DiskBytes } from "../formats/disk-bytes.js";
 import { Ext4, type Ext4Inode, isExt4 } from "../formats/ext4.js";
 import { partitionsOf } from "../formats/partitions.js";
@@ -54,7 +55,7 @@ export class DiskFiles {
       const { layout } = this.tape;
       const base = orUndefined(() => openDisk(layout.diskBase(i), format));
       if (!base) continue;
-      const written = orUndefined(() => openQcow2(openSyncFile(layout.diskOverlay(i)), base));
+      const written = orUndefined(() => openQcow2(openSyncFile(layout.diskOverlay(i), noLinks), base));
       for (const disk of [written, base]) {
         if (!disk) continue;
         const parts = isExt4(disk) ? [disk] : (orUndefined(() => partitionsOf(disk)) ?? []);
@@ -68,7 +69,7 @@ export class DiskFiles {
 }
 
 function openDisk(path: string, format: "raw" | "qcow2"): DiskBytes {
-  const file = openSyncFile(path);
+  const file = openSyncFile(path, noLinks);
   return format === "raw" ? file : openQcow2(file);
 }
 

@@ -23,7 +23,7 @@ import {
   type Watch,
 } from "./probe-watch.js";
 import { ProgramPlaces, programWords } from "./program-places.js";
-import { GuestPrograms } from "./stack-programs.js";
+import { guestPrograms } from "./stack-programs.js";
 import type { SyscallKernel } from "./syscall-pass.js";
 import type { TaskHistory } from "./task-history.js";
 
@@ -69,7 +69,7 @@ export class Probes {
     this.tape = tape;
     this.names = names;
     this.history = history;
-    this.inPrograms = inPrograms ?? (history && new ProgramPlaces(history, new GuestPrograms(tape)));
+    this.inPrograms = inPrograms ?? (history && new ProgramPlaces(history, guestPrograms(tape)));
     this.calls = calls;
   }
 

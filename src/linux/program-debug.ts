@@ -14,7 +14,7 @@ import { currentTask } from "./current-task.js";
 import type { LinuxGuest } from "./linux-guest.js";
 import { readMappings } from "./mappings.js";
 import type { FileAt, MappedFile } from "./stack-files.js";
-import { GuestPrograms, TaskPrograms } from "./stack-programs.js";
+import { guestPrograms, TaskPrograms } from "./stack-programs.js";
 import type { TapeSymbols } from "./tape-symbols.js";
 import { TaskReader } from "./task.js";
 
@@ -139,7 +139,7 @@ export async function taskPrograms(
 ): Promise<TaskPrograms | undefined> {
   try {
     const task = await new TaskReader(guest).at(await currentTask(guest));
-    return new TaskPrograms(new GuestPrograms(tape), await readMappings(guest, task), memory);
+    return new TaskPrograms(guestPrograms(tape), await readMappings(guest, task), memory);
   } catch (error) {
     if (error instanceof VmtapeError) return undefined;
     throw error;

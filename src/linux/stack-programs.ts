@@ -151,6 +151,18 @@ export class GuestPrograms {
   }
 }
 
+const ofTape = new WeakMap<Tape, GuestPrograms>();
+
+/** The programs of a tape, opened once however often they are asked for. */
+export function guestPrograms(tape: Tape): GuestPrograms {
+  let programs = ofTape.get(tape);
+  if (!programs) {
+    programs = new GuestPrograms(tape);
+    ofTape.set(tape, programs);
+  }
+  return programs;
+}
+
 /** One task's programs: what its mappings are of. */
 export class TaskPrograms implements FileAt {
   private readonly found = new Map<bigint, Promise<MappedFile | undefined>>();

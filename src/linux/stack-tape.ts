@@ -13,7 +13,7 @@ import { readMappings } from "./mappings.js";
 import { presentMemory } from "./present-memory.js";
 import { StackWalker } from "./stack.js";
 import type { Frame, Stack } from "./stack-frame.js";
-import { GuestPrograms, TaskPrograms } from "./stack-programs.js";
+import { type GuestPrograms, guestPrograms, TaskPrograms } from "./stack-programs.js";
 import { TaskReader } from "./task.js";
 import { KernelUnwinding } from "./unwind-kernel.js";
 
@@ -42,7 +42,7 @@ export class TapeStacks {
   constructor(tape: Tape, symbols: Symbols) {
     this.tape = tape;
     this.symbols = symbols;
-    this.programs = new GuestPrograms(tape);
+    this.programs = guestPrograms(tape);
     this.modules = new ModuleNames();
   }
 
