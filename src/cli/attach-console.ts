@@ -144,7 +144,7 @@ class AttachSession implements AsyncDisposable {
     }
     if (performance.now() - this.remindedAt < remindMs) return;
     this.remindedAt = performance.now();
-    this.note(stateText(this.client.state));
+    this.note(stateText(this.client.state, false));
   }
 
   /** Types what comes in from something that is no terminal, then leaves when the guest has become quiet. */
@@ -185,7 +185,7 @@ class AttachSession implements AsyncDisposable {
     // The first word is worth telling only when the keyboard is not ours.
     if (first ? state.keyboard === "taken" : state.keyboard !== before || state.keyboard === "taken") {
       if (!(state.keyboard === "taken" && before === "taken" && this.remindedAt > 0))
-        this.note(stateText(state));
+        this.note(stateText(state, this.options.role === "watch"));
     }
   }
 
@@ -214,8 +214,9 @@ class AttachSession implements AsyncDisposable {
   }
 }
 
-function stateText({ keyboard, holder }: ConsoleState): string {
+function stateText({ keyboard, holder }: ConsoleState, watching: boolean): string {
   if (keyboard === "yours") return "you have the keyboard";
-  if (keyboard === "free") return "the keyboard is free: the next who types has it";
-  return `${holder} has the keyboard, you watch (Ctrl-] then t takes it)`;
+  if (keyboard === "free")
+    return watching ? "the keyboard is free" : "the keyboard is free: the next who types has it";
+  return `${holder} has the keyboard, you watch${watching ? "" : " (Ctrl-] then t takes it)"}`;
 }
