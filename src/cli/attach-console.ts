@@ -66,6 +66,7 @@ class AttachSession implements AsyncDisposable {
   private heardState: (() => void) | undefined;
   private told: ConsoleState["keyboard"] | undefined;
   private printedAt = performance.now();
+  private taking = false;
   private remindedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: AttachOptions, onTerminal: boolean) {
@@ -124,7 +125,10 @@ class AttachSession implements AsyncDisposable {
           this.client.drop();
           this.options.stop().catch(() => this.client.leave()); // it has ended meanwhile
         },
-        take: () => this.client.take(),
+        take: () => {
+          this.taking = true; // the recorder hears this before what is typed next
+          this.client.take();
+        },
         drop: () => {
           const dropped = this.client.state.keyboard === "yours" ? this.client.drop() : 0;
           this.note(`${grouped(dropped)} bytes that waited to be typed are forgotten`);
@@ -138,7 +142,7 @@ class AttachSession implements AsyncDisposable {
   }
 
   private type(bytes: Uint8Array): void {
-    if (this.client.state.keyboard !== "taken") {
+    if (this.taking || this.client.state.keyboard !== "taken") {
       this.client.type(bytes);
       return;
     }
@@ -178,6 +182,7 @@ class AttachSession implements AsyncDisposable {
     const before = this.told;
     this.told = state.keyboard;
     this.heardState?.();
+    if (state.keyboard === "yours") this.taking = false;
     if (!this.onTerminal) {
       if (before === "yours" && state.keyboard === "taken") this.giveUp(this.client.waiting);
       return;
