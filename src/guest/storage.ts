@@ -23,7 +23,8 @@ export async function withTemporary<T>(parent: string, work: (directory: string)
   } catch (error) {
     throw errnoOf(error) === undefined ? error : fileError(error, parent, "writing");
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    // Where nothing could be made there is nothing to remove, and the reason is told already.
+    await rm(directory, { recursive: true, force: true }).catch(() => {});
   }
 }
 

@@ -126,7 +126,7 @@ function decompressBlock(
   if (first > 17) {
     at++;
     literals(first - 17);
-    state = first - 17 < 4 ? first - 17 : 4;
+    state = Math.min(first - 17, 4);
   }
   for (;;) {
     const code = byte();
