@@ -62,6 +62,7 @@ struct block {
     uint16_t pops;  /* RETURN: bytes that it takes off the stack besides */
     int16_t inside; /* which of its instructions its last one leads to; or NOT_INSIDE */
     bool loads_idt, seen;
+    bool noted; /* first visits of all its instructions are */
     uint64_t hash; /* of all that does not depend on the address */
     struct block *chain;
     uint8_t sizes[]; /* of each instruction */
@@ -163,7 +164,7 @@ static NOINLINE struct block *relocate(struct block *block, uint64_t ip)
     memset(copy.block.after, 0, sizeof copy.block.after);
     memset(copy.block.records, 0, sizeof copy.block.records);
     copy.block.elsewhere = NULL;
-    copy.block.seen = false;
+    copy.block.seen = copy.block.noted = false;
     block->elsewhere = intern(&copy.block);
     return block->elsewhere;
 }

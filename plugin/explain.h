@@ -524,7 +524,7 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
     step.block = block;
     step.executed = run.executed;
     bool certain = explain_new_step(block, pc, how);
-    if (first_visits.wanted)
+    if (first_visits.wanted && !block->noted)
         note_first_visits(block, step.executed, run.executed - step.executed);
     return certain;
 }

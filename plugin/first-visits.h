@@ -73,6 +73,9 @@ static NOINLINE void note_first_visits(const struct block *block, uint64_t icoun
 {
     uint32_t reached = count < block->count ? count + 1 : block->count;
     uint64_t at = block->pc;
+    if (block->noted)
+        return;
+    ((struct block *)block)->noted = reached == block->count;
     for (uint32_t i = 0; i < reached; at += block->sizes[i++]) {
         if (!visits_first(at))
             continue;

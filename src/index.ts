@@ -193,6 +193,9 @@ export { type TypeSource, Types } from "./symbols/type-set.js";
 export { integerValue, loadValue, type Value, valueAt } from "./symbols/value.js";
 export { type PrintContext, printValue } from "./symbols/value-print.js";
 // Recordings and tapes.
+export { ConsoleClient, type ConsoleListener } from "./tape/console-client.js";
+export type { ConsoleState } from "./tape/console-frames.js";
+export type { SeatWish } from "./tape/console-seat.js";
 export { ControlClient } from "./tape/control.js";
 export { checkTapeName, type Places, placesFrom, tapeDirectory, tapeNames } from "./tape/home.js";
 export { TapeLayout } from "./tape/layout.js";

@@ -1,4 +1,4 @@
-import { isVmtapeError, type VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { firstKernelAddress } from "../base/units.js";
 import type { FrameAt } from "../linux/frame-context.js";
 import type { LinuxGuest } from "../linux/linux-guest.js";
@@ -41,7 +41,7 @@ export async function printAt(
       return { expression, value, error: undefined };
     } catch (error) {
       if (!isVmtapeError(error)) throw error;
-      return { expression, value: undefined, error };
+      return { expression, value: undefined, error: withVariants(error, open) };
     }
   };
   const values: PrintedValue[] = [];
@@ -58,6 +58,17 @@ export async function printAt(
   for (const text of debug.notes) notes?.add(text);
   return values;
 }
+
+/** A function that compilers made several of is called by none of their names: they are told. */
+function withVariants(error: VmtapeError, { symbols }: OpenTimeline): VmtapeError {
+  const { got } = error.facts;
+  const variants = error.code === "not-found" && typeof got === "string" ? symbols.symbols.variants(got) : [];
+  if (variants.length === 0) return error;
+  const message = `${error.message}; there are ${variants.slice(0, mostVariants).join(", ")}`;
+  return new VmtapeError(error.code, message, { ...error.facts, nearest: variants }, error);
+}
+
+const mostVariants = 5;
 
 /** Says whether there were any. */
 async function addModuleTypes(guest: LinuxGuest, { types }: ExpressionContext): Promise<boolean> {

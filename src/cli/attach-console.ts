@@ -67,6 +67,7 @@ class AttachSession implements AsyncDisposable {
   private heardState: (() => void) | undefined;
   private told: ConsoleState["keyboard"] | undefined;
   private printedAt = performance.now();
+  private taking = false;
   private remindedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: AttachOptions, onTerminal: boolean) {
@@ -125,7 +126,10 @@ class AttachSession implements AsyncDisposable {
           this.client.drop();
           this.options.stop().catch(() => this.client.leave()); // it has ended meanwhile
         },
-        take: () => this.client.take(),
+        take: () => {
+          this.taking = true; // the recorder hears this before what is typed next
+          this.client.take();
+        },
         drop: () => {
           const dropped = this.client.state.keyboard === "yours" ? this.client.drop() : 0;
           this.note(`${grouped(dropped)} bytes that waited to be typed are forgotten`);
@@ -139,13 +143,13 @@ class AttachSession implements AsyncDisposable {
   }
 
   private type(bytes: Uint8Array): void {
-    if (this.client.state.keyboard !== "taken") {
+    if (this.taking || this.client.state.keyboard !== "taken") {
       this.client.type(bytes);
       return;
     }
     if (performance.now() - this.remindedAt < remindMs) return;
     this.remindedAt = performance.now();
-    this.note(stateText(this.client.state));
+    this.note(stateText(this.client.state, false));
   }
 
   /** Types what comes in from something that is no terminal, then leaves when the guest has become quiet. */
@@ -179,6 +183,7 @@ class AttachSession implements AsyncDisposable {
     const before = this.told;
     this.told = state.keyboard;
     this.heardState?.();
+    if (state.keyboard === "yours") this.taking = false;
     if (!this.onTerminal) {
       if (before === "yours" && state.keyboard === "taken") this.giveUp(this.client.waiting);
       return;
@@ -186,7 +191,7 @@ class AttachSession implements AsyncDisposable {
     // The first word is worth telling only when the keyboard is not ours.
     if (first ? state.keyboard === "taken" : state.keyboard !== before || state.keyboard === "taken") {
       if (!(state.keyboard === "taken" && before === "taken" && this.remindedAt > 0))
-        this.note(stateText(state));
+        this.note(stateText(state, this.options.role === "watch"));
     }
   }
 
@@ -215,8 +220,9 @@ class AttachSession implements AsyncDisposable {
   }
 }
 
-function stateText({ keyboard, holder }: ConsoleState): string {
+function stateText({ keyboard, holder }: ConsoleState, watching: boolean): string {
   if (keyboard === "yours") return "you have the keyboard";
-  if (keyboard === "free") return "the keyboard is free: the next who types has it";
-  return `${holder} has the keyboard, you watch (Ctrl-] then t takes it)`;
+  if (keyboard === "free")
+    return watching ? "the keyboard is free" : "the keyboard is free: the next who types has it";
+  return `${holder} has the keyboard, you watch${watching ? "" : " (Ctrl-] then t takes it)"}`;
 }

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import { Socket } from "node:net";
 import { errnoOf } from "../base/errors.js";
 
 /** Between two tries to write to a reader that does not read. */
@@ -14,10 +15,14 @@ export class PatientOutput {
   private readonly fd: number;
   /** Is the descriptor our own, and does writing to it never wait? */
   private readonly own: boolean;
+  /** Is it a socket? That cannot be opened again, but Node waits for one without standing still. */
+  private readonly socket: Socket | undefined;
   private waiting: Buffer[] = [];
   private waitingBytes = 0;
   private timer: NodeJS.Timeout | undefined;
   private failed = false;
+  /** Has {@link write} said that there is no room? */
+  private full = false;
   private readonly onRoom: () => void;
   private readonly onGone: () => void;
 
@@ -32,31 +37,41 @@ export class PatientOutput {
     this.own = mine !== undefined;
     this.onRoom = onRoom;
     this.onGone = onGone;
+    if (fstatSync(fd).isSocket()) {
+      this.socket = new Socket({ fd, readable: false, writable: true });
+      this.socket.on("drain", () => this.tellRoom()).on("error", () => this.lose());
+    }
   }
 
   /** @returns whether there is room for more */
   write(bytes: Uint8Array | string): boolean {
     if (this.failed) return true;
     const buffer = Buffer.from(bytes as string);
+    if (this.socket) {
+      this.full ||= !this.socket.write(buffer);
+      return !this.full;
+    }
     this.waiting.push(buffer);
     this.waitingBytes += buffer.length;
     if (!this.timer) this.flush();
-    return this.waitingBytes < enoughBytes;
+    this.full ||= this.waitingBytes >= enoughBytes;
+    return !this.full;
   }
 
   /** Waits until all is written, but no longer than `ms`, nor when `signal` has fired. */
   async close(ms: number, signal: AbortSignal): Promise<void> {
     const deadline = performance.now() + ms;
-    while (this.waitingBytes > 0 && performance.now() < deadline && !signal.aborted)
+    const left = () => this.waitingBytes + (this.socket?.writableLength ?? 0);
+    while (left() > 0 && !this.failed && performance.now() < deadline && !signal.aborted)
       await new Promise((resolve) => setTimeout(resolve, retryMs));
     this.forget();
+    this.socket?.unref(); // its descriptor is not ours to close
     if (this.own) closeSync(this.fd);
     this.failed = true;
   }
 
   private flush(): void {
     this.timer = undefined;
-    const full = this.waitingBytes >= enoughBytes;
     for (let first = this.waiting[0]; first; first = this.waiting[0]) {
       let written: number;
       try {
@@ -66,16 +81,29 @@ export class PatientOutput {
           this.timer = setTimeout(() => this.flush(), retryMs);
           return;
         }
-        this.failed = true;
-        this.forget();
-        this.onGone();
+        this.lose();
         return;
       }
       this.waitingBytes -= written;
       if (written === first.length) this.waiting.shift();
       else this.waiting[0] = first.subarray(written);
     }
-    if (full) this.onRoom();
+    this.tellRoom();
+  }
+
+  private tellRoom(): void {
+    if (!this.full) return;
+    this.full = false;
+    this.onRoom();
+  }
+
+  /** Nobody can read it any more: what comes is forgotten. */
+  private lose(): void {
+    if (this.failed) return;
+    this.failed = true;
+    this.forget();
+    this.tellRoom();
+    this.onGone();
   }
 
   private forget(): void {

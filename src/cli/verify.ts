@@ -39,8 +39,9 @@ export function verifyCommand(): Command {
     );
 }
 
-/** Leaves in the tape what was found; the tape as it is then. */
+/** Leaves in the tape what was found, unless one of its files is damaged; the tape as it is then. */
 export async function markTape(tape: Tape, report: VerifyReport): Promise<Tape> {
+  if (report.divergence?.damage) return tape;
   const { keepProof, proofOf } = await import("../replay/proof.js");
   return keepProof(tape, proofOf(report, new Date()));
 }
@@ -72,7 +73,7 @@ export async function sayVerifyReport(tape: Tape, report: VerifyReport): Promise
     what: divergence?.what,
     expected: divergence?.expected,
     got: divergence?.got,
-    cause: divergence && likelyCause(tape, divergence.icount),
+    cause: divergence && !divergence.damage ? likelyCause(tape, divergence.icount) : undefined,
     icount: grouped(report.icount),
     console: `${grouped(report.console.bytes)} bytes, SHA-256 ${report.console.sha256}`,
     branches: report.branches && `${grouped(report.branches.records)}, SHA-256 ${report.branches.sha256}`,

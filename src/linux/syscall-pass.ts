@@ -224,7 +224,7 @@ class SyscallPass {
     if (at === undefined || !numbers || !who || !this.isAsked(who, icount)) return;
     const call = this.callOf(numbers.number, entry.isCompat);
     const shape = this.shapeOf(call);
-    const event = this.event(who, call.isX32 ? "x32" : entry.way, call, numbers, icount);
+    const event = this.event(who, call.isX32 ? "x32" : entry.way, call, asTaken(call, numbers), icount);
     this.open.set(at, {
       event,
       shape,
@@ -376,6 +376,15 @@ function unknownCall(number: number, isCompat: boolean): Syscall {
     unknownCalls.set(key, call);
   }
   return call;
+}
+
+/** Of calls with short words the kernel takes no more of an argument. */
+function asTaken<Numbers extends { readonly arguments: readonly bigint[] }>(
+  call: Syscall,
+  numbers: Numbers,
+): Numbers {
+  if (!call.hasShortWords) return numbers;
+  return { ...numbers, arguments: numbers.arguments.map((value) => BigInt.asUintN(32, value)) };
 }
 
 function registers(name: string): ProbeItem {

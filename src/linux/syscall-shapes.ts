@@ -266,9 +266,9 @@ function hasShortWords(call: Syscall): boolean {
   return call.isCompat === true || call.hasShortWords === true;
 }
 
-/** A number that no call has. */
+/** A number that no call has, or none of its kind. */
 function isUnknown({ name, parameters }: Syscall): boolean {
-  return parameters === undefined && name.startsWith("syscall_");
+  return name.includes("#") || (parameters === undefined && name.startsWith("syscall_"));
 }
 
 function isMemory(kind: Kind): boolean {

@@ -12,6 +12,8 @@ export interface Divergence {
   readonly what: string;
   readonly expected: string | undefined;
   readonly got: string | undefined;
+  /** A file of the tape is not what was recorded: nothing is said of the recording. */
+  readonly damage?: true;
 }
 
 /** How two states that should be equal differ. */

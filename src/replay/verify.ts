@@ -307,7 +307,8 @@ class Comparison {
 
   /** What is wrong with the log itself, as a divergence. */
   fault({ message, facts }: VmtapeError): Divergence {
-    return { icount: icount(facts.icount ?? 0n), what: message, expected: facts.expected, got: facts.got };
+    const { expected, got } = facts;
+    return { icount: icount(facts.icount ?? 0n), what: message, expected, got, damage: true };
   }
 
   /** The last instant before a replay's failure. */

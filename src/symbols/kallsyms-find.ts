@@ -9,6 +9,7 @@ import {
   mostSymbols,
   narrowAlignment,
   offsetSize,
+  orderSize,
   smallestName,
   tokenCount,
   tokenIndexSize,
@@ -134,7 +135,10 @@ function tablesAround(
   return undefined;
 }
 
-/** Whether walking `count` names from `names` meets every marker behind them, before `limit`. */
+/**
+ * Whether walking `count` names from `names` meets every marker behind them, before `limit`. The markers end where the
+ * tokens begin, or the order by name (6.2 and 6.3): a walk that misses one there is given up at once.
+ */
 function namesAgree(
   bytes: Uint8Array,
   view: DataView,
@@ -145,13 +149,20 @@ function namesAgree(
   longLengths: boolean,
   effort: Effort,
 ): boolean {
-  const starts: number[] = [];
+  const align = (offset: number) => Math.ceil(offset / alignment) * alignment;
+  const markersSize = Math.ceil(count / markerStep) * markerSize;
+  const markers = [limit - align(markersSize), limit - align(count * orderSize) - align(markersSize)].filter(
+    (start) => start > names && view.getUint32(start, true) === 0,
+  );
   let at = names;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && markers.length > 0; i++) {
     if (i % markerStep === 0) {
-      starts.push(at - names);
       effort.names -= markerStep;
       if (effort.names <= 0) return false;
+      const place = (i / markerStep) * markerSize;
+      for (let one = markers.length - 1; one >= 0; one--) {
+        if (view.getUint32(markers[one]! + place, true) !== at - names) markers.splice(one, 1);
+      }
     }
     let length = bytes[at++]!;
     if (longLengths && length >= 0x80) length = (length & 0x7f) | (bytes[at++]! << 7);
@@ -159,9 +170,7 @@ function namesAgree(
     at += length;
     if (at >= limit) return false;
   }
-  const markers = Math.ceil(at / alignment) * alignment;
-  if (markers + starts.length * markerSize > limit) return false;
-  return starts.every((start, i) => view.getUint32(markers + i * markerSize, true) === start);
+  return markers.includes(align(at));
 }
 
 /** The address table behind the token index (6.4 on) or before the count, in one of the forms it may have. */

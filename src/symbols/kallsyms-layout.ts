@@ -29,6 +29,8 @@ export const tokenIndexSize = tokenCount * 2;
 export const markerStep = 256;
 export const markerSize = 4;
 export const offsetSize = 4;
+/** Of an element of seqs_of_names. */
+export const orderSize = 3;
 /** What tables are aligned to at least, num_syms included: where it is this, its element is all there is of it. */
 export const narrowAlignment = 4;
 

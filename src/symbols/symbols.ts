@@ -256,9 +256,14 @@ export class Symbols {
     return /[*?[]/.test(text) ? this.glob(text) : [];
   }
 
+  /** The names that are this one and what compilers put behind it; several are found by none of `find`. */
+  variants(name: string): string[] {
+    return [...new Set(this.variantsOf(name).map((one) => one.prefix + one.name))];
+  }
+
   /** Names like one that was not found, most alike first; about 100 ms for 150,000 names. */
   nearestNames(name: string, limit = 5): string[] {
-    const variants = this.variantsOf(name).map((one) => one.prefix + one.name);
+    const variants = this.variants(name);
     const alike = nearestNames(
       name,
       this.entries.map(({ table }) => table.names),

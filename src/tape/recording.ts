@@ -11,6 +11,7 @@ import { machineArguments } from "../qemu/machine.js";
 import { firstChannelFd, monitorFd, type ProcessEnd, QemuProcess } from "../qemu/process.js";
 import type { Qmp } from "../qemu/qmp.js";
 import { serialTraceEvents } from "../qemu/serial-receiver.js";
+import { hashRam } from "../qemu/state-hash.js";
 import { ConsoleCast } from "./console-cast.js";
 import type { LineMonitor } from "./console-line.js";
 import type { SharedConsole } from "./console-seat.js";
@@ -146,8 +147,11 @@ export class Recording {
     const { memoryMB } = prepared.manifest.machine;
     this.witnesses =
       running.guard &&
-      new Witnesses(running.guard, running.qemu.pid, memoryMB, (witnesses) =>
-        writeManifest(this.layout, { ...this.manifest, witnesses: [...witnesses] }),
+      new Witnesses(
+        running.guard,
+        () => hashRam(running.qemu.pid),
+        memoryMB,
+        (witnesses) => writeManifest(this.layout, { ...this.manifest, witnesses: [...witnesses] }),
       );
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
     this.done = this.watch();

@@ -23,6 +23,8 @@ const longestLookMs = 64;
 /** How long QEMU goes on telling after the last byte: for the next one, and longer while the guest has not read all. */
 const attentionMs = 2000;
 const longAttentionMs = 60_000;
+/** A guest that prints a flood is not held up by what nobody needs to know. */
+const mostIdleLines = 20_000;
 
 interface Piece {
   readonly bytes: Uint8Array;
@@ -52,6 +54,7 @@ export class Typewriter {
   private tracing = false;
   private blind = false;
   private attention: NodeJS.Timeout | undefined;
+  private idleLines = 0;
   private wake = () => {};
   private readonly ended: AbortSignal;
 
@@ -108,6 +111,7 @@ export class Typewriter {
 
   /** Takes what QEMU tells. */
   hear(text: string): void {
+    if (!this.running && ++this.idleLines === mostIdleLines) this.attend(0);
     if (!this.receiver.hear(text)) return;
     this.wake();
     if (this.running) return;
@@ -130,6 +134,7 @@ export class Typewriter {
 
   private async run(): Promise<void> {
     clearTimeout(this.attention);
+    this.idleLines = 0;
     await this.listen();
     const sent: Piece[] = [];
     let deaf = false;

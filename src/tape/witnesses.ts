@@ -4,7 +4,7 @@ import type { ReplayLogDialect } from "../formats/replay-log-dialect.js";
 import { kindCodes } from "../formats/replay-log-layout.js";
 import { ReplayLogScanner } from "../formats/replay-log-scanner.js";
 import type { GuardChannel } from "../qemu/guard.js";
-import { hashRam, registersHash } from "../qemu/state-hash.js";
+import { registersHash } from "../qemu/state-hash.js";
 
 /** A state of the recording, as the manifest keeps it. */
 export type Witness = Manifest["witnesses"][number];
@@ -31,25 +31,25 @@ const patienceMs = 200;
  * not replay (on 7.2, beside other load, one of five).
  */
 export class Witnesses {
-  private readonly guard: GuardChannel;
-  private readonly pid: number;
+  private readonly guard: Pick<GuardChannel, "freeze" | "thaw">;
+  private readonly hashMemory: () => Promise<string>;
   private readonly onTaken: (witnesses: readonly Witness[]) => Promise<void>;
   private readonly taken: Taken[] = [];
   private due: number;
   private last: Promise<void> = Promise.resolve();
 
   /**
-   * @param pid the recording QEMU
+   * @param hashMemory SHA-256 of all RAM of the machine that stands still
    * @param onTaken told all of them after each: a recorder that is killed later still leaves its proof
    */
   constructor(
-    guard: GuardChannel,
-    pid: number,
+    guard: Pick<GuardChannel, "freeze" | "thaw">,
+    hashMemory: () => Promise<string>,
     memoryMB: number,
     onTaken: (witnesses: readonly Witness[]) => Promise<void>,
   ) {
     this.guard = guard;
-    this.pid = pid;
+    this.hashMemory = hashMemory;
     this.onTaken = onTaken;
     this.due = Math.max(firstMs, memoryMB * msPerMB * 10);
   }
@@ -80,7 +80,7 @@ export class Witnesses {
     if (!frozen) return;
     let memory: string;
     try {
-      memory = await hashRam(this.pid);
+      memory = await this.hashMemory();
     } finally {
       await this.guard.thaw();
     }

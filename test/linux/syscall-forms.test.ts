@@ -215,7 +215,7 @@ test("x32 has the names of others, and numbers of its own", () => {
   const table = new SyscallTable(
     [[39, "getpid"] as const, [13, "rt_sigaction"] as const, [16, "ioctl"] as const].map(([number, name]) => [
       number,
-      { number, name, parameters: [] },
+      { number, name, parameters: ["int", "long"].map((type, i) => ({ name: `a${i}`, type })) },
     ]),
   );
   expect(table.find(39, false)?.name).toBe("getpid");
@@ -223,6 +223,10 @@ test("x32 has the names of others, and numbers of its own", () => {
   expect(table.find(0x40000000 + 514, false)).toMatchObject({ name: "ioctl", hasShortWords: true });
   expect(table.find(0x40000000 + 13, false)?.name).toBe("rt_sigaction#64");
   expect(table.find(0x40000000 + 600, false)).toBeUndefined();
+  const none = new CallShape(table.find(0x40000000 + 13, false)!);
+  expect(none.text({ arguments: [10n, 0n], result: minus(38n) }, [], [])).toBe(
+    "rt_sigaction#64(0xa, 0) = -ENOSYS",
+  );
   expect(table.find(20, true)).toMatchObject({ name: "getpid", isCompat: true });
 });
 

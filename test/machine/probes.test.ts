@@ -96,6 +96,23 @@ describe.each(["on", "off"])("with branches followed: %s", (following) => {
   });
 });
 
+// 7.2 shows plugins an instruction too many there, and what QEMU notes on blocks is learned from the first one that is met.
+test("the first block that is met may end across a page", async () => {
+  const { argv, plugin, instants, first, last } = await stepped("crossing");
+  const executed = new Set(instants.filter((one) => one.executed).map(({ icount, pc }) => key(icount, pc)));
+  const nearEnds = places(instants).filter((pc) => (pc & 0xfffn) >= 0xffcn);
+  expect(nearEnds.length).toBeGreaterThan(5);
+  for (const pc of nearEnds) {
+    await using replay = await ProbedReplay.start(argv, plugin, { follow: false });
+    await replay.probes.place(1, { at: "execute", address: guestAddress(pc) });
+    const hits = (await replay.run()).filter(({ icount }) => icount >= first && icount <= last);
+    const told = new Set(hits.map((hit) => key(hit.icount, hit.pc)));
+    const wanted = [...executed].filter((one) => one.endsWith(` ${pc.toString(16)}`));
+    expect([...told], pc.toString(16)).toEqual(expect.arrayContaining(wanted));
+    expect(wanted.length).toBeGreaterThan(0);
+  }
+});
+
 test("a watchpoint on few bytes is told what one on all bytes would be, by both kinds of address", async () => {
   const { argv, plugin, first, last } = await stepped("faults");
   await using replay = await ProbedReplay.start(argv, plugin);

@@ -31,18 +31,19 @@ export function makeKallsyms(fixture: FixtureKallsyms): Uint8Array {
     parts.push(bytes, new Uint8Array((alignment - (bytes.length % alignment)) % alignment));
   };
 
-  // Tokens 1 and 2 stand for pairs; the others for themselves, or for a letter that no name has.
+  // Tokens 0, 1 and 2 stand for several letters; the others for themselves, or for a letter that no name has.
   const tokens = Array.from({ length: 256 }, (_, i) =>
     i > 32 && i < 127 ? String.fromCharCode(i) : `unused${i}`,
   );
+  tokens[0] = "zz";
   tokens[1] = "sys_";
   tokens[2] = "_do";
   const encode = (text: string): number[] => {
     const bytes: number[] = [];
     for (let i = 0; i < text.length; ) {
-      const pair = [1, 2].find((token) => text.startsWith(tokens[token]!, i));
+      const pair = [0, 1, 2].find((token) => text.startsWith(tokens[token]!, i));
       bytes.push(pair ?? text.charCodeAt(i));
-      i += pair ? tokens[pair]!.length : 1;
+      i += pair === undefined ? 1 : tokens[pair]!.length;
     }
     return bytes;
   };

@@ -164,6 +164,7 @@ describe("a name without what compilers put behind it", () => {
   it("is offered where there are several, and no other dot is taken for one", () => {
     expect(find("twice")).toEqual([]);
     expect(symbols.nearestNames("twice").slice(0, 2)).toEqual(["twice.isra.0", "twice.constprop.0"]);
+    expect(symbols.variants("twice")).toEqual(["twice.isra.0", "twice.constprop.0"]);
     expect(find("file")).toEqual([]);
     expect(find("kept")).toEqual([]);
     expect(find("finish_task_switch.isra.0.cold")).toEqual(["finish_task_switch.isra.0.cold"]);
