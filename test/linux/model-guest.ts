@@ -93,7 +93,10 @@ export class ModelGuest {
     const names = [...this.symbols.keys()];
     const starts = Float64Array.from(this.symbols.values(), (address) => keyOf(address));
     const table = {
-      names: { find: (name: string) => (names.includes(name) ? [names.indexOf(name)] : []) },
+      names: {
+        find: (name: string) => (names.includes(name) ? [names.indexOf(name)] : []),
+        findLinked: (name: string) => (names.includes(name) ? names.indexOf(name) : undefined),
+      },
       starts,
       kinds: new Uint8Array(names.length),
     };
