@@ -10,7 +10,7 @@
  * modules. `--program` is put into the guest and left running as `/bin/objects`; by default `test/linux/many-objects.c`, which
  * has something of everything. Exit code 1 when anything differs.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -37,6 +37,7 @@ const { values } = parseArgs({
     keep: { type: "string" },
   },
 });
+if (values.keep) await mkdir(values.keep, { recursive: true });
 const scratch = values.keep ? resolve(values.keep) : await mkdtemp(join(tmpdir(), "vmtape-linux-"));
 const init = join(scratch, "init");
 await writeFile(init, proofInit);

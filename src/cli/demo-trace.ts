@@ -15,7 +15,7 @@ import { traceWindow } from "../trace/segments.js";
 import { grouped, say, sayStyled } from "./output.js";
 import type { Progress } from "./progress.js";
 
-/** A system call the guest's workload makes, and what its return to user space passes through; the latter from Linux 7.0. */
+/** A system call the guest's workload makes, and what its return to user space passes through; the second from Linux 6.16 on. */
 const systemCall = "__x64_sys_pipe2";
 const waysBack = ["syscall_exit_to_user_mode", "fpregs_assert_state_consistent"];
 const shownLines = 48;

@@ -15,15 +15,18 @@ const unfinishedAfterMs = 24 * 3600 * 1000;
  */
 export async function withTemporary<T>(parent: string, work: (directory: string) => Promise<T>): Promise<T> {
   const directory = join(parent, unfinishedPrefix + randomBytes(8).toString("hex"));
+  let isMade = false;
   try {
     await mkdir(parent, { recursive: true });
     await removeAbandoned(parent);
     await mkdir(directory);
+    isMade = true;
     return await work(directory);
   } catch (error) {
     throw errnoOf(error) === undefined ? error : fileError(error, parent, "writing");
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    // Where nothing could be made, removing fails as well, and would hide why.
+    if (isMade) await rm(directory, { recursive: true, force: true });
   }
 }
 

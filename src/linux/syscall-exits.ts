@@ -4,7 +4,7 @@ import { decodeInstruction, type Instruction } from "./x86-instruction.js";
 
 /**
  * Where a system call has its result, in a kernel that has built the way back into each function that carries calls out
- * (Linux 7.0 and later): the instruction that turns interrupts off before the task's work is looked at. Signals come
+ * (Linux 6.16 and later): the instruction that turns interrupts off before the task's work is looked at. Signals come
  * behind it.
  */
 export interface CallExit {

@@ -1,6 +1,7 @@
 import { LinuxGuest } from "../../src/linux/linux-guest.js";
 import { keyOf } from "../../src/symbols/address.js";
 import type { KernelSymbols } from "../../src/symbols/kernel-symbols.js";
+import { NameList } from "../../src/symbols/name-list.js";
 import {
   ArrayType,
   type IntType,
@@ -93,10 +94,7 @@ export class ModelGuest {
     const names = [...this.symbols.keys()];
     const starts = Float64Array.from(this.symbols.values(), (address) => keyOf(address));
     const table = {
-      names: {
-        find: (name: string) => (names.includes(name) ? [names.indexOf(name)] : []),
-        findLinked: (name: string) => (names.includes(name) ? names.indexOf(name) : undefined),
-      },
+      names: NameList.from(names),
       starts,
       kinds: new Uint8Array(names.length),
     };

@@ -36,7 +36,7 @@ function read(sections: Readonly<Record<string, Uint8Array>>, bits: 32 | 64 = 64
       ({ name, offset: from, call }) =>
         `${name}+${from}${call ? `@${call.file}:${call.line}:${call.column}` : ""}`,
     );
-    return [...inlined, `${info.nameOf(outer)}+${key - info.startOf(outer)}`];
+    return [...inlined, `${info.nameOf(outer) ?? "??"}+${key - info.startOf(outer)}`];
   };
   return { info, tables, chain };
 }
@@ -331,7 +331,7 @@ it("counts files from 0 in DWARF 5, and from 1 before", () => {
       [{ rows: [{ address: textStart, line: 1 }], end: textStart + 1 }],
     );
     const { chain } = read({ ...makeDwarf([{ version, root }]), ".debug_line": lines });
-    expect(chain(0)[0]).toBe(version === 5 ? "+0@/src/a.c:3:0" : "+0");
+    expect(chain(0)[0]).toBe(version === 5 ? "??+0@/src/a.c:3:0" : "??+0");
   }
 });
 
@@ -383,7 +383,7 @@ describe("references", () => {
       ],
     };
     const { chain } = read(makeDwarf([{ root: first }, { type: 3, root: second }]));
-    expect(chain(8)).toEqual(["S::m()+0", "+8"]);
+    expect(chain(8)).toEqual(["S::m()+0", "??+8"]);
     expect(chain(0x40)).toEqual(["S::m()+0"]);
   });
 
@@ -437,11 +437,11 @@ describe("references", () => {
     ]);
     const { chain } = read(makeDwarf([{ root }]));
     expect([0, 8, 16, 24, 32].map((offset) => chain(offset))).toEqual([
-      ["+0"],
-      ["+0"],
-      ["+0"],
-      ["+0"],
-      ["+0"],
+      ["??+0"],
+      ["??+0"],
+      ["??+0"],
+      ["??+0"],
+      ["??+0"],
     ]);
   });
 });
