@@ -117,6 +117,8 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
       ...debugSink(flags),
     });
     recording.done.then(clear, clear);
+    if (options.guard === undefined)
+      note("no states of the recording are hashed: the guard cannot be built (vmtape doctor)");
     await replaced?.();
     return recording;
   } catch (error) {
@@ -174,14 +176,14 @@ export async function recordOptions(
   };
 }
 
-/** Without a compiler a recording goes on without witnesses, and says so. */
+/** Where it cannot be built, for want of a compiler or of a place, a recording goes on without witnesses. */
 async function builtGuard(cacheDir: string, qemuVersion: string): Promise<string | undefined> {
   const { buildPlugin, guardOf } = await import("../qemu/plugin-build.js");
   try {
     return guardOf(await buildPlugin({ cacheDir, qemuVersion }));
   } catch (error) {
-    if (!isVmtapeError(error, "missing-tool")) throw error;
-    note(`no states of the recording are hashed: ${error.message} (${error.facts.mend})`);
+    const known = ["missing-tool", "not-writable", "disk-full"] as const;
+    if (!known.some((code) => isVmtapeError(error, code))) throw error;
     return undefined;
   }
 }

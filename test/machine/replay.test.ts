@@ -227,7 +227,7 @@ describe("a tape that was changed", () => {
     ["truncated", (text: string) => text.slice(0, 200), /is damaged: it is not whole JSON/],
     ["no JSON", () => "tape", /is damaged/],
     ["empty", () => "", /is empty/],
-    ["of another version", (text: string) => text.replace('"version": 1', '"version": 9'), /has version 9/],
+    ["of another version", (text: string) => text.replace('"version": 2', '"version": 9'), /has version 9/],
     [
       "with a path",
       (text: string) => text.replace('"machine": {', '"machine": { "kernelFile": "../../etc/passwd",'),
