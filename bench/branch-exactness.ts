@@ -21,7 +21,7 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { TapeSymbols } from "../src/linux/tape-symbols.js";
+import { TapeSymbols } from "../src/linux/names/tape-symbols.js";
 import { Tape } from "../src/tape/tape.js";
 import { BranchLog } from "../src/trace/branch-log.js";
 import type { BranchRecord } from "../test/oracle/branch-record.js";

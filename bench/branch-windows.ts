@@ -1,8 +1,8 @@
 import { icount } from "../src/base/units.js";
 import { buildPlugin } from "../src/qemu/plugin-build.js";
-import { Session } from "../src/replay/session.js";
-import { tapeCache } from "../src/replay/tape-cache.js";
-import { TapeIndex } from "../src/replay/tape-index.js";
+import { TapeIndex } from "../src/replay/index/tape-index.js";
+import { Session } from "../src/replay/session/session.js";
+import { tapeCache } from "../src/replay/session/tape-cache.js";
 import { placesFrom } from "../src/tape/home.js";
 import { Tape } from "../src/tape/tape.js";
 import { collectTrace } from "../src/trace/collect.js";

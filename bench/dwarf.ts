@@ -12,12 +12,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { ElfFile } from "../src/symbols/elf.js";
-import { readElfSymbols } from "../src/symbols/elf-symbols.js";
-import { loadSymbolSource } from "../src/symbols/load-source.js";
-import { formatAddress } from "../src/symbols/symbol-format.js";
-import { type Located, Symbols } from "../src/symbols/symbols.js";
-import { withSyncFile } from "../src/symbols/sync-source.js";
+import { withSyncFile } from "../src/base/sync-source.js";
+import { ElfFile } from "../src/symbols/elf/elf.js";
+import { readElfSymbols } from "../src/symbols/elf/symbols.js";
+import { loadSymbolSource } from "../src/symbols/names/load-source.js";
+import { formatAddress } from "../src/symbols/names/symbol-format.js";
+import { type Located, Symbols } from "../src/symbols/names/symbols.js";
 
 const run = promisify(execFile);
 const targets = { firstMs: 5000, firstMB: 500, secondMs: 300, perSecond: 300_000 } as const;

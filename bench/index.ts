@@ -13,10 +13,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { buildPlugin } from "../src/qemu/plugin-build.js";
-import type { CountedCheckpoint } from "../src/replay/checkpoint.js";
-import { CountedSession } from "../src/replay/counted-session.js";
-import { indexTape } from "../src/replay/index-tape.js";
-import { Session } from "../src/replay/session.js";
+import { indexTape } from "../src/replay/index/tape.js";
+import type { CountedCheckpoint } from "../src/replay/session/checkpoint.js";
+import { CountedSession } from "../src/replay/session/counted-session.js";
+import { Session } from "../src/replay/session/session.js";
 import { Tape } from "../src/tape/tape.js";
 
 const program = fileURLToPath(new URL("../cli/main.js", import.meta.url));

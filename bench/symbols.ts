@@ -10,10 +10,10 @@
  */
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
-import { loadKernelSymbols } from "../src/symbols/kernel-symbols.js";
-import { loadSymbolSource } from "../src/symbols/load-source.js";
-import type { SymbolTable } from "../src/symbols/symbol-table.js";
-import { Symbols } from "../src/symbols/symbols.js";
+import { loadKernelSymbols } from "../src/symbols/kernel/symbols.js";
+import { loadSymbolSource } from "../src/symbols/names/load-source.js";
+import { Symbols } from "../src/symbols/names/symbols.js";
+import type { SymbolTable } from "../src/symbols/tables/symbol-table.js";
 
 const run = promisify(execFile);
 const rounds = 5;

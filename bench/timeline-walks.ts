@@ -9,10 +9,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { parseArgs } from "node:util";
 import { buildPlugin } from "../src/qemu/plugin-build.js";
-import { plainReplayCommand } from "../src/replay/plain-command.js";
-import { tapeCache } from "../src/replay/tape-cache.js";
-import { TapeIndex } from "../src/replay/tape-index.js";
-import { Timeline } from "../src/replay/timeline.js";
+import { TapeIndex } from "../src/replay/index/tape-index.js";
+import { plainReplayCommand } from "../src/replay/session/plain-command.js";
+import { tapeCache } from "../src/replay/session/tape-cache.js";
+import { Timeline } from "../src/replay/timeline/timeline.js";
 import { placesFrom } from "../src/tape/home.js";
 import { Tape } from "../src/tape/tape.js";
 import { judgeStops, randomNumbers, type Stop, walk } from "../test/timeline-walk.js";

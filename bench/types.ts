@@ -8,20 +8,20 @@
  * A KERNEL is a vmlinuz or vmlinux with BTF. Fails when BTF takes longer than 150 ms to load.
  */
 import { execFileSync } from "node:child_process";
-import { readKernelBtf } from "../src/symbols/btf-find.js";
-import { DwarfFile } from "../src/symbols/dwarf-file.js";
-import { DwarfTypes } from "../src/symbols/dwarf-types.js";
-import { ElfFile } from "../src/symbols/elf.js";
-import { compileExpression } from "../src/symbols/expression-compiler.js";
+import { withSyncFile } from "../src/base/sync-source.js";
+import { DwarfFile } from "../src/symbols/dwarf/file.js";
+import { DwarfTypes } from "../src/symbols/dwarf/types.js";
+import { ElfFile } from "../src/symbols/elf/elf.js";
+import { compileExpression } from "../src/symbols/expression/compiler.js";
 import {
   type ExpressionContext,
   evaluateTruth,
   printExpression,
-} from "../src/symbols/expression-evaluator.js";
-import { parseExpression } from "../src/symbols/expression-parser.js";
-import { openKernelImage } from "../src/symbols/kernel-image.js";
-import { withSyncFile } from "../src/symbols/sync-source.js";
-import { Types } from "../src/symbols/type-set.js";
+} from "../src/symbols/expression/evaluator.js";
+import { parseExpression } from "../src/symbols/expression/parser.js";
+import { readKernelBtf } from "../src/symbols/kernel/btf-find.js";
+import { openKernelImage } from "../src/symbols/kernel/image.js";
+import { Types } from "../src/symbols/types/set.js";
 
 const rounds = 7;
 const mostBtf = 150;

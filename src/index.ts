@@ -25,6 +25,7 @@ export {
   isVmtapeError,
   VmtapeError,
 } from "./base/errors.js";
+export type { GuestMemory } from "./base/guest-memory.js";
 export type { DebugSink } from "./base/log.js";
 export type { ProgressReport, ProgressSink } from "./base/progress.js";
 export {
@@ -62,39 +63,54 @@ export { GdbServer, type GdbServerOptions } from "./gdb/server.js";
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
+export { expressionContext } from "./linux/context/expression-context.js";
+export { currentTask } from "./linux/guest/current-task.js";
+export { LinuxGuest } from "./linux/guest/linux-guest.js";
+export { type LinuxKernel, loadLinuxKernel } from "./linux/guest/linux-kernel.js";
+export type { StoppedGuest } from "./linux/guest/stopped-guest.js";
+export { stoppedTimeline } from "./linux/guest/stopped-timeline.js";
+export {
+  type HistoryTask,
+  type Slice,
+  TaskHistory,
+  type TaskTotal,
+  totalsOf,
+} from "./linux/history/task-history.js";
+// Names.
+export { TapeSymbols } from "./linux/names/tape-symbols.js";
 // The guest's Linux.
-export { type CommandLine, readCommandLine } from "./linux/command-line.js";
-export { currentTask } from "./linux/current-task.js";
-export { expressionContext } from "./linux/expression-context.js";
-export { formatOpenFlags, type GuestFile } from "./linux/file.js";
+export { type CommandLine, readCommandLine } from "./linux/objects/command-line.js";
+export { formatOpenFlags, type GuestFile } from "./linux/objects/file.js";
+export {
+  formatLogRecord,
+  type KernelLog,
+  type LogRecord,
+  readKernelLog,
+} from "./linux/objects/kernel-log.js";
+export { formatModule, type ModuleFacts, readLoadedModules } from "./linux/objects/loaded-modules.js";
+export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/objects/mappings.js";
+export { type OpenFile, readOpenFiles } from "./linux/objects/open-files.js";
+export type { Task } from "./linux/objects/task.js";
+export { readTasks, taskAt, taskByPid } from "./linux/objects/task-list.js";
+export { type ProbeNames, type ProbeScope, probeNamesOf } from "./linux/pass/probe-names.js";
+export { TaskLearner, taskHistory } from "./linux/pass/task-pass.js";
 export {
   GuestTimeline,
   type GuestTimelineOptions,
   type PlayRange,
   syscallKernel,
-} from "./linux/guest-timeline.js";
-export { formatLogRecord, type KernelLog, type LogRecord, readKernelLog } from "./linux/kernel-log.js";
-export { LinuxGuest } from "./linux/linux-guest.js";
-export { type LinuxKernel, loadLinuxKernel } from "./linux/linux-kernel.js";
-export { formatModule, type ModuleFacts, readLoadedModules } from "./linux/loaded-modules.js";
-export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/mappings.js";
-export { type OpenFile, readOpenFiles } from "./linux/open-files.js";
-export type { Probe, ProbeSpec } from "./linux/probe.js";
-export { type HitVisitor, ProbeHitEvent, type ProbeValue } from "./linux/probe-hit.js";
-export { type ProbeNames, type ProbeScope, probeNamesOf } from "./linux/probe-names.js";
-export type { ProbeHandler, ProbeHandlers } from "./linux/probe-watch.js";
-export { type ProbeRunOptions, Probes } from "./linux/probes.js";
+} from "./linux/probe/guest-timeline.js";
+export { type HitVisitor, ProbeHitEvent, type ProbeValue } from "./linux/probe/hit.js";
+export type { Probe, ProbeSpec } from "./linux/probe/probe.js";
+export { type ProbeRunOptions, Probes } from "./linux/probe/probes.js";
+export type { ProbeHandler, ProbeHandlers } from "./linux/probe/watch.js";
+export type { Frame, Stack } from "./linux/stack/frame.js";
 // Stacks.
-export { StackWalker, type StackWalkerOptions } from "./linux/stack.js";
-export type { Frame, Stack } from "./linux/stack-frame.js";
-export { type NamedStack, TapeStacks } from "./linux/stack-tape.js";
-export type { StoppedGuest } from "./linux/stopped-guest.js";
-export { stoppedTimeline } from "./linux/stopped-timeline.js";
-export { type SyscallKernel, type SyscallPassOptions, syscallEvents } from "./linux/syscall-pass.js";
-export { readSyscalls, type Syscall, type SyscallParameter, SyscallTable } from "./linux/syscalls.js";
-// Names.
-export { TapeSymbols } from "./linux/tape-symbols.js";
-export type { Task } from "./linux/task.js";
+export { StackWalker, type StackWalkerOptions } from "./linux/stack/stack.js";
+export { type NamedStack, TapeStacks } from "./linux/stack/tape.js";
+export { KernelUnwinding } from "./linux/stack/unwind-kernel.js";
+export { type SyscallKernel, type SyscallPassOptions, syscallEvents } from "./linux/syscall/pass.js";
+export { readSyscalls, type Syscall, type SyscallParameter, SyscallTable } from "./linux/syscall/syscalls.js";
 export type {
   ExitEvent,
   SignalEvent,
@@ -102,28 +118,23 @@ export type {
   SupersededEvent,
   SyscallEvent,
   TaskEvent,
-} from "./linux/task-events.js";
-export { type HistoryTask, type Slice, TaskHistory, type TaskTotal, totalsOf } from "./linux/task-history.js";
-export { readTasks, taskAt, taskByPid } from "./linux/task-list.js";
-export { TaskLearner, taskHistory } from "./linux/task-pass.js";
-export { KernelUnwinding } from "./linux/unwind-kernel.js";
+} from "./linux/syscall/task-events.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
 export { buildPlugin } from "./qemu/plugin-build.js";
 export type { PluginCounts, PluginPoint, PluginPosition, PluginSelection } from "./qemu/plugin-channel.js";
 export type { StateHash } from "./qemu/state-hash.js";
+export { type CheckOptions, checkIndex, dropIndex, type IndexReport } from "./replay/index/check.js";
+export { type IndexOptions, indexTape } from "./replay/index/tape.js";
+export { TapeIndex, type TapeRow } from "./replay/index/tape-index.js";
+export { keepTapeBudget } from "./replay/index/thinning.js";
 // Replays.
-export { checkTape } from "./replay/check-tape.js";
+export { checkTape } from "./replay/session/check-tape.js";
 // Checkpoints and the index.
-export { type Checkpoint, type CountedCheckpoint, isLostCheckpoint } from "./replay/checkpoint.js";
-export { type ConsolePiece, consolePieces } from "./replay/console-position.js";
-export type { Divergence } from "./replay/divergence.js";
-export { type CheckOptions, checkIndex, dropIndex, type IndexReport } from "./replay/index-check.js";
-export { type IndexOptions, indexTape } from "./replay/index-tape.js";
-export { keepTapeBudget } from "./replay/index-thinning.js";
-export { type AskedBytes, type Past, pastOf, type Write } from "./replay/last-write.js";
-export { type LocateOptions, locate, locateBranch } from "./replay/locate.js";
-export { plainReplayCommand } from "./replay/plain-command.js";
+export { type Checkpoint, type CountedCheckpoint, isLostCheckpoint } from "./replay/session/checkpoint.js";
+export { type ConsolePiece, consolePieces } from "./replay/session/console-position.js";
+export type { Divergence } from "./replay/session/divergence.js";
+export { plainReplayCommand } from "./replay/session/plain-command.js";
 export {
   comparePositions,
   formatPosition,
@@ -132,13 +143,9 @@ export {
   parsePosition,
   type Visit,
   type WrittenPosition,
-} from "./replay/position.js";
-export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session.js";
-export { tapeCache } from "./replay/tape-cache.js";
-export { TapeIndex, type TapeRow } from "./replay/tape-index.js";
-// Anywhere in time.
-export { Timeline, type TimelineOptions } from "./replay/timeline.js";
-export { timelineOptions } from "./replay/timeline-options.js";
+} from "./replay/session/position.js";
+export { Session, type SessionOptions, type SessionState, type Stop } from "./replay/session/session.js";
+export { tapeCache } from "./replay/session/tape-cache.js";
 export type {
   Access,
   Arrival,
@@ -149,32 +156,49 @@ export type {
   PointId,
   StopPoint,
   Watchpoint,
-} from "./replay/timeline-types.js";
-export { type VerifiedState, type VerifyOptions, type VerifyReport, verifyTape } from "./replay/verify.js";
-// Types, values, expressions.
-export { readElfBtf, readKernelBtf, readMemoryBtf } from "./symbols/btf-find.js";
-export { type BtfTypes, decodeBtf } from "./symbols/btf-types.js";
-export type { InlinedAt, SourcePlace } from "./symbols/debug-info.js";
-export type { DebugSource, SymbolFileOptions } from "./symbols/debug-source.js";
-export { demangle } from "./symbols/demangle.js";
-export { DwarfFile } from "./symbols/dwarf-file.js";
-export { DwarfTypes } from "./symbols/dwarf-types.js";
-export { type CalledFrame, DwarfVariables, type ScopeVariable } from "./symbols/dwarf-variables.js";
-export { type CompileContext, compileExpression } from "./symbols/expression-compiler.js";
+} from "./replay/session/timeline-types.js";
+export { type AskedBytes, type Past, pastOf, type Write } from "./replay/timeline/last-write.js";
+export { type LocateOptions, locate, locateBranch } from "./replay/timeline/locate.js";
+// Anywhere in time.
+export { Timeline, type TimelineOptions } from "./replay/timeline/timeline.js";
+export { timelineOptions } from "./replay/timeline/timeline-options.js";
+export {
+  type VerifiedState,
+  type VerifyOptions,
+  type VerifyReport,
+  verifyTape,
+} from "./replay/verify/verify.js";
+export { type BtfTypes, decodeBtf } from "./symbols/btf/types.js";
+export type { InlinedAt, SourcePlace } from "./symbols/debug/info.js";
+export type { DebugSource, SymbolFileOptions } from "./symbols/debug/source.js";
+export { demangle } from "./symbols/demangle/demangle.js";
+export { DwarfFile } from "./symbols/dwarf/file.js";
+export { DwarfTypes } from "./symbols/dwarf/types.js";
+export { type CalledFrame, DwarfVariables, type ScopeVariable } from "./symbols/dwarf/variables.js";
+export { type CompileContext, compileExpression } from "./symbols/expression/compiler.js";
 export {
   type ExpressionContext,
   type ExpressionSymbol,
   evaluate,
   evaluateTruth,
   printExpression,
-} from "./symbols/expression-evaluator.js";
-export { parseExpression } from "./symbols/expression-parser.js";
-export type { Expression } from "./symbols/expression-syntax.js";
-export type { GuestMemory } from "./symbols/guest-memory.js";
-export { type LoadedSource, loadSymbolSource } from "./symbols/load-source.js";
-export { formatAddress, formatName, formatPlace } from "./symbols/symbol-format.js";
-export { parseSymbolSource } from "./symbols/symbol-source-spec.js";
-export { type Found, type FoundLine, type Located, type SymbolSource, Symbols } from "./symbols/symbols.js";
+} from "./symbols/expression/evaluator.js";
+export { parseExpression } from "./symbols/expression/parser.js";
+export type { Expression } from "./symbols/expression/syntax.js";
+// Types, values, expressions.
+export { readElfBtf, readKernelBtf, readMemoryBtf } from "./symbols/kernel/btf-find.js";
+export { type LoadedSource, loadSymbolSource } from "./symbols/names/load-source.js";
+export { formatAddress, formatName, formatPlace } from "./symbols/names/symbol-format.js";
+export { parseSymbolSource } from "./symbols/names/symbol-source-spec.js";
+export {
+  type Found,
+  type FoundLine,
+  type Located,
+  type SymbolSource,
+  Symbols,
+} from "./symbols/names/symbols.js";
+export { formatType } from "./symbols/types/name.js";
+export { type TypeSource, Types } from "./symbols/types/set.js";
 export {
   ArrayType,
   type Enumerator,
@@ -189,11 +213,9 @@ export {
   sizeOf,
   type Type,
   TypedefType,
-} from "./symbols/type.js";
-export { formatType } from "./symbols/type-name.js";
-export { type TypeSource, Types } from "./symbols/type-set.js";
-export { integerValue, loadValue, type Value, valueAt } from "./symbols/value.js";
-export { type PrintContext, printValue } from "./symbols/value-print.js";
+} from "./symbols/types/type.js";
+export { type PrintContext, printValue } from "./symbols/values/print.js";
+export { integerValue, loadValue, type Value, valueAt } from "./symbols/values/value.js";
 // Recordings and tapes.
 export { ConsoleClient, type ConsoleListener } from "./tape/console-client.js";
 export type { ConsoleState } from "./tape/console-frames.js";

@@ -1,20 +1,72 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
-const root = new URL("..", import.meta.url);
-const read = (path: string) => readFileSync(new URL(path, root), "utf8");
+const root = fileURLToPath(new URL("..", import.meta.url));
+const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-/** The rooms of `src/`, in the order of docs/ARCHITECTURE.md: each may use only rooms above it. */
-const documented = [...read("docs/ARCHITECTURE.md").matchAll(/^\| \[`src\/(\w+)\/`\]/gm)].map(
-  (row) => row[1]!,
-);
-const folders = readdirSync(new URL("src", root), { withFileTypes: true })
+/** Sub-rooms of a room, in any order; none where its files lie on one floor. */
+const insides = (room: string) =>
+  readdirSync(join(root, "src", room), { withFileTypes: true })
+    .filter(
+      (entry) => entry.isDirectory() && existsSync(join(root, "src", room, entry.name, "tsconfig.json")),
+    )
+    .map((entry) => `${room}/${entry.name}`);
+const folders = readdirSync(join(root, "src"), { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map((entry) => entry.name);
+/** Rooms whose files are in rooms of their own. */
+const houses = folders.filter((room) => insides(room).length > 0);
+/** What stands on top of its house. */
+const onTop: Readonly<Record<string, readonly string[]>> = { cli: ["main.ts"] };
+/** All TypeScript projects of `src/`. */
+const rooms = folders.flatMap((room) => {
+  const inside = insides(room);
+  return inside.length === 0 || room in onTop ? [...inside, room] : inside;
+});
+
+const architecture = read("docs/ARCHITECTURE.md");
+/** The rooms of `src/` in the order of docs/ARCHITECTURE.md, and those of houses in theirs: each may use only rooms above it. */
+const documented = [...architecture.matchAll(/^\| \[`src\/(\w+)\/`\]/gm)].map((row) => row[1]!);
+const inHouses = [...architecture.matchAll(/^\| \[`(\w+\/\w+)\/`\]\S+ \| (.+?) \| (.+?) \| (.+?) \|$/gm)].map(
+  ([, room, , near, far]) => ({ room: room!, near: listOf(near!), far: listOf(far!) }),
+);
+
+function listOf(text: string): string[] {
+  return text === "–" ? [] : text.split(", ");
+}
+
+/** Each room with those before it: of one house in the order of its own table. */
+const order = documented.flatMap((room) => [
+  ...inHouses.filter((inside) => inside.room.startsWith(`${room}/`)).map((inside) => inside.room),
+  ...(houses.includes(room) && !(room in onTop) ? [] : [room]),
+]);
 
 function references(room: string): string[] {
   const project = JSON.parse(read(`src/${room}/tsconfig.json`)) as { references?: { path: string }[] };
-  return (project.references ?? []).map(({ path }) => path.replace("../", ""));
+  return (project.references ?? []).map(({ path }) => join(room, path));
+}
+
+/** The room of a file: the nearest folder above it that is a project. */
+function roomOf(file: string): string {
+  const parts = file.split("/").slice(0, -1);
+  while (parts.length > 1 && !rooms.includes(parts.join("/"))) parts.pop();
+  return parts.join("/");
+}
+
+function filesOf(room: string): string[] {
+  return readdirSync(join(root, "src", room), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => join(room, file))
+    .filter((file) => roomOf(file) === room);
+}
+
+/** Static and dynamic imports, of types too: whatever names a file of ours. */
+function importsOf(file: string): string[] {
+  return [...read(`src/${file}`).matchAll(/"(\.\.?\/[\w./-]+)\.js"/g)]
+    .map(([, path]) => join(file, "..", `${path}.ts`))
+    .filter((target) => existsSync(join(root, "src", target)));
 }
 
 describe("rooms", () => {
@@ -22,26 +74,53 @@ describe("rooms", () => {
     expect([...documented].sort()).toEqual([...folders].sort());
   });
 
-  test.each(documented)("%s uses only rooms above it", (room) => {
-    const above = documented.slice(0, documented.indexOf(room));
+  test("the documented rooms within rooms are the folders of the houses", () => {
+    expect(houses.length).toBeGreaterThan(0);
+    expect(inHouses.map(({ room }) => room).sort()).toEqual(houses.flatMap(insides).sort());
+  });
+
+  test.each(houses)("all files of %s are in rooms of their own", (house) => {
+    const files = readdirSync(join(root, "src", house)).filter((name) => name.endsWith(".ts"));
+    expect(files).toEqual(onTop[house] ?? []);
+  });
+
+  test.each(rooms)("%s uses only rooms above it", (room) => {
+    const above = order.slice(0, order.indexOf(room));
     expect(above).toEqual(expect.arrayContaining(references(room)));
   });
 
-  test.each(documented)("%s imports only rooms it references", (room) => {
-    const allowed = new Set([room, ...references(room)]);
-    const used = new Set<string>();
-    for (const file of readdirSync(new URL(`src/${room}`, root), { recursive: true, encoding: "utf8" })) {
-      if (!file.endsWith(".ts")) continue;
-      for (const [, target] of read(`src/${room}/${file}`).matchAll(/from "(?:\.\.\/)+(\w+)\/[^"]*"/g))
-        used.add(target!);
+  test.each(rooms)("%s imports only rooms it references, and references no others", (room) => {
+    const used = new Set(filesOf(room).flatMap((file) => importsOf(file).map(roomOf)));
+    used.delete(room);
+    const allowed = references(room);
+    expect([...used].filter((one) => !allowed.includes(one))).toEqual([]);
+    if (room.includes("/")) expect([...used].sort()).toEqual([...allowed].sort());
+  });
+
+  test.each(inHouses)("the document says what $room uses", ({ room, near, far }) => {
+    const house = room.split("/")[0]!;
+    const used = references(room);
+    const inside = used.filter((one) => one.startsWith(`${house}/`));
+    const beyond = used.filter((one) => !one.startsWith(`${house}/`)).map((one) => one.split("/")[0]!);
+    expect(near.sort()).toEqual(inside.map((one) => one.slice(house.length + 1)).sort());
+    expect(far.sort()).toEqual([...new Set(beyond)].sort());
+  });
+
+  test("no files of src import each other in a circle, types included", () => {
+    const files = rooms.flatMap(filesOf);
+    const graph = new Map(files.map((file) => [file, importsOf(file).filter((target) => target !== file)]));
+    // What only circles leave over, once files that import nothing more are taken away again and again.
+    for (let before = -1; before !== graph.size; ) {
+      before = graph.size;
+      for (const [file, targets] of graph)
+        if (!targets.some((target) => graph.has(target))) graph.delete(file);
     }
-    expect([...used].filter((one) => folders.includes(one) && !allowed.has(one))).toEqual([]);
+    expect(files.length).toBeGreaterThan(300);
+    expect([...graph.keys()]).toEqual([]);
   });
 
   test("every room is part of the build", () => {
     const { references: built } = JSON.parse(read("tsconfig.json")) as { references: { path: string }[] };
-    expect(built.map(({ path }) => path)).toEqual(
-      expect.arrayContaining(folders.map((room) => `src/${room}`)),
-    );
+    expect(built.map(({ path }) => path)).toEqual(expect.arrayContaining(rooms.map((room) => `src/${room}`)));
   });
 });

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { guestAddress, type Icount, icount, physicalAddress } from "../src/base/units.js";
 import { registerValue } from "../src/qemu/x86-registers.js";
-import type { Timeline } from "../src/replay/timeline.js";
-import type { Arrival } from "../src/replay/timeline-types.js";
+import type { Arrival } from "../src/replay/session/timeline-types.js";
+import type { Timeline } from "../src/replay/timeline/timeline.js";
 import { littleEndian } from "./oracle/gdb-remote.js";
 import { ReplayProcess } from "./oracle/replay-process.js";
 

@@ -1,4 +1,4 @@
-import type { DebugTarget } from "../replay/timeline-types.js";
+import type { DebugTarget } from "../replay/session/timeline-types.js";
 import type { MonitorDesk } from "./monitor-desk.js";
 import type { ClientPoints } from "./points.js";
 import { type ErrorStyle, Refusal, type Reply } from "./reply.js";

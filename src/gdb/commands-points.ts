@@ -1,5 +1,5 @@
 import { guestAddress } from "../base/units.js";
-import type { Condition } from "../replay/timeline-types.js";
+import type { Condition } from "../replay/session/timeline-types.js";
 import { type Command, command } from "./command.js";
 import { parseBytes, parseHex, parseHexCount } from "./hex.js";
 import type { ClientPoint, PointType } from "./points.js";

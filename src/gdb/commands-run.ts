@@ -1,6 +1,6 @@
 import { guestAddress } from "../base/units.js";
-import { type StepRange, stepRange } from "../replay/motion.js";
-import type { Arrival, Direction } from "../replay/timeline-types.js";
+import type { Arrival, Direction } from "../replay/session/timeline-types.js";
+import { type StepRange, stepRange } from "../replay/timeline/motion.js";
 import { type Command, type Conversation, command, nothing } from "./command.js";
 import { parseHex } from "./hex.js";
 import type { Reply } from "./reply.js";

@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import { isVmtapeError } from "../base/errors.js";
-import type { DebugTarget } from "../replay/timeline-types.js";
+import type { DebugTarget } from "../replay/session/timeline-types.js";
 import type { ClientState, Conversation } from "./command.js";
 import { findCommand } from "./command-table.js";
 import { packetBytes } from "./commands-general.js";

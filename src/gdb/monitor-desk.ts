@@ -1,6 +1,6 @@
 import type { GuestAddress, PhysicalAddress } from "../base/units.js";
-import type { Position } from "../replay/position.js";
-import type { Arrival } from "../replay/timeline-types.js";
+import type { Position } from "../replay/session/position.js";
+import type { Arrival } from "../replay/session/timeline-types.js";
 
 /** An instant a user named, to return to. */
 export interface NamedMark {

@@ -1,7 +1,7 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, guestAddress, physicalAddress } from "../base/units.js";
 import { registerValue, x86Register } from "../qemu/x86-registers.js";
-import type { Arrival, DebugTarget } from "../replay/timeline-types.js";
+import type { Arrival, DebugTarget } from "../replay/session/timeline-types.js";
 import { formatAuxiliary } from "./auxiliary-vector.js";
 import type { Conversation } from "./command.js";
 import { formatBytes } from "./hex.js";

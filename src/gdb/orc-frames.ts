@@ -1,8 +1,8 @@
-import { addressOfKey, keyOf } from "../symbols/address.js";
-import { cfaOpcode, cfiEntry } from "../symbols/cfi-layout.js";
-import { dwarfRegisters, registerNumber as register } from "../symbols/cfi-registers.js";
-import type { OrcEntry, OrcTable } from "../symbols/orc.js";
-import { orcRegister, orcType, pointerRegisters } from "../symbols/orc-layout.js";
+import { addressOfKey, keyOf } from "../symbols/tables/address.js";
+import { cfaOpcode, cfiEntry } from "../symbols/unwind/cfi-layout.js";
+import { dwarfRegisters, registerNumber as register } from "../symbols/unwind/cfi-registers.js";
+import type { OrcEntry, OrcTable } from "../symbols/unwind/orc.js";
+import { orcRegister, orcType, pointerRegisters } from "../symbols/unwind/orc-layout.js";
 import { ByteWriter } from "./byte-writer.js";
 
 /**

@@ -1,5 +1,5 @@
 import { firstKernelAddress, type GuestAddress } from "../base/units.js";
-import type { Condition, DebugTarget, PointId, StopPoint } from "../replay/timeline-types.js";
+import type { Condition, DebugTarget, PointId, StopPoint } from "../replay/session/timeline-types.js";
 
 /** The types of `Z` packets: software and hardware breakpoint, write, read and access watchpoint. */
 export type PointType = "swbreak" | "hwbreak" | "watch" | "rwatch" | "awatch";

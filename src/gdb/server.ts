@@ -2,7 +2,7 @@ import { lstat, rm, stat } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
-import type { DebugTarget } from "../replay/timeline-types.js";
+import type { DebugTarget } from "../replay/session/timeline-types.js";
 import { Connection, type ConversationEnd } from "./connection.js";
 import type { ListenAddress } from "./listen-address.js";
 import type { MonitorDesk } from "./monitor-desk.js";

@@ -1,5 +1,5 @@
 import { registerValue } from "../qemu/x86-registers.js";
-import type { Arrival, DebugTarget, Direction } from "../replay/timeline-types.js";
+import type { Arrival, DebugTarget, Direction } from "../replay/session/timeline-types.js";
 import type { ClientPoint, ClientPoints } from "./points.js";
 
 /** What a client last saw in a watched place, and in which address space. */

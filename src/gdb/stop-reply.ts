@@ -1,5 +1,5 @@
 import type { GuestAddress } from "../base/units.js";
-import type { Arrival } from "../replay/timeline-types.js";
+import type { Arrival } from "../replay/session/timeline-types.js";
 import type { ClientPoint, ClientPoints } from "./points.js";
 import { formatThread } from "./syntax.js";
 

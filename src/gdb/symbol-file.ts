@@ -1,4 +1,3 @@
-import { addressOfKey, keyOf } from "../symbols/address.js";
 import {
   fileType,
   ident,
@@ -9,8 +8,9 @@ import {
   sectionType,
   symbolBinding,
   symbolType,
-} from "../symbols/elf-layout.js";
-import { isAbsoluteKind, type SymbolTable } from "../symbols/symbol-table.js";
+} from "../symbols/elf/layout.js";
+import { addressOfKey, keyOf } from "../symbols/tables/address.js";
+import { isAbsoluteKind, type SymbolTable } from "../symbols/tables/symbol-table.js";
 import { ByteWriter } from "./byte-writer.js";
 
 /** A table of symbols and what to add to its addresses. */

@@ -1,11 +1,11 @@
 import { VmtapeError } from "../base/errors.js";
 import { type GuestAddress, hex } from "../base/units.js";
-import type { LinuxGuest } from "../linux/linux-guest.js";
-import type { TapeInstant } from "../linux/tape-instant.js";
-import { pastOf } from "../replay/last-write.js";
-import { pastLines } from "../replay/past-text.js";
-import { comparePositions, type Position } from "../replay/position.js";
-import type { Arrival, Instant } from "../replay/timeline-types.js";
+import type { LinuxGuest } from "../linux/guest/linux-guest.js";
+import type { TapeInstant } from "../linux/names/tape-instant.js";
+import { comparePositions, type Position } from "../replay/session/position.js";
+import type { Arrival, Instant } from "../replay/session/timeline-types.js";
+import { pastOf } from "../replay/timeline/last-write.js";
+import { pastLines } from "../replay/timeline/past-text.js";
 import type { MemoryRange, MonitorDesk, NamedMark } from "./monitor-desk.js";
 
 const lookAgain = "gdb still shows where it was, until: maintenance flush register-cache";
@@ -71,10 +71,10 @@ export class TapeDesk implements MonitorDesk {
   ): Promise<Uint8Array | undefined> {
     const [{ linuxOf }, { taskAt, taskByPid }, { currentTask }, { isMissing, readProcessFile }] =
       await Promise.all([
-        import("../linux/tape-instant.js"),
-        import("../linux/task-list.js"),
-        import("../linux/current-task.js"),
-        import("../linux/process-file.js"),
+        import("../linux/names/tape-instant.js"),
+        import("../linux/objects/task-list.js"),
+        import("../linux/guest/current-task.js"),
+        import("../linux/objects/process-file.js"),
       ]);
     try {
       const { icount, brctr } = this.open.timeline.position;

@@ -2,7 +2,7 @@ import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
 import { type Brctr, brctr, type GuestAddress, type Icount, icount } from "../base/units.js";
 import { BranchBatch } from "../formats/branch.js";
 import { isDense } from "../formats/branch-log-layout.js";
-import type { Visit, VisitLog } from "../replay/visit-log.js";
+import type { Visit, VisitLog } from "../replay/timeline/visit-log.js";
 import { BranchLog } from "./branch-log.js";
 import { type FirstRecord, VisitFilters } from "./visit-filters.js";
 

@@ -12,11 +12,11 @@ import type {
   PluginPosition,
   PluginSelection,
 } from "../qemu/plugin-channel.js";
-import type { Checkpoint } from "../replay/checkpoint.js";
-import { RowKeeper } from "../replay/index-rows.js";
-import { rowDistance } from "../replay/index-spacing.js";
-import { startPlugged } from "../replay/plugged-session.js";
-import type { Session, SessionOptions } from "../replay/session.js";
+import { RowKeeper } from "../replay/index/rows.js";
+import { rowDistance } from "../replay/index/spacing.js";
+import type { Checkpoint } from "../replay/session/checkpoint.js";
+import { startPlugged } from "../replay/session/plugged-session.js";
+import type { Session, SessionOptions } from "../replay/session/session.js";
 import type { Tape } from "../tape/tape.js";
 import { BranchLogWriter } from "./branch-log-writer.js";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { printable } from "../../src/base/printable.js";
-import { toJson } from "../../src/cli/output.js";
+import { toJson } from "../../src/cli/shell/output.js";
 
 test.each([
   ["plain /usr/bin/päth", "plain /usr/bin/päth"],

@@ -1,10 +1,10 @@
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
 import { printable } from "../../src/base/printable.js";
-import { reportFailure } from "../../src/cli/failure.js";
-import { note, say, sayFacts, toJson } from "../../src/cli/output.js";
-import { eventLine } from "../../src/cli/strace-line.js";
-import { sayTable } from "../../src/cli/table.js";
+import { eventLine } from "../../src/cli/guest/strace-line.js";
+import { reportFailure } from "../../src/cli/shell/failure.js";
+import { note, say, sayFacts, toJson } from "../../src/cli/shell/output.js";
+import { sayTable } from "../../src/cli/shell/table.js";
 
 test.each([
   [0n, "0"],

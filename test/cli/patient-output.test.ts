@@ -7,7 +7,7 @@ beforeEach(async () => {
 });
 afterEach(() => bench[Symbol.asyncDispose]());
 
-const module = new URL("../../dist/cli/patient-output.js", import.meta.url).href;
+const module = new URL("../../dist/cli/shell/patient-output.js", import.meta.url).href;
 
 /** Writes 4 MiB as long as there is room, into a pipe that nobody reads for a while. */
 const script = `

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Progress } from "../../src/cli/progress.js";
+import { Progress } from "../../src/cli/shell/progress.js";
 
 /** A stage whose clock is turned by hand. */
 function stage(isTTY: boolean) {

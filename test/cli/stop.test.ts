@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { stopCommand } from "../../src/cli/stop.js";
+import { stopCommand } from "../../src/cli/record/stop.js";
 import { type Controlled, ControlServer } from "../../src/tape/control.js";
 import { type Places, placesFrom } from "../../src/tape/home.js";
 import { Keyboard } from "../../src/tape/keyboard.js";

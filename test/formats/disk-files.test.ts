@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
+import { syncBytes } from "../../src/base/sync-source.js";
 import type { DiskBytes } from "../../src/formats/disk-bytes.js";
 import { Ext4, isExt4 } from "../../src/formats/ext4.js";
 import { fileSystemOf, fileSystemsOn } from "../../src/formats/file-systems.js";
 import { partitionsOf } from "../../src/formats/partitions.js";
 import { openQcow2 } from "../../src/formats/qcow2-image.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
 
 const bytesOf = (name: string) => readFileSync(new URL(`../golden/disks/${name}`, import.meta.url));
 const image = (name: string, backing?: DiskBytes) => openQcow2(syncBytes(bytesOf(name), name), backing);

@@ -1,8 +1,8 @@
 import { VmtapeError } from "../../src/base/errors.js";
 import { guestAddress, hex, icount } from "../../src/base/units.js";
 import type { MemoryRange, MonitorDesk, NamedMark } from "../../src/gdb/monitor-desk.js";
-import { formatPosition, type Position } from "../../src/replay/position.js";
-import type { Arrival } from "../../src/replay/timeline-types.js";
+import { formatPosition, type Position } from "../../src/replay/session/position.js";
+import type { Arrival } from "../../src/replay/session/timeline-types.js";
 import type { FakeTarget } from "./fake-target.js";
 
 export class FakeDesk implements MonitorDesk {

@@ -1,5 +1,5 @@
 import { type GuestAddress, guestAddress, physicalAddress } from "../../src/base/units.js";
-import type { Access } from "../../src/replay/timeline-types.js";
+import type { Access } from "../../src/replay/session/timeline-types.js";
 
 /**
  * A tiny machine that was run once, as a list of its instants. It runs this loop, and is interrupted now and then:

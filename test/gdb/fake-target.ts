@@ -9,7 +9,7 @@ import {
 } from "../../src/base/units.js";
 import type { MappedRange } from "../../src/qemu/x86-paging.js";
 import { x86Register } from "../../src/qemu/x86-registers.js";
-import type { Position } from "../../src/replay/position.js";
+import type { Position } from "../../src/replay/session/position.js";
 import type {
   Access,
   Arrival,
@@ -18,7 +18,7 @@ import type {
   Instant,
   PointId,
   StopPoint,
-} from "../../src/replay/timeline-types.js";
+} from "../../src/replay/session/timeline-types.js";
 import { evaluate } from "./fake-expression.js";
 import { dataBase, type FakeInstant, runFakeMachine, stackBase } from "./fake-machine.js";
 

@@ -4,12 +4,12 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { knownPlace } from "../../src/linux/kernel-place.js";
-import { TaskHistory } from "../../src/linux/task-history.js";
-import { keepHistory, knownHistory } from "../../src/linux/task-pass.js";
-import { listCheckpoints } from "../../src/replay/checkpoint.js";
-import { readIndexTable } from "../../src/replay/index-table-file.js";
-import { columnPath, readColumns } from "../../src/symbols/column-file.js";
+import { knownPlace } from "../../src/linux/guest/kernel-place.js";
+import { TaskHistory } from "../../src/linux/history/task-history.js";
+import { keepHistory, knownHistory } from "../../src/linux/pass/task-pass.js";
+import { readIndexTable } from "../../src/replay/index/table-file.js";
+import { listCheckpoints } from "../../src/replay/session/checkpoint.js";
+import { columnPath, readColumns } from "../../src/symbols/tables/column-file.js";
 import { FileLock } from "../../src/tape/lock.js";
 import { VisitFilters } from "../../src/trace/visit-filters.js";
 

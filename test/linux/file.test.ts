@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { readFileAt } from "../../src/linux/file.js";
-import type { PathReader } from "../../src/linux/paths.js";
+import { readFileAt } from "../../src/linux/objects/file.js";
+import type { PathReader } from "../../src/linux/objects/paths.js";
 import { ModelGuest, u32, u64 } from "./model-guest.js";
 
 const at = (low: number) => 0xffff_8880_0000_0000n + BigInt(low);

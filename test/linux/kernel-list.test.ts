@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { listNodes } from "../../src/linux/kernel-list.js";
+import { listNodes } from "../../src/linux/guest/kernel-list.js";
 import { all, ModelGuest } from "./model-guest.js";
 
 const head = 0xffff_8880_0000_1000n;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatLogRecord, readKernelLog } from "../../src/linux/kernel-log.js";
+import { formatLogRecord, readKernelLog } from "../../src/linux/objects/kernel-log.js";
 import { array, char, ModelGuest, u8, u64 } from "./model-guest.js";
 
 const at = {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type MapleEntry, mapleEntries } from "../../src/linux/maple-tree.js";
+import { type MapleEntry, mapleEntries } from "../../src/linux/guest/maple-tree.js";
 import { all, array, ModelGuest, u64 } from "./model-guest.js";
 
 const base = 0xffff_8880_0010_0000n;

@@ -1,7 +1,8 @@
-import { LinuxGuest } from "../../src/linux/linux-guest.js";
-import { keyOf } from "../../src/symbols/address.js";
-import type { KernelSymbols } from "../../src/symbols/kernel-symbols.js";
-import { NameList } from "../../src/symbols/name-list.js";
+import { LinuxGuest } from "../../src/linux/guest/linux-guest.js";
+import type { KernelSymbols } from "../../src/symbols/kernel/symbols.js";
+import { keyOf } from "../../src/symbols/tables/address.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
+import { Types } from "../../src/symbols/types/set.js";
 import {
   ArrayType,
   type IntType,
@@ -10,8 +11,7 @@ import {
   StructType,
   type Type,
   voidType,
-} from "../../src/symbols/type.js";
-import { Types } from "../../src/symbols/type-set.js";
+} from "../../src/symbols/types/type.js";
 
 const int = (size: number, signed = false): IntType => ({
   kind: "int",

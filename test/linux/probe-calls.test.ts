@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { OpenCalls } from "../../src/linux/probe-calls.js";
+import { OpenCalls } from "../../src/linux/probe/calls.js";
 
 const call = (watch: string, slot: bigint, returnTo: bigint, icount = 0n, owner = "a") => ({
   watch,

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { isProgram, ProgramPlaces, programWords } from "../../src/linux/program-places.js";
-import type { GuestPrograms } from "../../src/linux/stack-programs.js";
-import { type FileMapping, type SpaceEvent, TaskHistory } from "../../src/linux/task-history.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { type FileMapping, type SpaceEvent, TaskHistory } from "../../src/linux/history/task-history.js";
+import type { GuestPrograms } from "../../src/linux/names/stack-programs.js";
+import { isProgram, ProgramPlaces, programWords } from "../../src/linux/probe/program-places.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { readElfSymbols } from "../../src/symbols/elf/symbols.js";
 import { makeElf } from "../symbols/elf-fixture.js";
 
 describe("PROGRAM:WHAT", () => {

@@ -1,15 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { runTool } from "../../src/base/tool.js";
-import { readCommandLine } from "../../src/linux/command-line.js";
-import { formatLogRecord, readKernelLog } from "../../src/linux/kernel-log.js";
-import type { LinuxGuest } from "../../src/linux/linux-guest.js";
-import { formatModule, readLoadedModules } from "../../src/linux/loaded-modules.js";
-import { formatMapping, readMappings } from "../../src/linux/mappings.js";
-import { readOpenFiles } from "../../src/linux/open-files.js";
-import type { Task } from "../../src/linux/task.js";
-import { readTasks } from "../../src/linux/task-list.js";
-import { consoleIcount } from "../../src/replay/console-position.js";
+import type { LinuxGuest } from "../../src/linux/guest/linux-guest.js";
+import { readCommandLine } from "../../src/linux/objects/command-line.js";
+import { formatLogRecord, readKernelLog } from "../../src/linux/objects/kernel-log.js";
+import { formatModule, readLoadedModules } from "../../src/linux/objects/loaded-modules.js";
+import { formatMapping, readMappings } from "../../src/linux/objects/mappings.js";
+import { readOpenFiles } from "../../src/linux/objects/open-files.js";
+import type { Task } from "../../src/linux/objects/task.js";
+import { readTasks } from "../../src/linux/objects/task-list.js";
+import { consoleIcount } from "../../src/replay/session/console-position.js";
 import type { Tape } from "../../src/tape/tape.js";
 import { type GuestAccount, readAccount, readyOffset } from "./proof-guest.js";
 

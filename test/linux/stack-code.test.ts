@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register } from "iced-x86";
 import { describe, expect, it } from "vitest";
-import { decodeInstruction, effect, type Instruction } from "../../src/linux/x86-instruction.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { decodeInstruction, effect, type Instruction } from "../../src/linux/stack/x86-instruction.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
 
 const decoded: Instruction = { length: 0, effect: 0, amount: 0, register: -1 };
 const decode = (bytes: Uint8Array, at = 0) =>

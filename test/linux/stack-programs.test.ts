@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { Mapping } from "../../src/linux/mappings.js";
-import { loadBiasOf } from "../../src/linux/stack-files.js";
-import { type GuestPrograms, TaskPrograms } from "../../src/linux/stack-programs.js";
-import { ElfFile, type ElfSegment } from "../../src/symbols/elf.js";
-import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
-import { Symbols } from "../../src/symbols/symbols.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { loadBiasOf } from "../../src/linux/names/stack-files.js";
+import { type GuestPrograms, TaskPrograms } from "../../src/linux/names/stack-programs.js";
+import type { Mapping } from "../../src/linux/objects/mappings.js";
+import { ElfFile, type ElfSegment } from "../../src/symbols/elf/elf.js";
+import { readElfSymbols } from "../../src/symbols/elf/symbols.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
 import { makeElf } from "../symbols/elf-fixture.js";
 
 const segment = (offset: number, address: number, fileSize: number, flags: number): ElfSegment => ({

@@ -2,12 +2,12 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { runTool } from "../../src/base/tool.js";
 import { guestAddress } from "../../src/base/units.js";
-import { LinuxGuest } from "../../src/linux/linux-guest.js";
-import { TapeStacks } from "../../src/linux/stack-tape.js";
-import { stoppedTimeline } from "../../src/linux/stopped-timeline.js";
-import { TapeSymbols } from "../../src/linux/tape-symbols.js";
-import { Timeline } from "../../src/replay/timeline.js";
-import type { timelineOptions } from "../../src/replay/timeline-options.js";
+import { LinuxGuest } from "../../src/linux/guest/linux-guest.js";
+import { stoppedTimeline } from "../../src/linux/guest/stopped-timeline.js";
+import { TapeSymbols } from "../../src/linux/names/tape-symbols.js";
+import { TapeStacks } from "../../src/linux/stack/tape.js";
+import { Timeline } from "../../src/replay/timeline/timeline.js";
+import type { timelineOptions } from "../../src/replay/timeline/timeline-options.js";
 import type { Tape } from "../../src/tape/tape.js";
 
 /** Runs the program that samples its own stacks. */

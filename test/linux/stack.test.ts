@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { StackWalker } from "../../src/linux/stack.js";
-import { registerNumber as register } from "../../src/symbols/cfi-registers.js";
+import { StackWalker } from "../../src/linux/stack/stack.js";
+import { registerNumber as register } from "../../src/symbols/unwind/cfi-registers.js";
 import { cfi, type FixtureFunction } from "../symbols/cfi-fixture.js";
 import {
   at,

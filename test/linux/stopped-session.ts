@@ -1,8 +1,8 @@
-import { physicalMemory } from "../../src/linux/physical-memory.js";
-import type { StoppedGuest } from "../../src/linux/stopped-guest.js";
+import type { PhysicalMemory } from "../../src/base/guest-memory.js";
+import { physicalMemory } from "../../src/linux/guest/physical-memory.js";
+import type { StoppedGuest } from "../../src/linux/guest/stopped-guest.js";
 import { GuestRam } from "../../src/qemu/ram.js";
-import type { Session } from "../../src/replay/session.js";
-import type { PhysicalMemory } from "../../src/symbols/guest-memory.js";
+import type { Session } from "../../src/replay/session/session.js";
 
 /** A paused session's memory, without its registers. Dispose it before the session moves. */
 export class StoppedSession implements StoppedGuest, AsyncDisposable {

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
-import type { LinuxKernel } from "../../src/linux/linux-kernel.js";
-import type { ProbeNames } from "../../src/linux/probe-names.js";
-import { findCallExits } from "../../src/linux/syscall-exits.js";
-import { SyscallPlaces } from "../../src/linux/syscall-places.js";
-import { keyOf } from "../../src/symbols/address.js";
-import { decodeBtf } from "../../src/symbols/btf-types.js";
-import { NameList } from "../../src/symbols/name-list.js";
-import { Symbols } from "../../src/symbols/symbols.js";
-import { Types } from "../../src/symbols/type-set.js";
+import type { LinuxKernel } from "../../src/linux/guest/linux-kernel.js";
+import type { ProbeNames } from "../../src/linux/pass/probe-names.js";
+import { findCallExits } from "../../src/linux/syscall/exits.js";
+import { SyscallPlaces } from "../../src/linux/syscall/places.js";
+import { decodeBtf } from "../../src/symbols/btf/types.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
+import { keyOf } from "../../src/symbols/tables/address.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
+import { Types } from "../../src/symbols/types/set.js";
 import { BtfBuilder } from "../symbols/btf-fixture.js";
 
 const text = 0xffff_ffff_8100_0000n;

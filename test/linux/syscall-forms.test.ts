@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { constant } from "../../src/linux/collect-code.js";
-import { ioctlName } from "../../src/linux/ioctl-names.js";
-import { requestText } from "../../src/linux/syscall-ioctl.js";
-import { CallShape } from "../../src/linux/syscall-shapes.js";
-import { SyscallTable } from "../../src/linux/syscalls.js";
+import { constant } from "../../src/linux/pass/collect-code.js";
+import { requestText } from "../../src/linux/syscall/ioctl.js";
+import { ioctlName } from "../../src/linux/syscall/ioctl-names.js";
+import { CallShape } from "../../src/linux/syscall/shapes.js";
+import { SyscallTable } from "../../src/linux/syscall/syscalls.js";
 import type { ProbeItem } from "../../src/qemu/probe-channel.js";
 import type { HitPiece } from "../../src/qemu/probe-hits.js";
 

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
-import { constant } from "../../src/linux/collect-code.js";
-import { signalSetText, signalText } from "../../src/linux/signal-names.js";
-import { addressText } from "../../src/linux/syscall-addresses.js";
+import { constant } from "../../src/linux/pass/collect-code.js";
+import { addressText } from "../../src/linux/syscall/addresses.js";
 import {
   cloneText,
   flagsText,
@@ -10,11 +9,12 @@ import {
   octal,
   openText,
   valueText,
-} from "../../src/linux/syscall-flags.js";
-import { CallShape } from "../../src/linux/syscall-shapes.js";
-import { exitText, siginfoBytes, signalFacts } from "../../src/linux/syscall-signals.js";
-import { errorOf, formatArgument, formatResult, quoted } from "../../src/linux/syscall-text.js";
-import type { SyscallParameter } from "../../src/linux/syscalls.js";
+} from "../../src/linux/syscall/flags.js";
+import { CallShape } from "../../src/linux/syscall/shapes.js";
+import { signalSetText, signalText } from "../../src/linux/syscall/signal-names.js";
+import { exitText, siginfoBytes, signalFacts } from "../../src/linux/syscall/signals.js";
+import type { SyscallParameter } from "../../src/linux/syscall/syscalls.js";
+import { errorOf, formatArgument, formatResult, quoted } from "../../src/linux/syscall/text.js";
 import type { HitPiece } from "../../src/qemu/probe-hits.js";
 
 const program = { argumentStart: constant(0), argumentEnd: constant(0), environmentEnd: constant(0) };

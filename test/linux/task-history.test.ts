@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AddressSpaces } from "../../src/linux/address-spaces.js";
+import { AddressSpaces } from "../../src/linux/history/address-spaces.js";
 import {
   type HistoryTask,
   type SpaceEvent,
   TaskHistory,
   taskMatcher,
   totalsOf,
-} from "../../src/linux/task-history.js";
+} from "../../src/linux/history/task-history.js";
 
 const tasks: HistoryTask[] = ["before Linux", "init", "sh", "sh"].map((name, i) => ({
   pid: i - 1,

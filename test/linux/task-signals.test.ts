@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import type { ProbeNames } from "../../src/linux/probe-names.js";
-import { TaskEnds } from "../../src/linux/task-ends.js";
-import type { TaskEvent } from "../../src/linux/task-events.js";
-import { TaskSignals } from "../../src/linux/task-signals.js";
+import type { ProbeNames } from "../../src/linux/pass/probe-names.js";
+import { TaskEnds } from "../../src/linux/syscall/task-ends.js";
+import type { TaskEvent } from "../../src/linux/syscall/task-events.js";
+import { TaskSignals } from "../../src/linux/syscall/task-signals.js";
 import type { ProbeChannel } from "../../src/qemu/probe-channel.js";
 import type { HitPiece } from "../../src/qemu/probe-hits.js";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { formatOpenFlags, type GuestFile } from "../../src/linux/file.js";
-import { formatMapping, isFrom, mappingAt } from "../../src/linux/mappings.js";
-import { stateLetter } from "../../src/linux/task.js";
+import { formatOpenFlags, type GuestFile } from "../../src/linux/objects/file.js";
+import { formatMapping, isFrom, mappingAt } from "../../src/linux/objects/mappings.js";
+import { stateLetter } from "../../src/linux/objects/task.js";
 
 const file: GuestFile = {
   address: 0n,

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { expressionContext } from "../../src/linux/expression-context.js";
-import { LinuxGuest } from "../../src/linux/linux-guest.js";
-import { unlessDamaged } from "../../src/linux/linux-kernel.js";
-import { decodeBtf } from "../../src/symbols/btf-types.js";
-import { printExpression } from "../../src/symbols/expression-evaluator.js";
-import { parseExpression } from "../../src/symbols/expression-parser.js";
-import { Symbols } from "../../src/symbols/symbols.js";
+import { expressionContext } from "../../src/linux/context/expression-context.js";
+import { LinuxGuest } from "../../src/linux/guest/linux-guest.js";
+import { unlessDamaged } from "../../src/linux/guest/linux-kernel.js";
+import { decodeBtf } from "../../src/symbols/btf/types.js";
+import { printExpression } from "../../src/symbols/expression/evaluator.js";
+import { parseExpression } from "../../src/symbols/expression/parser.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
 import { ModelGuest } from "./model-guest.js";
 
 /** A guest whose kernel carries no types. */

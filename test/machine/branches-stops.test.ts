@@ -3,7 +3,7 @@ import { guestAddress, icount } from "../../src/base/units.js";
 import type { BranchRecord } from "../../src/formats/branch.js";
 import { buildPlugin } from "../../src/qemu/plugin-build.js";
 import { PluginChannel, pluginArguments, pluginChannels } from "../../src/qemu/plugin-channel.js";
-import { Session } from "../../src/replay/session.js";
+import { Session } from "../../src/replay/session/session.js";
 import { Tape } from "../../src/tape/tape.js";
 import { BranchLog } from "../../src/trace/branch-log.js";
 import { collectTrace } from "../../src/trace/collect.js";

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadSymbolSource } from "../../src/symbols/load-source.js";
-import { formatAddress } from "../../src/symbols/symbol-format.js";
-import { type Located, Symbols } from "../../src/symbols/symbols.js";
+import { loadSymbolSource } from "../../src/symbols/names/load-source.js";
+import { formatAddress } from "../../src/symbols/names/symbol-format.js";
+import { type Located, Symbols } from "../../src/symbols/names/symbols.js";
 
 /**
  * Lines, inlined copies and names of real programs, beside addr2line, c++filt and GDB. Compiled here, so that whatever

@@ -1,12 +1,12 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { addressOfKey } from "../../src/symbols/address.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { sectionFlag, sectionType } from "../../src/symbols/elf-layout.js";
-import { loadSymbolSource } from "../../src/symbols/load-source.js";
-import { Symbols } from "../../src/symbols/symbols.js";
-import { withSyncFile } from "../../src/symbols/sync-source.js";
+import { withSyncFile } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { sectionFlag, sectionType } from "../../src/symbols/elf/layout.js";
+import { loadSymbolSource } from "../../src/symbols/names/load-source.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
+import { addressOfKey } from "../../src/symbols/tables/address.js";
 import { Workbench } from "../workbench.js";
 
 /** Aliases, labels, gaps, a function in a function, calls through jump stubs. */

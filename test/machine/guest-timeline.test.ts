@@ -15,7 +15,7 @@ import {
   type Tape,
   timelineOptions,
 } from "../../src/index.js";
-import { locate } from "../../src/replay/locate.js";
+import { locate } from "../../src/replay/timeline/locate.js";
 import { defaultRecordOptions } from "../../src/tape/record-options.js";
 import { Workbench } from "../workbench.js";
 

@@ -3,10 +3,10 @@ import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { CountedCheckpoint } from "../../src/replay/checkpoint.js";
-import { Session } from "../../src/replay/session.js";
-import { tapeCache } from "../../src/replay/tape-cache.js";
-import { TapeIndex } from "../../src/replay/tape-index.js";
+import { TapeIndex } from "../../src/replay/index/tape-index.js";
+import type { CountedCheckpoint } from "../../src/replay/session/checkpoint.js";
+import { Session } from "../../src/replay/session/session.js";
+import { tapeCache } from "../../src/replay/session/tape-cache.js";
 import { Tape } from "../../src/tape/tape.js";
 import { Workbench } from "../workbench.js";
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type GuestAddress, guestAddress, type Icount, icount } from "../../src/base/units.js";
 import { buildPlugin } from "../../src/qemu/plugin-build.js";
-import { indexTape } from "../../src/replay/index-tape.js";
-import { pastOf } from "../../src/replay/last-write.js";
-import { plainReplayCommand } from "../../src/replay/plain-command.js";
-import { tapeCache } from "../../src/replay/tape-cache.js";
-import { TapeIndex } from "../../src/replay/tape-index.js";
-import { Timeline } from "../../src/replay/timeline.js";
+import { indexTape } from "../../src/replay/index/tape.js";
+import { TapeIndex } from "../../src/replay/index/tape-index.js";
+import { plainReplayCommand } from "../../src/replay/session/plain-command.js";
+import { tapeCache } from "../../src/replay/session/tape-cache.js";
+import { pastOf } from "../../src/replay/timeline/last-write.js";
+import { Timeline } from "../../src/replay/timeline/timeline.js";
 import { Tape } from "../../src/tape/tape.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
 import { ReplayProcess } from "../oracle/replay-process.js";
@@ -123,7 +123,7 @@ describe("a tape of the guest transfers", () => {
   });
 
   test("positions are the same both ways: icount to (pc, brctr, rep) and back", async () => {
-    const { locate } = await import("../../src/replay/locate.js");
+    const { locate } = await import("../../src/replay/timeline/locate.js");
     const instants = (await straight()).slice(0, 200);
     await using timeline = await guest.open();
     const random = randomNumbers(11);

@@ -21,17 +21,17 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isVmtapeError } from "../../src/base/errors.js";
 import { brctr, icount } from "../../src/base/units.js";
 import type { QemuBuild } from "../../src/qemu/build.js";
+import { TapeIndex } from "../../src/replay/index/tape-index.js";
+import { keepBudget } from "../../src/replay/index/thinning.js";
 import {
   type Checkpoint,
   checkpointHome,
   isLostCheckpoint,
   listCheckpoints,
   removeCheckpoint,
-} from "../../src/replay/checkpoint.js";
-import { CheckpointFiles } from "../../src/replay/checkpoint-files.js";
-import { CheckpointDraft, sweepCheckpoints } from "../../src/replay/checkpoint-store.js";
-import { keepBudget } from "../../src/replay/index-thinning.js";
-import { TapeIndex } from "../../src/replay/tape-index.js";
+} from "../../src/replay/session/checkpoint.js";
+import { CheckpointFiles } from "../../src/replay/session/checkpoint-files.js";
+import { CheckpointDraft, sweepCheckpoints } from "../../src/replay/session/checkpoint-store.js";
 
 const build: QemuBuild = {
   path: "/q",

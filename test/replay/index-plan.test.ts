@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { brctr, type Icount, icount } from "../../src/base/units.js";
-import type { CountedCheckpoint } from "../../src/replay/checkpoint.js";
-import { type IndexLimits, IndexPlan } from "../../src/replay/index-plan.js";
-import { thin } from "../../src/replay/index-spacing.js";
+import { type IndexLimits, IndexPlan } from "../../src/replay/index/plan.js";
+import { thin } from "../../src/replay/index/spacing.js";
+import type { CountedCheckpoint } from "../../src/replay/session/checkpoint.js";
 
 const end = 5_600_000_000;
 

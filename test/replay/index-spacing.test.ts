@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { defaultBudget, nextGap, rowDistance, type Spaced, thin } from "../../src/replay/index-spacing.js";
+import { defaultBudget, nextGap, rowDistance, type Spaced, thin } from "../../src/replay/index/spacing.js";
 
 const end = 1_000_000;
 const one = fc.record({

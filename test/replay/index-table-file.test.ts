@@ -10,9 +10,9 @@ import type { Manifest } from "../../src/formats/manifest.js";
 import { dialect72 } from "../../src/formats/replay-log-dialect.js";
 import type { EventBody, ReplayEvent } from "../../src/formats/replay-log-event.js";
 import { readReplayLog } from "../../src/formats/replay-log-reader.js";
-import { addToTable, mergeRows, placeInLog, readIndexTable } from "../../src/replay/index-table-file.js";
-import { deliveringInstants, QuietInstants } from "../../src/replay/quiet-instants.js";
-import { TapeIndex } from "../../src/replay/tape-index.js";
+import { addToTable, mergeRows, placeInLog, readIndexTable } from "../../src/replay/index/table-file.js";
+import { TapeIndex } from "../../src/replay/index/tape-index.js";
+import { deliveringInstants, QuietInstants } from "../../src/replay/session/quiet-instants.js";
 import { Tape } from "../../src/tape/tape.js";
 import { makeLog } from "../formats/replay-log-samples.js";
 

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
 import { type Icount, icount } from "../../src/base/units.js";
-import { breakingPoint } from "../../src/replay/breaking-point.js";
-import { mostRounds, narrow } from "../../src/replay/narrow.js";
+import { breakingPoint } from "../../src/replay/verify/breaking-point.js";
+import { mostRounds, narrow } from "../../src/replay/verify/narrow.js";
 
 const count = fc.bigInt({ min: 0n, max: 10n ** 12n });
 

@@ -1,7 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { brctr, guestAddress, icount } from "../../src/base/units.js";
-import { comparePositions, formatPosition, formatWritten, parsePosition } from "../../src/replay/position.js";
+import {
+  comparePositions,
+  formatPosition,
+  formatWritten,
+  parsePosition,
+} from "../../src/replay/session/position.js";
 
 describe("a written position", () => {
   test.each([

@@ -7,7 +7,7 @@ import { type Icount, icount } from "../../src/base/units.js";
 import type { Manifest } from "../../src/formats/manifest.js";
 import { dialect72 } from "../../src/formats/replay-log-dialect.js";
 import { encodeLogHeader, ReplayLogEncoder } from "../../src/formats/replay-log-encoder.js";
-import { compareReplays, type OpenReplay } from "../../src/replay/verify.js";
+import { compareReplays, type OpenReplay } from "../../src/replay/verify/verify.js";
 import { describeFile } from "../../src/tape/store.js";
 import { Tape } from "../../src/tape/tape.js";
 

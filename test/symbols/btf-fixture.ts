@@ -1,4 +1,4 @@
-import { btfHeader, btfInfo, btfKind, btfMember } from "../../src/symbols/btf-layout.js";
+import { btfHeader, btfInfo, btfKind, btfMember } from "../../src/symbols/btf/layout.js";
 
 /** Writes BTF as a compiler does: the encoder to the reader. Ids are given in the order of the calls. */
 export class BtfBuilder {

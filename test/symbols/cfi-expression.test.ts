@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { type ExpressionContext, evaluateExpression } from "../../src/symbols/dwarf-expression.js";
+import { type ExpressionContext, evaluateExpression } from "../../src/symbols/dwarf/expression.js";
 
 const nothing: ExpressionContext = { register: () => undefined, memory: () => undefined };
 const mask = (1n << 64n) - 1n;

@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { type CfiSection, commonAt } from "../../src/symbols/cfi.js";
-import { CfiIndex } from "../../src/symbols/cfi-index.js";
-import { ruleKind } from "../../src/symbols/cfi-layout.js";
-import { registerNumber as register } from "../../src/symbols/cfi-registers.js";
-import { rowAt } from "../../src/symbols/cfi-rows.js";
-import { CfiTable } from "../../src/symbols/cfi-table.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { type CfiSection, commonAt } from "../../src/symbols/unwind/cfi.js";
+import { CfiIndex } from "../../src/symbols/unwind/cfi-index.js";
+import { ruleKind } from "../../src/symbols/unwind/cfi-layout.js";
+import { registerNumber as register } from "../../src/symbols/unwind/cfi-registers.js";
+import { rowAt } from "../../src/symbols/unwind/cfi-rows.js";
+import { CfiTable } from "../../src/symbols/unwind/cfi-table.js";
 import { cfi, type FixtureFunction, makeDebugFrames, makeFrames, standardStart } from "./cfi-fixture.js";
 import { makeElf } from "./elf-fixture.js";
 

@@ -3,16 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
+import { cachedSymbols } from "../../src/symbols/debug/table-cache.js";
 import {
   columnPath,
   decodeColumns,
   encodeColumns,
   readColumns,
   writeColumns,
-} from "../../src/symbols/column-file.js";
-import { NameList } from "../../src/symbols/name-list.js";
-import type { SymbolTable } from "../../src/symbols/symbol-table.js";
-import { cachedSymbols } from "../../src/symbols/table-cache.js";
+} from "../../src/symbols/tables/column-file.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
+import type { SymbolTable } from "../../src/symbols/tables/symbol-table.js";
 
 const directory = mkdtempSync(join(tmpdir(), "vmtape-columns-"));
 afterAll(() => rmSync(directory, { recursive: true }));

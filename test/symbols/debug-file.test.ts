@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { crc32 } from "../../src/base/compression/checksum.js";
-import { loadSymbolSource } from "../../src/symbols/load-source.js";
-import { formatAddress, formatPlace } from "../../src/symbols/symbol-format.js";
-import { Symbols } from "../../src/symbols/symbols.js";
+import { loadSymbolSource } from "../../src/symbols/names/load-source.js";
+import { formatAddress, formatPlace } from "../../src/symbols/names/symbol-format.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
 import { at, dwarfElf, type Entry, form, makeDwarf, makeLines, tag, textStart } from "./dwarf-fixture.js";
 import { makeElf, pack } from "./elf-fixture.js";
 

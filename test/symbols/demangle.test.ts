@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { demangle, withoutParameters } from "../../src/symbols/demangle.js";
-import { MangledNames } from "../../src/symbols/mangled-names.js";
-import { NameList } from "../../src/symbols/name-list.js";
-import { decodePunycode } from "../../src/symbols/punycode.js";
+import { demangle, withoutParameters } from "../../src/symbols/demangle/demangle.js";
+import { MangledNames } from "../../src/symbols/demangle/mangled-names.js";
+import { decodePunycode } from "../../src/symbols/demangle/punycode.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
 
 const golden = readFileSync(new URL("../golden/names/demangled.tsv", import.meta.url), "utf8")
   .split("\n")

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { DwarfFile } from "../../src/symbols/dwarf-file.js";
-import { typeAttribute, typeTag } from "../../src/symbols/dwarf-type-layout.js";
-import { DwarfTypes } from "../../src/symbols/dwarf-types.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { type ExpressionContext, printExpression } from "../../src/symbols/expression-evaluator.js";
-import { parseExpression } from "../../src/symbols/expression-parser.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
-import { formatType } from "../../src/symbols/type-name.js";
-import { Types } from "../../src/symbols/type-set.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { DwarfFile } from "../../src/symbols/dwarf/file.js";
+import { typeAttribute, typeTag } from "../../src/symbols/dwarf/type-layout.js";
+import { DwarfTypes } from "../../src/symbols/dwarf/types.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { type ExpressionContext, printExpression } from "../../src/symbols/expression/evaluator.js";
+import { parseExpression } from "../../src/symbols/expression/parser.js";
+import { formatType } from "../../src/symbols/types/name.js";
+import { Types } from "../../src/symbols/types/set.js";
 import { at, dwarfElf, type Entry, form, makeDwarf } from "./dwarf-fixture.js";
 import { golden, memory, nameOf, program, symbolsByName } from "./values-golden.js";
 

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DebugInfo } from "../../src/symbols/debug-info.js";
-import { CodeMap } from "../../src/symbols/dwarf-code.js";
-import { RangeColumns, ScopeColumns } from "../../src/symbols/dwarf-columns.js";
-import { DwarfFile } from "../../src/symbols/dwarf-file.js";
-import { innermostScopes, readDebugTables } from "../../src/symbols/dwarf-tables.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { DebugInfo } from "../../src/symbols/debug/info.js";
+import { CodeMap } from "../../src/symbols/dwarf/code.js";
+import { RangeColumns, ScopeColumns } from "../../src/symbols/dwarf/columns.js";
+import { DwarfFile } from "../../src/symbols/dwarf/file.js";
+import { innermostScopes, readDebugTables } from "../../src/symbols/dwarf/tables.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
 import {
   type Attribute,
   at,

@@ -1,8 +1,8 @@
 import { deflateSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { openSection, sectionBytes } from "../../src/symbols/elf-contents.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { openSection, sectionBytes } from "../../src/symbols/elf/contents.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
 import { type FixtureSection, makeElf, pack } from "./elf-fixture.js";
 
 const text = Buffer.from("what a section holds, ".repeat(50));

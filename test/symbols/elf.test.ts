@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
-import { Symbols } from "../../src/symbols/symbols.js";
-import { type SyncSource, syncBytes } from "../../src/symbols/sync-source.js";
+import { type SyncSource, syncBytes } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { readElfSymbols } from "../../src/symbols/elf/symbols.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
 import { type FixtureElf, makeElf, pack } from "./elf-fixture.js";
 
 const text = 0x401000n;

@@ -1,17 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isVmtapeError, VmtapeError } from "../../src/base/errors.js";
-import { readElfBtf } from "../../src/symbols/btf-find.js";
 import {
   type ExpressionContext,
   evaluate,
   evaluateTruth,
   printExpression,
-} from "../../src/symbols/expression-evaluator.js";
-import { parseExpression } from "../../src/symbols/expression-parser.js";
-import type { Type } from "../../src/symbols/type.js";
-import { Types } from "../../src/symbols/type-set.js";
-import { toInteger } from "../../src/symbols/value.js";
+} from "../../src/symbols/expression/evaluator.js";
+import { parseExpression } from "../../src/symbols/expression/parser.js";
+import { readElfBtf } from "../../src/symbols/kernel/btf-find.js";
+import { Types } from "../../src/symbols/types/set.js";
+import type { Type } from "../../src/symbols/types/type.js";
+import { toInteger } from "../../src/symbols/values/value.js";
 import { golden, memory, nameOf, program, symbolsByName } from "./values-golden.js";
 
 const types = new Types(readElfBtf(program)!);

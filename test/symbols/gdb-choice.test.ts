@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type ChoiceInput, chooseLikeGdb } from "../../src/symbols/gdb-choice.js";
-import { NameList } from "../../src/symbols/name-list.js";
+import { type ChoiceInput, chooseLikeGdb } from "../../src/symbols/elf/gdb-choice.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
 import { symbolAt } from "./symbol-at.js";
 
 interface Symbol {

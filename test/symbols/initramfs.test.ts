@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { initramfsElfFiles, initramfsFiles } from "../../src/symbols/initramfs.js";
-import { loadInitramfsSources } from "../../src/symbols/load-source.js";
+import { initramfsElfFiles, initramfsFiles } from "../../src/symbols/kernel/initramfs.js";
+import { loadInitramfsSources } from "../../src/symbols/names/load-source.js";
 import { makeElf } from "./elf-fixture.js";
 
 /** One newc entry. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { buildAddressIndex, indexedSymbolAt } from "../../src/symbols/address-index.js";
-import { IntervalBuilder, type IntervalMap, overlay, placed } from "../../src/symbols/interval-map.js";
+import { buildAddressIndex, indexedSymbolAt } from "../../src/symbols/tables/address-index.js";
+import { IntervalBuilder, type IntervalMap, overlay, placed } from "../../src/symbols/tables/interval-map.js";
 import { symbolAt } from "./symbol-at.js";
 
 const anyMap = fc

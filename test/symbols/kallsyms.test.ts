@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { addressOfKey } from "../../src/symbols/address.js";
-import { viewOf } from "../../src/symbols/elf.js";
-import { readKallsyms } from "../../src/symbols/kallsyms.js";
-import type { SymbolTable } from "../../src/symbols/symbol-table.js";
-import { Symbols } from "../../src/symbols/symbols.js";
+import { viewOf } from "../../src/symbols/elf/elf.js";
+import { readKallsyms } from "../../src/symbols/kernel/kallsyms.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
+import { addressOfKey } from "../../src/symbols/tables/address.js";
+import type { SymbolTable } from "../../src/symbols/tables/symbol-table.js";
 import { type FixtureKallsyms, kernelSymbols, makeKallsyms } from "./kallsyms-fixture.js";
 
 const base = 0xffff_ffff_8100_0000n;

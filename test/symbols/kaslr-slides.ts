@@ -1,6 +1,6 @@
-import { keyOfWords } from "../../src/symbols/address.js";
-import type { GuestMemory } from "../../src/symbols/guest-memory.js";
-import type { KernelSymbols } from "../../src/symbols/kernel-symbols.js";
+import type { GuestMemory } from "../../src/base/guest-memory.js";
+import type { KernelSymbols } from "../../src/symbols/kernel/symbols.js";
+import { keyOfWords } from "../../src/symbols/tables/address.js";
 
 /** Other ways to a kernel's slide than `placementFromPhysicalMemory`: what that finds is proved by them. */
 const windowStart = 0xffff_ffff_8000_0000n;

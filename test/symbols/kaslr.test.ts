@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
-import type { GuestMemory } from "../../src/symbols/guest-memory.js";
-import { placementFromPhysicalMemory } from "../../src/symbols/kaslr.js";
-import type { KernelSymbols } from "../../src/symbols/kernel-symbols.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import type { GuestMemory } from "../../src/base/guest-memory.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { readElfSymbols } from "../../src/symbols/elf/symbols.js";
+import { placementFromPhysicalMemory } from "../../src/symbols/kernel/kaslr.js";
+import type { KernelSymbols } from "../../src/symbols/kernel/symbols.js";
 import { makeElf, pack } from "./elf-fixture.js";
 import { slideFromCalls, slideFromMemory } from "./kaslr-slides.js";
 

@@ -6,10 +6,10 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { openKernelImage } from "../../src/symbols/kernel-image.js";
-import { loadKernelSymbols, readKernelSymbols } from "../../src/symbols/kernel-symbols.js";
-import { loadSymbolSource } from "../../src/symbols/load-source.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { openKernelImage } from "../../src/symbols/kernel/image.js";
+import { loadKernelSymbols, readKernelSymbols } from "../../src/symbols/kernel/symbols.js";
+import { loadSymbolSource } from "../../src/symbols/names/load-source.js";
 import { makeElf, pack } from "./elf-fixture.js";
 import { kernelSymbols, makeKallsyms } from "./kallsyms-fixture.js";
 

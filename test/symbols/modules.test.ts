@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { GuestMemory } from "../../src/symbols/guest-memory.js";
-import { readModules } from "../../src/symbols/modules.js";
-import { NameList } from "../../src/symbols/name-list.js";
-import { walkedMemory } from "../../src/symbols/page-tables.js";
-import type { SymbolTable } from "../../src/symbols/symbol-table.js";
-import { Symbols } from "../../src/symbols/symbols.js";
+import type { GuestMemory } from "../../src/base/guest-memory.js";
+import { walkedMemory } from "../../src/linux/guest/page-tables.js";
+import { readModules } from "../../src/symbols/kernel/modules.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
+import type { SymbolTable } from "../../src/symbols/tables/symbol-table.js";
 import { pack } from "./elf-fixture.js";
 
 const head = 0xffff_ffff_82c4_b300n;

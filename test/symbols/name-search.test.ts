@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { NameList } from "../../src/symbols/name-list.js";
-import { editDistance, globTest } from "../../src/symbols/name-search.js";
+import { NameList } from "../../src/symbols/tables/name-list.js";
+import { editDistance, globTest } from "../../src/symbols/tables/name-search.js";
 
 /** The whole matrix of the optimal string alignment distance. */
 function slowDistance(a: string, b: string): number {

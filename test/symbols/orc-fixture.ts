@@ -1,4 +1,4 @@
-import type { OrcDialect } from "../../src/symbols/orc-layout.js";
+import type { OrcDialect } from "../../src/symbols/unwind/orc-layout.js";
 import { pack } from "./elf-fixture.js";
 
 /** An ORC entry as a test writes it. */

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VmtapeError } from "../../src/base/errors.js";
-import { addressOfKey, keyOf } from "../../src/symbols/address.js";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { OrcTable, orcDialect } from "../../src/symbols/orc.js";
-import { readOrcImage, readOrcModule } from "../../src/symbols/orc-image.js";
-import { type OrcDialect, orcType } from "../../src/symbols/orc-layout.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { readOrcImage, readOrcModule } from "../../src/symbols/kernel/orc-image.js";
+import { addressOfKey, keyOf } from "../../src/symbols/tables/address.js";
+import { OrcTable, orcDialect } from "../../src/symbols/unwind/orc.js";
+import { type OrcDialect, orcType } from "../../src/symbols/unwind/orc-layout.js";
 import { makeElf, pack } from "./elf-fixture.js";
 import { type FixtureEntry, makeOrc } from "./orc-fixture.js";
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { presentVariant, rustTypeName } from "../../src/symbols/rust-value.js";
 import {
   ArrayType,
   FunctionType,
@@ -10,9 +9,10 @@ import {
   type Type,
   type Variants,
   voidType,
-} from "../../src/symbols/type.js";
-import { type Value, valueAt } from "../../src/symbols/value.js";
-import { printValue } from "../../src/symbols/value-print.js";
+} from "../../src/symbols/types/type.js";
+import { printValue } from "../../src/symbols/values/print.js";
+import { presentVariant, rustTypeName } from "../../src/symbols/values/rust-value.js";
+import { type Value, valueAt } from "../../src/symbols/values/value.js";
 
 const int = (name: string, size: number, signed = false, style: IntType["style"] = "number"): IntType => ({
   kind: "int",

@@ -1,5 +1,5 @@
-import type { AddressKey } from "../../src/symbols/address.js";
-import type { IntervalMap } from "../../src/symbols/interval-map.js";
+import type { AddressKey } from "../../src/symbols/tables/address.js";
+import type { IntervalMap } from "../../src/symbols/tables/interval-map.js";
 
 /** The symbol that answers for `key`, or -1. */
 export function symbolAt(map: IntervalMap, key: AddressKey): number {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseSymbolSource } from "../../src/symbols/symbol-source-spec.js";
+import { parseSymbolSource } from "../../src/symbols/names/symbol-source-spec.js";
 
 it.each([
   ["a.out", { file: "a.out" }],

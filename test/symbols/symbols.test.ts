@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ElfFile } from "../../src/symbols/elf.js";
-import { readElfSymbols } from "../../src/symbols/elf-symbols.js";
-import { formatAddress } from "../../src/symbols/symbol-format.js";
-import type { SymbolTable } from "../../src/symbols/symbol-table.js";
-import { Symbols } from "../../src/symbols/symbols.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
+import { readElfSymbols } from "../../src/symbols/elf/symbols.js";
+import { formatAddress } from "../../src/symbols/names/symbol-format.js";
+import { Symbols } from "../../src/symbols/names/symbols.js";
+import type { SymbolTable } from "../../src/symbols/tables/symbol-table.js";
 import { makeElf } from "./elf-fixture.js";
 
 /** Functions back to back from an address: name and size. */

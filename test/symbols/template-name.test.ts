@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { templateName } from "../../src/symbols/template-name.js";
+import { formatType } from "../../src/symbols/types/name.js";
+import { templateName } from "../../src/symbols/types/template-name.js";
 import {
   ArrayType,
   EnumType,
@@ -10,10 +11,9 @@ import {
   StructType,
   type Type,
   voidType,
-} from "../../src/symbols/type.js";
-import { formatType } from "../../src/symbols/type-name.js";
-import { valueAt } from "../../src/symbols/value.js";
-import { printValue } from "../../src/symbols/value-print.js";
+} from "../../src/symbols/types/type.js";
+import { printValue } from "../../src/symbols/values/print.js";
+import { valueAt } from "../../src/symbols/values/value.js";
 
 /** What GDB 13 made of names that GCC 12 wrote. */
 const names = [

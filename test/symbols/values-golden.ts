@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { ElfFile } from "../../src/symbols/elf.js";
-import type { GuestMemory } from "../../src/symbols/guest-memory.js";
-import { syncBytes } from "../../src/symbols/sync-source.js";
+import type { GuestMemory } from "../../src/base/guest-memory.js";
+import { syncBytes } from "../../src/base/sync-source.js";
+import { ElfFile } from "../../src/symbols/elf/elf.js";
 
 /** What test/golden/values/make.mjs wrote: GDB's answers, and the program and memory they are about. */
 interface Golden {

@@ -1,0 +1,118 @@
+import type { Command } from "commander";
+import { VmtapeError } from "../../base/errors.js";
+import type { GdbServer } from "../../gdb/server.js";
+import type { Tape } from "../../tape/tape.js";
+import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
+import { note, say, sayFacts, toJson } from "../shell/output.js";
+import { Progress } from "../shell/progress.js";
+import { action, type CommandContext } from "../shell/run.js";
+import { addressOf } from "./past.js";
+
+interface GdbFlags extends TapeOptions {
+  readonly at: string;
+  readonly listen?: string;
+  readonly run?: boolean;
+  readonly gdb: string;
+  readonly branches?: string;
+}
+
+/** QEMU's own choice; taken when it is free. */
+const usualPort = "127.0.0.1:1234";
+const anyPort = "127.0.0.1:0";
+
+export function gdbCommand(): Command {
+  return tapeCommand("gdb", "serve a tape to a debugger, which then runs forwards and backwards")
+    .argument("[arguments...]", "behind --: for gdb, which is then started")
+    .option("--at <position>", "where to begin (start, end, @ICOUNT, SYMBOL[:BRCTR] …)", "start")
+    .option("--listen <address>", `unix:PATH or HOST:PORT, of this machine alone (default: ${usualPort})`)
+    .option("--run", "start gdb, with the tape's symbols")
+    .option("--gdb <program>", "the gdb to start", "gdb")
+    .option(
+      "--branches <file>",
+      "the tape's branch log, to run back by (default: NAME.branches, where it is)",
+    )
+    .option(...qemuOption)
+    .option("-d, --debug", "print what is done")
+    .action(action(run));
+}
+
+async function run(
+  context: CommandContext,
+  name: string,
+  args: readonly string[],
+  flags: GdbFlags,
+): Promise<void> {
+  const [{ parsePosition }, { GdbServer }, { TapeDesk }, { openTimeline }] = await Promise.all([
+    import("../../replay/session/position.js"),
+    import("../../gdb/server.js"),
+    import("../../gdb/tape-desk.js"),
+    import("../open/open-timeline.js"),
+  ]);
+  const { signal } = context;
+  const starts = flags.run === true || args.length > 0;
+  if (starts && flags.listen !== undefined) {
+    throw new VmtapeError(
+      "usage",
+      "--listen is for debuggers that attach; the gdb that --run or -- starts needs none",
+    );
+  }
+  const { at } = flags;
+  parsePosition(at); // a mistake is told before anything takes time
+  using progress = new Progress();
+  await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
+  const desk = new TapeDesk({ ...open, addressOf: (text) => addressOf(text, open) }, starts);
+  if (at !== "start") {
+    const { why } = await desk.goTo(at, signal);
+    if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  }
+  progress.silence();
+  if (starts) {
+    const { runGdb } = await import("./run-gdb.js");
+    await runGdb(context, { open, desk, places: placesOf(flags), program: flags.gdb, args });
+    return;
+  }
+  await using server = await listen(GdbServer, flags.listen, {
+    target: open.timeline,
+    desk,
+    onRefusedWrite: note,
+  });
+  sayWhere(open.tape, server, desk.describe(open.timeline.position), flags);
+  await aborted(signal);
+}
+
+async function listen(
+  Server: typeof GdbServer,
+  wanted: string | undefined,
+  options: Parameters<typeof GdbServer.listen>[1],
+): Promise<GdbServer> {
+  const [{ parseListenAddress }, { isVmtapeError }] = await Promise.all([
+    import("../../gdb/listen-address.js"),
+    import("../../base/errors.js"),
+  ]);
+  try {
+    return await Server.listen(parseListenAddress(wanted ?? usualPort), options);
+  } catch (error) {
+    if (wanted !== undefined || !isVmtapeError(error, "usage")) throw error;
+    return Server.listen(parseListenAddress(anyPort), options);
+  }
+}
+
+function sayWhere(tape: Tape, { attachTo }: GdbServer, position: string, flags: GdbFlags): void {
+  if (flags.json) {
+    say(toJson({ name: tape.name, listen: attachTo, position }));
+    return;
+  }
+  const isPath = attachTo.startsWith("/");
+  sayFacts({
+    tape: tape.name,
+    position,
+    gdb: `target remote ${attachTo}`,
+    lldb: isPath ? `process connect unix-connect://${attachTo}` : `gdb-remote ${attachTo}`,
+  });
+  note("Ctrl-C ends the server; a debugger may detach and attach again");
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

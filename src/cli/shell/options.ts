@@ -1,0 +1,62 @@
+import { Command, InvalidArgumentError } from "commander";
+import { type Places, placesFrom } from "../../tape/home.js";
+import { note } from "./output.js";
+
+/** Options that many commands share. */
+export interface TapeOptions {
+  readonly home?: string;
+  readonly dir?: string;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+  readonly qemu?: string;
+}
+
+/** A command on one tape: NAME, `--home`, `-s/--dir`, `--json`. */
+export function tapeCommand(name: string, description: string): Command {
+  return homeCommand(name, description)
+    .argument("<name>", "the tape")
+    .option("-s, --dir <directory>", "the tape's directory, when it is not in the home");
+}
+
+/** A command that looks into the home. */
+export function homeCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .option("--home <directory>", "where tapes live (default: $VMTAPE_HOME or ~/.local/share/vmtape)")
+    .option("--json", "print facts as JSON");
+}
+
+/** The option naming another QEMU program than the distribution's. */
+export const qemuOption = [
+  "--qemu <program>",
+  "the QEMU program (default: $VMTAPE_QEMU or qemu-system-x86_64)",
+] as const;
+
+export function placesOf(options: TapeOptions): Places {
+  return placesFrom(options.home === undefined ? process.env : { ...process.env, VMTAPE_HOME: options.home });
+}
+
+/** The QEMU programs to try, the user's choice alone when there is one. */
+export function qemuCandidates(options: TapeOptions): string[] {
+  const chosen = options.qemu ?? process.env.VMTAPE_QEMU;
+  return [chosen || "qemu-system-x86_64"];
+}
+
+/** Debug lines on stderr when asked for. */
+export function debugSink(options: TapeOptions): { debug?: (line: string) => void } {
+  return options.debug ? { debug: (line) => note(`debug: ${line}`) } : {};
+}
+
+/** A positive number of seconds. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isFinite(value) || value > 2_000_000) {
+    throw new InvalidArgumentError("it must be a positive number of seconds.");
+  }
+  return value;
+}
+
+/** Gathers an option that may be given several times. */
+export function several(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}

@@ -1,0 +1,59 @@
+import { once } from "node:events";
+import pc from "picocolors";
+import { escapeJson, printable } from "../../base/printable.js";
+
+/** Prints one line on stdout: whatever it holds, it is one, and nothing in it drives the terminal. */
+export function say(line = ""): void {
+  sayStyled(printable(line, { tabs: true }));
+}
+
+/** Prints one line with colours of ours on stdout. What is not ours in it has been made `printable`. */
+export function sayStyled(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Prints a fact for people that is no result, on stderr: one line, as with {@link say}. */
+export function note(line: string): void {
+  process.stderr.write(`${printable(line, { tabs: true })}\n`);
+}
+
+/** JSON with bigints as numbers where they are exact, else as strings. Its text is one line without control characters. */
+export function toJson(value: unknown): string {
+  return escapeJson(JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? exact(item) : item)));
+}
+
+function exact(value: bigint): number | string {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : String(value);
+}
+
+/** Prints a list of facts, names in one column. Undefined values are left out. */
+export function sayFacts(facts: Readonly<Record<string, string | undefined>>): void {
+  const rows = Object.entries(facts).filter((row): row is [string, string] => row[1] !== undefined);
+  const width = Math.max(...rows.map(([name]) => name.length));
+  for (const [name, value] of rows) sayStyled(`${pc.dim(name.padEnd(width))}  ${printable(value)}`);
+}
+
+/** Writes to stdout, at its reader's pace. */
+export async function print(text: string, signal: AbortSignal): Promise<void> {
+  if (text !== "" && !process.stdout.write(text)) {
+    await once(process.stdout, "drain", { signal }).catch(() => {});
+  }
+}
+
+/** `1234567` as `1,234,567`. */
+export function grouped(value: number | bigint): string {
+  return value.toLocaleString("en-US");
+}
+
+/** A size in the largest fitting binary unit: `2.4 MiB`. */
+export function size(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return unit === 0 ? `${grouped(bytes)} bytes` : `${value.toFixed(1)} ${units[unit]}`;
+}

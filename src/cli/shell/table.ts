@@ -1,0 +1,29 @@
+import pc from "picocolors";
+import { printable } from "../../base/printable.js";
+import { say, sayStyled } from "./output.js";
+
+/** A column of a plain table, as `ps` prints it. */
+export interface Column<Row> {
+  readonly head: string;
+  readonly align?: "left" | "right";
+  text(row: Row): string;
+}
+
+/** Prints rows under their heads, in columns as wide as they need to be; the last one is not padded. */
+export function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): void {
+  const cells = rows.map((row) => columns.map((column) => printable(column.text(row))));
+  const widths = columns.map(({ head }, i) =>
+    cells.reduce((width, row) => Math.max(width, row[i]!.length), head.length),
+  );
+  const line = (texts: readonly string[]) =>
+    texts
+      .map((text, i) => {
+        const { align } = columns[i]!;
+        if (align === "right") return text.padStart(widths[i]!);
+        return i === columns.length - 1 ? text : text.padEnd(widths[i]!);
+      })
+      .join(" ")
+      .trimEnd();
+  sayStyled(pc.dim(line(columns.map(({ head }) => head))));
+  for (const row of cells) say(line(row));
+}

@@ -1,0 +1,39 @@
+import { guestAddress } from "../../base/units.js";
+import { registerValue, x86Register } from "../../qemu/x86-registers.js";
+import type { Timeline } from "../../replay/timeline/timeline.js";
+import type { ExpressionContext } from "../../symbols/expression/evaluator.js";
+import { formatName } from "../../symbols/names/symbol-format.js";
+import type { Symbols } from "../../symbols/names/symbols.js";
+import { Types } from "../../symbols/types/set.js";
+
+/**
+ * What names and addresses mean where a timeline stands, without an operating system that is known: registers, symbols,
+ * memory as it is mapped, and the types of C itself.
+ */
+export async function plainContext(timeline: Timeline, symbols: Symbols): Promise<ExpressionContext> {
+  const registers = new Uint8Array(await timeline.registers());
+  return {
+    types: new Types(),
+    memory: {
+      async read(address, length) {
+        const bytes = await timeline.readMemory(guestAddress(address), length);
+        return bytes?.length === length ? bytes : undefined;
+      },
+    },
+    register: (name) => (x86Register(name) ? registerValue(registers, name) : undefined),
+    symbol: (name) => {
+      const found = symbols.find(name)[0];
+      return found && { address: found.address };
+    },
+    nameOf: (address) => valueName(symbols, address),
+  };
+}
+
+/** kallsyms states no sizes: what is so far behind a symbol is hardly its own (string literals are behind one). */
+const farthest = 4096;
+
+/** The name of what a pointer leads to; undefined behind the end of the nearest symbol. */
+export function valueName(symbols: Symbols, address: bigint): string | undefined {
+  const located = symbols.lookup(address);
+  return located && located.offset < (located.size ?? farthest) ? formatName(located) : undefined;
+}

@@ -1,0 +1,29 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { errnoOf, isVmtapeError, throwIfAborted } from "../../base/errors.js";
+import { FileLock } from "../../tape/lock.js";
+
+const lookMs = 20;
+
+/**
+ * Waits until nobody else holds a lock. It ends with its holder, so nothing stale is waited for.
+ *
+ * @param onWait called before each wait
+ * @throws `cancelled`; what `FileLock.tryTake` throws
+ */
+export async function waitForLock(
+  path: string,
+  options: { readonly signal?: AbortSignal; readonly onWait?: () => void } = {},
+): Promise<FileLock> {
+  for (;;) {
+    throwIfAborted(options.signal);
+    const lock = await FileLock.tryTake(path);
+    if (lock) return lock;
+    options.onWait?.();
+    await delay(lookMs);
+  }
+}
+
+/** Did a file or its directory disappear? */
+export function isGone(error: unknown): boolean {
+  return errnoOf(error) === "ENOENT" || (isVmtapeError(error) && error.facts.errno === "ENOENT");
+}

@@ -1,0 +1,53 @@
+import type { Icount } from "../../base/units.js";
+import type { PluginChannel } from "../../qemu/plugin-channel.js";
+import type { HitBatch } from "../../qemu/probe-hits.js";
+import type { Tape } from "../../tape/tape.js";
+import { type ProbedSessionOptions, startProbed } from "./probed-session.js";
+import type { Session } from "./session.js";
+
+export interface HitBatchOptions extends ProbedSessionOptions {
+  /** Where to end; default: the tape's end. */
+  readonly to?: Icount;
+  /** Called when the machine has come to the end, with all hits on their way. */
+  readonly arrived?: (channel: PluginChannel) => Promise<void>;
+}
+
+/**
+ * Replays a stretch of a tape and gives what its probes meet, in order, as it comes. Unlike `scan` it waits for its
+ * reader, who may take a hit at a time and stop at any: the guest is held up meanwhile, and nothing piles up.
+ *
+ * @throws `cancelled`; everything `Session.runTo` throws. The tape's files are not checked again.
+ */
+export async function* hitBatches(
+  tape: Tape,
+  options: HitBatchOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<HitBatch> {
+  const { to, arrived, ...probed } = options;
+  await using started = await startProbed(tape, probed, signal);
+  const { session, channel, probes } = started;
+  const ran = run(session, channel, to, arrived, signal);
+  ran.catch(() => {}); // it is awaited when the hits have ended
+  yield* probes.hits();
+  await ran;
+}
+
+/** Runs to the end, has all hits sent, and lets QEMU go, which ends their stream. */
+async function run(
+  session: Session,
+  channel: PluginChannel,
+  to: Icount | undefined,
+  arrived: HitBatchOptions["arrived"],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    if (to === undefined) await session.runToEnd(signal);
+    else await session.runTo(to, signal);
+    await arrived?.(channel);
+    await channel.command("hits");
+    await session.quit();
+  } catch (error) {
+    await session.stop(); // or nobody would end the stream
+    throw error;
+  }
+}

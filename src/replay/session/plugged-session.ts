@@ -1,0 +1,63 @@
+import { guardOf } from "../../qemu/plugin-build.js";
+import {
+  PluginChannel,
+  type PluginPosition,
+  pluginArguments,
+  pluginChannels,
+  probeArguments,
+  probeChannels,
+} from "../../qemu/plugin-channel.js";
+import { firstChannelFd } from "../../qemu/process.js";
+import type { Tape } from "../../tape/tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
+import { Session, type SessionOptions } from "./session.js";
+
+export interface PluggedSessionOptions extends Omit<SessionOptions, "from" | "attach" | "channels"> {
+  /** The built plugin (`buildPlugin`). */
+  readonly plugin: string;
+  /** Where to begin; default: the tape's start. */
+  readonly from?: CountedCheckpoint;
+  /** With a channel for the hits of probes, the third; `follow`: branches are counted, too. Default: none. */
+  readonly probes?: { readonly follow: boolean };
+  /** One more channel, which a character device of this name stands on: the last of `session.channels`. */
+  readonly device?: string;
+}
+
+/** A paused machine at its beginning, with the branch plugin in it. Disposal ends it. */
+export interface PluggedSession extends AsyncDisposable {
+  readonly session: Session;
+  readonly channel: PluginChannel;
+  /** Where the plugin began to count. */
+  readonly begun: PluginPosition;
+}
+
+/**
+ * Starts a session whose QEMU has the branch plugin loaded. Cost: as `Session.start`.
+ *
+ * @throws everything `Session.create` and `Session.start` throw
+ */
+export async function startPlugged(
+  tape: Tape,
+  options: PluggedSessionOptions,
+  signal?: AbortSignal,
+): Promise<PluggedSession> {
+  const { plugin, from, probes, device, ...rest } = options;
+  const extra = probes ? probeArguments(plugin, probes) : pluginArguments(plugin);
+  let channels = probes ? probeChannels : pluginChannels;
+  if (device !== undefined) extra.push("-chardev", `socket,id=${device},fd=${firstChannelFd + channels++}`);
+  const session = await Session.create(
+    tape,
+    { ...rest, ...(from && { from }), channels, attach: { extra }, guard: guardOf(plugin) },
+    signal,
+  );
+  try {
+    await session.start(undefined, signal);
+    const channel = new PluginChannel(session.channels);
+    const begun = await channel.start(from?.brctr, from?.rep);
+    return { session, channel, begun, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+  } catch (error) {
+    const why = await session.explain(error);
+    await session[Symbol.asyncDispose]();
+    throw why;
+  }
+}

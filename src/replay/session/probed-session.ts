@@ -1,0 +1,47 @@
+import { type PluginChannel, probeChannels } from "../../qemu/plugin-channel.js";
+import { ProbeChannel } from "../../qemu/probe-channel.js";
+import type { Tape } from "../../tape/tape.js";
+import type { CountedCheckpoint } from "./checkpoint.js";
+import { startPlugged } from "./plugged-session.js";
+import type { Session, SessionOptions } from "./session.js";
+
+export interface ProbedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+  /** The built plugin (`buildPlugin`). */
+  readonly plugin: string;
+  /** Where to begin; default: the tape's start. */
+  readonly from?: CountedCheckpoint;
+  /** Count branches, too: hits then have a brctr, and conditions may ask for it. Costs a fifth more. Default false. */
+  readonly follow?: boolean;
+  /** Sets the probes, and asks of the plugin whatever else is wanted, before the machine runs. */
+  readonly prepare: (probes: ProbeChannel, channel: PluginChannel) => Promise<void>;
+}
+
+/** A paused session whose probes are set, and the ways to them. Disposal ends the session. */
+export interface ProbedSession extends AsyncDisposable {
+  readonly session: Session;
+  readonly channel: PluginChannel;
+  readonly probes: ProbeChannel;
+}
+
+/**
+ * Starts a session that is to be run past probes. The tape's files are not checked again.
+ *
+ * @throws everything `Session.create` and `Session.start` throw
+ */
+export async function startProbed(
+  tape: Tape,
+  options: ProbedSessionOptions,
+  signal?: AbortSignal,
+): Promise<ProbedSession> {
+  const { follow = false, prepare, ...rest } = options;
+  const started = await startPlugged(tape, { ...rest, trusted: true, probes: { follow } }, signal);
+  const { session, channel } = started;
+  try {
+    const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
+    await prepare(probes, channel);
+    return { session, channel, probes, [Symbol.asyncDispose]: () => started[Symbol.asyncDispose]() };
+  } catch (error) {
+    await started[Symbol.asyncDispose]();
+    throw error;
+  }
+}

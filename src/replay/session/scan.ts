@@ -1,0 +1,38 @@
+import type { Icount } from "../../base/units.js";
+import type { ProbeChannel } from "../../qemu/probe-channel.js";
+import type { HitBatch } from "../../qemu/probe-hits.js";
+import type { Tape } from "../../tape/tape.js";
+import { type ProbedSessionOptions, startProbed } from "./probed-session.js";
+
+export interface ScanOptions extends ProbedSessionOptions {
+  /** Where to end. */
+  readonly to: Icount;
+  /** What is met, in order, as it comes (borrowed). */
+  readonly onHits: (batch: HitBatch) => void;
+}
+
+/**
+ * Replays a stretch of a tape without a stop, and tells what the probes meet. Without hits and without following
+ * branches it costs what a plain replay costs.
+ *
+ * @throws `cancelled`; everything `Session.runTo` throws. The tape's files are not checked again.
+ */
+export async function scan(tape: Tape, options: ScanOptions, signal?: AbortSignal): Promise<void> {
+  const { to, onHits, ...probed } = options;
+  await using started = await startProbed(tape, probed, signal);
+  const { session, probes } = started;
+  const told = tell(probes, onHits);
+  await Promise.race([session.runTo(to, signal), told.failed]);
+  await Promise.race([probes.settled(), told.failed]);
+}
+
+/** Tells hits until the machine ends. `failed` never resolves. */
+function tell(probes: ProbeChannel, onHits: (batch: HitBatch) => void): { readonly failed: Promise<never> } {
+  const failed = new Promise<never>((_, reject) => {
+    (async () => {
+      for await (const batch of probes.hits()) onHits(batch);
+    })().catch(reject);
+  });
+  failed.catch(() => {});
+  return { failed };
+}

@@ -1,0 +1,127 @@
+import { VmtapeError } from "../../base/errors.js";
+import { type GuestAddress, guestAddress, icount } from "../../base/units.js";
+import type { Tape } from "../../tape/tape.js";
+import { beyondEnd } from "../session/beyond-end.js";
+import { type CountedCheckpoint, withoutLost } from "../session/checkpoint.js";
+import type { WrittenPosition } from "../session/position.js";
+import { neverReached, type SoughtPoint, seekVisit } from "../session/seek-visit.js";
+import type { Instant } from "../session/timeline-types.js";
+import { earliestVisit, lastBefore } from "./first-visits.js";
+import type { PoolOptions } from "./session-pool.js";
+
+export interface LocateOptions extends PoolOptions {
+  /** The address of a symbol; throws `not-found`. Needed for positions that name one. */
+  readonly addressOf?: (symbol: string) => bigint;
+}
+
+/**
+ * The instant a written position means. A place alone: the first time it is reached; that takes a replay from the
+ * checkpoint before it where the tape is indexed, else from its start. With a brctr: one from the checkpoint before it.
+ *
+ * @throws `not-found` for a symbol that does not exist; `not-reached`, with the nearest visits, for a place or visit
+ *   that is not on the tape
+ */
+export async function locate(
+  tape: Tape,
+  written: WrittenPosition,
+  options: LocateOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  switch (written.kind) {
+    case "start":
+      return { icount: icount(0) };
+    case "end":
+      return { icount: tape.end.at };
+    case "icount":
+      if (written.icount > tape.end.at) throw beyondEnd(written.icount, tape);
+      return { icount: written.icount };
+    default: {
+      const address = placeOf(written, options);
+      const { visit } = written;
+      const point: SoughtPoint = visit ? { at: "visit", address, ...visit } : { at: "address", address };
+      return seek(tape, point, options, signal);
+    }
+  }
+}
+
+const unvisited = { count: 0n, before: undefined, after: undefined } as const;
+
+/** The first instant with `brctr` records before it. */
+export function locateBranch(
+  tape: Tape,
+  brctr: Extract<SoughtPoint, { at: "brctr" }>["brctr"],
+  options: PoolOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  return seek(tape, { at: "brctr", brctr }, options, signal);
+}
+
+function seek(
+  tape: Tape,
+  point: SoughtPoint,
+  options: LocateOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  return withoutLost(() => seekOnce(tape, point, options, signal));
+}
+
+async function seekOnce(
+  tape: Tape,
+  point: SoughtPoint,
+  options: LocateOptions,
+  signal?: AbortSignal,
+): Promise<Instant> {
+  const { plugin, qemu, debug, onProgress } = options;
+  const checkpoints = await options.checkpoints();
+  const from =
+    point.at === "address"
+      ? await beforeFirstVisit(tape, point, checkpoints, options)
+      : lastBelow(checkpoints, point.brctr);
+  const found = await seekVisit(
+    tape,
+    point,
+    {
+      plugin,
+      ...(qemu && { qemu }),
+      ...(debug && { debug }),
+      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking" }) }),
+      ...(from && { from }),
+    },
+    signal,
+  );
+  // QEMU may run on until its main loop sees the machine's end.
+  if (found.icount > tape.end.at) throw neverReached(point, unvisited);
+  return { icount: found.icount, ...(found.pc !== undefined && { pc: found.pc }) };
+}
+
+/**
+ * The last checkpoint that is before the first visit of an address, for certain: what is told of first visits is no answer
+ * but says where to begin.
+ */
+async function beforeFirstVisit(
+  tape: Tape,
+  point: Extract<SoughtPoint, { at: "address" }>,
+  checkpoints: readonly CountedCheckpoint[],
+  { cache }: LocateOptions,
+): Promise<CountedCheckpoint | undefined> {
+  if (cache === undefined) return undefined;
+  const notBefore = await earliestVisit(tape, cache, point.address);
+  if (notBefore === "never") throw neverReached(point, unvisited);
+  return lastBefore(checkpoints, notBefore);
+}
+
+function lastBelow(all: readonly CountedCheckpoint[], brctr: bigint): CountedCheckpoint | undefined {
+  let last: CountedCheckpoint | undefined;
+  for (const one of all) if (one.brctr < brctr) last = one;
+  return last;
+}
+
+function placeOf(
+  written: Extract<WrittenPosition, { kind: "address" | "symbol" }>,
+  { addressOf }: LocateOptions,
+): GuestAddress {
+  if (written.kind === "address") return written.address;
+  if (!addressOf)
+    throw new VmtapeError("not-found", `no symbols are known here, so '${written.name}' is not`);
+  return guestAddress(addressOf(written.name));
+}

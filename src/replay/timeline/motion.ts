@@ -1,0 +1,100 @@
+import type { GuestAddress } from "../../base/units.js";
+import { agentOps } from "../../formats/agent-opcodes.js";
+import { registerValue, x86Register } from "../../qemu/x86-registers.js";
+import type { Arrival, Condition, DebugTarget, PointId } from "../session/timeline-types.js";
+
+/** Addresses a step may stay within, the second exclusive: one source line. */
+export interface StepRange {
+  readonly start: GuestAddress;
+  readonly end: GuestAddress;
+}
+
+/**
+ * Steps while the pc stays in a range, and over interrupts and faults: their handlers are no part of a source line.
+ * Ends at the first instant outside the range, at a point, at the tape's end, or when cancelled. A handler that never
+ * returns here ends only by these.
+ *
+ * Cost: two requests an instruction, plus a run for each delivery.
+ *
+ * @param breaksAt is there a breakpoint at an address within the range?
+ */
+export async function stepRange(
+  target: DebugTarget,
+  range: StepRange,
+  breaksAt: (pc: GuestAddress) => boolean,
+  signal: AbortSignal,
+): Promise<Arrival> {
+  for (;;) {
+    const arrival = await stepOver(target, signal);
+    if (arrival.why !== "reached") return arrival;
+    const { pc } = arrival.position;
+    if (pc < range.start || pc >= range.end || breaksAt(pc)) return arrival;
+    if (signal.aborted) return { ...arrival, why: "cancelled" };
+  }
+}
+
+/** Executes one instruction of the present task; when an interrupt or fault comes first, its handler too. */
+async function stepOver(target: DebugTarget, signal: AbortSignal): Promise<Arrival> {
+  for (;;) {
+    const { pc, icount } = target.position;
+    const registers = await target.registers();
+    const arrival = await target.stepForward(1, signal);
+    const delivered = arrival.position.icount === icount;
+    if (!delivered || arrival.why !== "reached") return arrival;
+    const back = await returnTo(target, pc, registers, signal);
+    if (back.why !== "reached") return back;
+  }
+}
+
+/** Runs until a handler returns to the place it was called at: the same address, stack and, for a program, memory. */
+async function returnTo(
+  target: DebugTarget,
+  pc: GuestAddress,
+  registers: Uint8Array,
+  signal: AbortSignal,
+): Promise<Arrival> {
+  const returned = target.addPoint({ kind: "execute", address: pc, condition: sameTask(registers) });
+  try {
+    const arrival = await target.run("forward", signal);
+    return isAlone(arrival, returned) ? { ...arrival, why: "reached", points: [] } : arrival;
+  } finally {
+    target.removePoint(returned);
+  }
+}
+
+function isAlone({ why, points }: Arrival, id: PointId): boolean {
+  return why === "point" && points.length === 1 && points[0] === id;
+}
+
+/** The bits of cs that are 0 in the kernel. */
+const privilege = 3n;
+/** The part of cr3 that is an address. */
+const pageMask = 0x000f_ffff_ffff_f000n;
+
+/** `rsp == now`, and in a program `&& (cr3 & mask) == now`: a kernel's thread may come back with another's cr3. */
+function sameTask(registers: Uint8Array): Condition {
+  const code = [...register("rsp"), ...const64(registerValue(registers, "rsp")), agentOps.equal[0]];
+  if ((registerValue(registers, "cs") & privilege) !== 0n) {
+    const page = registerValue(registers, "cr3") & pageMask;
+    code.push(
+      ...register("cr3"),
+      ...const64(pageMask),
+      agentOps.bit_and[0],
+      ...const64(page),
+      agentOps.equal[0],
+    );
+    code.push(agentOps.bit_and[0]);
+  }
+  return Uint8Array.from([...code, agentOps.end[0]]);
+}
+
+function register(name: string): number[] {
+  const { number } = x86Register(name)!;
+  return [agentOps.reg[0], number >> 8, number & 0xff];
+}
+
+function const64(value: bigint): number[] {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(value);
+  return [agentOps.const64[0], ...bytes];
+}

@@ -1,0 +1,197 @@
+import { VmtapeError } from "../../base/errors.js";
+import { type GuestAddress, type Icount, icount } from "../../base/units.js";
+import type { ProbeHit } from "../../qemu/probe-hits.js";
+import type { Tape } from "../../tape/tape.js";
+import { type CountedCheckpoint, withoutLost } from "../session/checkpoint.js";
+import { hitsOf, isSame, type Meeting, placePoints, stopBack } from "../session/point-hits.js";
+import { type ScanOptions, scan } from "../session/scan.js";
+import type { Instant, StopPoint } from "../session/timeline-types.js";
+
+/** How many stretches are looked through at once. */
+const jobs = 2;
+
+/** Where a run back begins. */
+export interface Here {
+  readonly icount: Icount;
+  readonly pc: GuestAddress;
+  /** Deliveries already made at this icount. */
+  readonly delivered: bigint;
+}
+
+export interface RunBackOptions extends Omit<ScanOptions, "from" | "to" | "prepare" | "onHits"> {
+  readonly checkpoints: () => Promise<readonly CountedCheckpoint[]>;
+}
+
+/**
+ * The last meeting with a point before `here`: the stretches between checkpoints are replayed from the latest to the
+ * earliest, two at a time, until one has a hit.
+ *
+ * @param earliest nothing before this icount counts
+ * @returns undefined when there is none
+ * @throws `cancelled`; everything `Session.runTo` throws
+ */
+export function lastMeeting(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  earliest: Icount = icount(0),
+  signal?: AbortSignal,
+): Promise<Meeting | undefined> {
+  return withoutLost(() => searchBack(tape, here, points, options, earliest, signal));
+}
+
+async function searchBack(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  earliest: Icount,
+  signal?: AbortSignal,
+): Promise<Meeting | undefined> {
+  const { checkpoints, ...scanning } = options;
+  const enough = new AbortController();
+  const stop = () => enough.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  const stretches = backwards(await checkpoints(), here.icount, earliest);
+  const running: Promise<Meeting | undefined>[] = [];
+  try {
+    for (let next = 0; ; ) {
+      // The nearest stretch first, alone: what one looks for is often there.
+      const most = next === 0 ? 1 : jobs;
+      while (running.length < most && next < stretches.length) {
+        const stretch = stretches[next++]!;
+        const search = lastIn(tape, stretch, here, points, { ...scanning, earliest }, enough.signal);
+        search.catch(() => {}); // awaited in its turn, or not wanted any more
+        running.push(search);
+      }
+      const found = await running.shift();
+      if (found) return found;
+      if (running.length === 0 && next >= stretches.length) return undefined;
+    }
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    stop();
+    await Promise.allSettled(running);
+  }
+}
+
+interface Stretch {
+  readonly from: CountedCheckpoint | undefined;
+  readonly to: Icount;
+}
+
+/** A checkpoint in the midst of deliveries does not show the first instants of its icount. */
+const isQuiet = ({ delivered = 0n }: CountedCheckpoint) => delivered === 0n;
+
+/**
+ * Stretches from checkpoints, the latest first. The nearest ones are short, since what one looks for is often there; then
+ * each pair spans twice as many checkpoints as the one before, since every start costs time.
+ */
+function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
+  const before = all.filter((one) => one.icount < end && isQuiet(one)).reverse();
+  const stretches: Stretch[] = [];
+  let to = end;
+  for (let span = 1, at = 0; at < before.length; ) {
+    at = Math.min(at + Math.floor(span), before.length);
+    const from = before[at - 1]!;
+    stretches.push({ from, to });
+    to = from.icount;
+    if (to <= earliest) return stretches;
+    span *= Math.SQRT2;
+  }
+  stretches.push({ from: undefined, to });
+  return stretches;
+}
+
+async function lastIn(
+  tape: Tape,
+  stretch: Stretch,
+  here: Here,
+  points: readonly StopPoint[],
+  options: StretchOptions,
+  signal: AbortSignal | undefined,
+): Promise<Meeting | undefined> {
+  let last: Meeting | undefined;
+  await eachHit(tape, stretch, here, points, options, signal, (hit) => {
+    const instant = stopBack(hit);
+    const same = last && isSame(last.instant, instant);
+    last = { instant, hits: same ? [...last!.hits, hit] : [hit] };
+  });
+  return last;
+}
+
+/**
+ * The latest `most` meetings with points between `earliest` and `here`, in order.
+ *
+ * @throws `cancelled`; everything `Session.runTo` throws
+ */
+export function allMeetings(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  range: { readonly earliest: Icount; readonly most: number },
+  signal?: AbortSignal,
+): Promise<Meeting[]> {
+  return withoutLost(() => collectMeetings(tape, here, points, options, range, signal));
+}
+
+async function collectMeetings(
+  tape: Tape,
+  here: Here,
+  points: readonly StopPoint[],
+  options: RunBackOptions,
+  { earliest, most }: { readonly earliest: Icount; readonly most: number },
+  signal?: AbortSignal,
+): Promise<Meeting[]> {
+  const { checkpoints, ...scanning } = options;
+  const from = (await checkpoints()).findLast((one) => one.icount <= earliest && isQuiet(one));
+  const meetings: Meeting[] = [];
+  const stretch = { from, to: here.icount };
+  await eachHit(tape, stretch, here, points, { ...scanning, earliest }, signal, (hit) => {
+    const instant = stopBack(hit);
+    const last = meetings.at(-1);
+    if (last && isSame(last.instant, instant)) {
+      meetings[meetings.length - 1] = { instant, hits: [...last.hits, hit] };
+    } else meetings.push({ instant, hits: [hit] });
+    if (meetings.length > 2 * most) meetings.splice(0, meetings.length - most);
+  });
+  return meetings.slice(-most);
+}
+
+type StretchOptions = Omit<RunBackOptions, "checkpoints"> & { readonly earliest: Icount };
+
+/** Tells the hits of a stretch that lie before `here`, in order. */
+async function eachHit(
+  tape: Tape,
+  { from, to }: Stretch,
+  here: Here,
+  points: readonly StopPoint[],
+  { earliest, ...scanning }: StretchOptions,
+  signal: AbortSignal | undefined,
+  tell: (hit: ProbeHit) => void,
+): Promise<void> {
+  await scan(
+    tape,
+    {
+      ...scanning,
+      ...(from && { from }),
+      to,
+      prepare: (channel) => placePoints(channel, points),
+      onHits: (batch) => {
+        for (const hit of hitsOf(batch)) {
+          const counts = to === here.icount ? isBefore(stopBack(hit), here) : hit.icount < to;
+          if (counts && hit.icount >= earliest) tell(hit);
+        }
+      },
+    },
+    signal,
+  );
+  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+}
+
+/** Of the instants with the present icount, those that deliveries part from it come before it. */
+function isBefore({ icount: at, pc }: Instant, here: Here): boolean {
+  return at < here.icount || (at === here.icount && here.delivered > 0n && pc !== here.pc);
+}

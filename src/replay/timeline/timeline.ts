@@ -1,0 +1,455 @@
+import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../../base/units.js";
+import type { MappedRange } from "../../qemu/x86-paging.js";
+import type { Tape } from "../../tape/tape.js";
+import { beyondEnd } from "../session/beyond-end.js";
+import { checkTape } from "../session/check-tape.js";
+import type { CountedSession } from "../session/counted-session.js";
+import { accessOf, type Meeting, mayAskForBranches } from "../session/point-hits.js";
+import type { Position } from "../session/position.js";
+import type {
+  Arrival,
+  DebugTarget,
+  Direction,
+  Instant,
+  PointId,
+  StopPoint,
+} from "../session/timeline-types.js";
+import { Gate } from "./gate.js";
+import { locateBranch } from "./locate.js";
+import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
+import { runForward, stepForward } from "./run-forward.js";
+import { isWorthAnother, type PoolOptions, SessionPool } from "./session-pool.js";
+import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
+
+export interface TimelineOptions extends PoolOptions {
+  /** The tape's files were checked a moment ago. */
+  readonly trusted?: boolean;
+  /** A log of the tape's branches: running back to breakpoints then looks there first. */
+  readonly visits?: VisitLog | undefined;
+}
+
+/** The sessions behind a timeline. */
+export interface TimelineParts {
+  readonly pool: SessionPool;
+  readonly session: CountedSession;
+}
+
+/** Sessions that are kept ready for the next steps back. */
+const spareSessions = 2;
+/** Longer ways back than this are made by counting instructions, and the last of them by single steps. */
+const stepsOnFoot = 64;
+
+/**
+ * What a user holds of a tape: it stands at an instant, goes anywhere, both ways, and shows the machine there. It owns
+ * the sessions that do the running; when a QEMU dies or hangs, another one goes there again.
+ *
+ * Calls are made one after another: a second one waits for the first. Each that moves takes an `AbortSignal`, and
+ * settles within a second of its abort, `cancelled`, standing somewhere on the way.
+ */
+export class Timeline implements DebugTarget, AsyncDisposable {
+  readonly tape: Tape;
+  private readonly pool: SessionPool;
+  private readonly gate = new Gate();
+  private readonly points = new Map<PointId, StopPoint>();
+  private nextPoint: PointId = 1;
+  private readonly marked = new Map<string, Position>();
+  protected readonly options: TimelineOptions;
+  private session: CountedSession;
+
+  /** @param parts from {@link begin} */
+  protected constructor(tape: Tape, options: TimelineOptions, { pool, session }: TimelineParts) {
+    this.tape = tape;
+    this.options = options;
+    this.pool = pool;
+    this.session = session;
+  }
+
+  /**
+   * Opens a tape at its start.
+   *
+   * @throws everything `checkTape` and `Session.create` throw
+   */
+  static async open(tape: Tape, options: TimelineOptions, signal?: AbortSignal): Promise<Timeline> {
+    return new Timeline(tape, options, await Timeline.begin(tape, options, signal));
+  }
+
+  /** What a timeline at the tape's start owns. */
+  protected static async begin(
+    tape: Tape,
+    options: TimelineOptions,
+    signal?: AbortSignal,
+  ): Promise<TimelineParts> {
+    tape.requireComplete();
+    if (!options.trusted) await checkTape(tape, signal);
+    const pool = new SessionPool(tape, options);
+    try {
+      return { pool, session: await pool.at({ icount: icount(0) }, signal) };
+    } catch (error) {
+      await pool[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get position(): Position {
+    return this.session.position;
+  }
+
+  /** Process id of the QEMU that stands here, while there is one. */
+  get pid(): number | undefined {
+    return this.session.session.pid;
+  }
+
+  goTo(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.go(instant, signal));
+  }
+
+  stepForward(count = 1, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.walk(count, signal));
+  }
+
+  stepBack(count = 1, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.walkBack(count, signal));
+  }
+
+  /**
+   * Goes on by branches, back when `count` is negative: to the first instant with so many more records before it, or the
+   * tape's start or end. Cost: a replay from the checkpoint before it, twice.
+   */
+  stepBranches(count: number, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.leap(this.position.brctr + BigInt(count), signal));
+  }
+
+  /** Names the present instant, to come back with {@link goToMark}; a name that is taken means this one from now on. */
+  mark(name: string): Position {
+    this.marked.set(name, this.position);
+    return this.position;
+  }
+
+  /** What {@link mark} has named. */
+  get marks(): ReadonlyMap<string, Position> {
+    return this.marked;
+  }
+
+  /** @throws `not-found` when nothing has this name */
+  async goToMark(name: string, signal?: AbortSignal): Promise<Arrival> {
+    const position = this.marked.get(name);
+    if (!position) throw new VmtapeError("not-found", `no instant is marked '${name}'`, { got: name });
+    return this.goTo(instantOf(position), signal);
+  }
+
+  run(direction: Direction, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() =>
+      direction === "forward" ? this.onward(this.tape.end.at, signal) : this.backward(icount(0), signal),
+    );
+  }
+
+  /** Runs forward until a point is met, or to an icount. */
+  runTo(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.onward(limit, signal));
+  }
+
+  /** Runs back until a point is met, or to an icount. */
+  runBackTo(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
+    return this.gate.enter(() => this.backward(limit, signal));
+  }
+
+  addPoint(point: StopPoint): PointId {
+    const id = this.nextPoint++;
+    this.points.set(id, point);
+    return id;
+  }
+
+  removePoint(id: PointId): boolean {
+    return this.points.delete(id);
+  }
+
+  registers(): Promise<Uint8Array> {
+    return this.gate.enter(() => this.look((session) => session.registers()));
+  }
+
+  register(number: number): Promise<Uint8Array | undefined> {
+    return this.gate.enter(() => this.look((session) => session.register(number)));
+  }
+
+  description(annex: string): Promise<string | undefined> {
+    return this.gate.enter(() => this.look((session) => session.description(annex)));
+  }
+
+  readMemory(address: GuestAddress, length: number): Promise<Uint8Array | undefined> {
+    return this.gate.enter(() => this.look((session) => session.readMemory(address, length)));
+  }
+
+  readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined> {
+    return this.gate.enter(() => this.look((session) => session.readPhysical(address, length)));
+  }
+
+  mappedRange(address: GuestAddress): Promise<MappedRange> {
+    return this.gate.enter(() => this.look((session) => session.mappedRange(address)));
+  }
+
+  /**
+   * The last meeting with any of `points` before this instant, without going there; the timeline's own points do not
+   * count. Nothing before `since` does.
+   *
+   * @throws `cancelled`
+   */
+  lastMeeting(
+    points: readonly StopPoint[],
+    since: Icount,
+    signal?: AbortSignal,
+  ): Promise<Meeting | undefined> {
+    return this.gate.enter(() =>
+      lastMeeting(this.tape, this.here(), points, this.scanning(points), since, signal),
+    );
+  }
+
+  /** The latest `most` meetings with any of `points` between `earliest` and this instant, in order. */
+  meetings(
+    points: readonly StopPoint[],
+    range: { readonly earliest: Icount; readonly most: number },
+    signal?: AbortSignal,
+  ): Promise<Meeting[]> {
+    return this.gate.enter(() =>
+      allMeetings(this.tape, this.here(), points, this.scanning(points), range, signal),
+    );
+  }
+
+  /** How the code here is to be read: its instructions are 16, 32 or 64-bit ones. */
+  codeSize(): Promise<16 | 32 | 64> {
+    return this.gate.enter(() => this.look((session) => session.codeSize()));
+  }
+
+  /** Where a virtual address lies in physical memory now; undefined when it is not mapped. */
+  translate(address: GuestAddress): Promise<bigint | undefined> {
+    return this.gate.enter(() => this.look((session) => session.translate(address)));
+  }
+
+  /** Ends its sessions. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session[Symbol.asyncDispose]();
+    await this.pool[Symbol.asyncDispose]();
+  }
+
+  private async go(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
+    const { position } = this;
+    const here = position.icount === instant.icount && position.pc === instant.pc;
+    if (!here || !this.session.alive) {
+      const arrived = await this.attempt(() => this.fetch(instant, signal));
+      if (arrived === "cancelled") return this.arrival("cancelled");
+    }
+    return this.arrival("reached");
+  }
+
+  private async leap(branches: bigint, signal?: AbortSignal): Promise<Arrival> {
+    if (branches === this.position.brctr) return this.arrival("reached");
+    if (branches < 0n) {
+      const gone = await this.go({ icount: icount(0) }, signal);
+      return gone.why === "cancelled" ? gone : this.arrival("start");
+    }
+    const found = await this.attempt(() =>
+      locateBranch(this.tape, brctr(branches), this.options, signal).catch((error: unknown) => {
+        if (!isVmtapeError(error, "not-reached")) throw error;
+        return undefined; // the tape has fewer
+      }),
+    );
+    if (found === "cancelled") return this.arrival("cancelled");
+    const gone = await this.go(found ?? { icount: this.tape.end.at }, signal);
+    return found || gone.why === "cancelled" ? gone : this.arrival("end");
+  }
+
+  /** Gets a session to an instant, and leaves the present one where it is. */
+  private async fetch(instant: Instant, signal?: AbortSignal): Promise<void> {
+    if (instant.icount > this.tape.end.at) throw beyondEnd(instant.icount, this.tape);
+    const left = this.session;
+    await this.pool.park(left);
+    try {
+      this.session = await this.pool.at(instant, signal);
+    } catch (error) {
+      // Whatever has become of the way there, it stands where it stood.
+      this.session = await this.pool.at(instantOf(left.position));
+      throw error;
+    }
+  }
+
+  private async onward(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
+    const { end } = this.tape;
+    if (this.position.icount >= end.at) return this.arrival("end");
+    if (limit <= this.position.icount) return this.arrival("reached");
+    const target = limit < end.at ? limit : end.at;
+    const found = await this.attempt(() => this.firstMeeting(target, signal));
+    if (found === "cancelled") return this.arrival("cancelled");
+    if (!found) return this.arrival(target === end.at ? "end" : "reached");
+    return this.meet(found, signal);
+  }
+
+  private async firstMeeting(limit: Icount, signal?: AbortSignal): Promise<Meeting | undefined> {
+    const from = instantOf(this.position);
+    return this.again(from, () => runForward(this.session, this.list(), limit, signal));
+  }
+
+  private async backward(earliest: Icount, signal?: AbortSignal): Promise<Arrival> {
+    const points = this.list();
+    const here = this.here();
+    if (here.icount <= earliest && here.delivered === 0n) return this.arrival(whyAt(earliest));
+    const options = this.scanning(points);
+    const found = await this.attempt(() =>
+      points.length === 0 ? nothing : this.searchBack(here, points, options, earliest, signal),
+    );
+    if (found === "cancelled") return this.arrival("cancelled");
+    if (found) {
+      const arrival = await this.meet(found, signal);
+      this.pool.expect(this.position.icount, 1);
+      return arrival;
+    }
+    const arrived = await this.attempt(() => this.fetch({ icount: earliest }, signal));
+    return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
+  }
+
+  private searchBack(
+    here: Here,
+    points: readonly StopPoint[],
+    options: RunBackOptions,
+    earliest: Icount,
+    signal?: AbortSignal,
+  ): Promise<Meeting | undefined> {
+    const search = (to: Here, since: Icount) => lastMeeting(this.tape, to, points, options, since, signal);
+    const { visits } = this.options;
+    if (!visits || !isLogged(points)) return search(here, earliest);
+    return lastLogged(visits, points, { ...here, brctr: this.position.brctr }, earliest, search, signal);
+  }
+
+  /** Stands where points were met. */
+  private async meet({ instant, hits }: Meeting, signal?: AbortSignal): Promise<Arrival> {
+    const arrived = await this.attempt(() => this.fetch(instant, signal));
+    if (arrived === "cancelled") return this.arrival("cancelled");
+    const { pc } = this.position;
+    const met = hits.filter((hit) => hit.access || hit.pc === pc);
+    const access = met.map(accessOf).find((one) => one !== undefined);
+    const ids = [...this.points.keys()];
+    const points = [...new Set(met.map(({ id }) => ids[id]!))];
+    return { ...this.arrival("point", points), ...(access && { access }) };
+  }
+
+  private scanning(points: readonly StopPoint[]): RunBackOptions {
+    const { plugin, qemu, debug, onProgress, checkpoints } = this.options;
+    return {
+      plugin,
+      checkpoints,
+      // What the processor itself writes, delivering an interrupt, is only seen where branches are followed.
+      follow: mayAskForBranches(points) || points.some(({ kind }) => kind !== "execute"),
+      ...(qemu && { qemu }),
+      ...(debug && { debug }),
+      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking back" }) }),
+    };
+  }
+
+  private async walk(count: number, signal?: AbortSignal): Promise<Arrival> {
+    for (let i = 0; i < count; i++) {
+      if (signal?.aborted) return this.arrival("cancelled");
+      if (this.position.icount >= this.tape.end.at) return this.arrival("end");
+      const met = await this.forward();
+      if (met) return this.meet(met, signal);
+    }
+    return this.arrival("reached");
+  }
+
+  /** One instant forward, and the watchpoints met by it. */
+  private forward(): Promise<Meeting | undefined> {
+    return this.again(instantOf(this.position), () => stepForward(this.session, this.list()));
+  }
+
+  private here(): Here {
+    const { position, session } = this;
+    return { icount: position.icount, pc: position.pc, delivered: session.deliveries };
+  }
+
+  private list(): StopPoint[] {
+    return [...this.points.values()];
+  }
+
+  /** Does something with the session at `from`; with another one there when its QEMU dies or hangs. */
+  private async again<T>(from: Instant, work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isWorthAnother(error, attempt)) throw error;
+        await this.session[Symbol.asyncDispose]();
+        this.session = await this.pool.at(from);
+      }
+    }
+  }
+
+  private async walkBack(count: number, signal?: AbortSignal): Promise<Arrival> {
+    let left = count;
+    if (left > stepsOnFoot) {
+      const arrived = await this.jumpBack(left, signal);
+      return arrived ?? this.arrival("reached");
+    }
+    for (; left > 0; left--) {
+      if (signal?.aborted) return this.arrival("cancelled");
+      if (this.position.icount === 0n && !this.session.previous) return this.arrival("start");
+      const previous = this.session.previous ?? (await this.learnPrevious(signal));
+      const arrived = await this.attempt(() => this.fetch(previous, signal));
+      if (arrived === "cancelled") return this.arrival("cancelled");
+      this.pool.expect(this.position.icount, spareSessions);
+    }
+    return this.arrival("reached");
+  }
+
+  /** Many instants back: goes further back, and lists the instants on the way here, since deliveries count, too. */
+  private async jumpBack(count: number, signal?: AbortSignal): Promise<Arrival | undefined> {
+    const here = instantOf(this.position);
+    const earliest = here.icount > BigInt(count) ? here.icount - BigInt(count) : 0n;
+    const gone = await this.attempt(() => this.fetch({ icount: icount(earliest) }, signal));
+    if (gone === "cancelled") return this.arrival("cancelled");
+    const passed: Instant[] = [];
+    while (this.position.icount !== here.icount || this.position.pc !== here.pc) {
+      if (signal?.aborted) return this.arrival("cancelled");
+      passed.push(instantOf(this.position));
+      await this.forward();
+    }
+    const target = passed.at(-count) ?? passed[0] ?? here;
+    const reached = await this.attempt(() => this.fetch(target, signal));
+    if (reached === "cancelled") return this.arrival("cancelled");
+    return passed.length < count ? this.arrival("start") : undefined;
+  }
+
+  /** The instant before this one, where the session did not come here by a step. */
+  private async learnPrevious(signal?: AbortSignal): Promise<Instant> {
+    const here = instantOf(this.position);
+    const again = await this.pool.at(here, signal);
+    await this.pool.park(this.session);
+    this.session = again;
+    if (!again.previous)
+      throw new VmtapeError("not-reached", `nothing is known before icount ${here.icount}`);
+    return again.previous;
+  }
+
+  private async attempt<T>(go: () => Promise<T>): Promise<T | "cancelled"> {
+    try {
+      return await go();
+    } catch (error) {
+      if (isVmtapeError(error, "cancelled")) return "cancelled";
+      throw error;
+    }
+  }
+
+  /** Looks at the machine here; if its QEMU has died meanwhile, at another one's. */
+  private async look<T>(ask: (session: CountedSession) => Promise<T>): Promise<T> {
+    return this.again(instantOf(this.position), () => ask(this.session));
+  }
+
+  private arrival(why: Arrival["why"], points: readonly PointId[] = []): Arrival {
+    return { position: this.position, why, points };
+  }
+}
+
+const nothing = Promise.resolve(undefined);
+
+const whyAt = (earliest: Icount) => (earliest === 0n ? ("start" as const) : ("reached" as const));
+
+function instantOf({ icount: at, pc }: Position): Instant {
+  return { icount: at, pc };
+}
