@@ -93,6 +93,7 @@ static struct {
     void (*init_timer)(struct timer *, struct timer_lists *, int clock, int scale, int attributes, void (*)(void *), void *);
     void (*set_timer)(struct timer *, int64_t ns);
     void *(*on_change)(state_handler *, void *opaque, int priority);
+    bool (*events_wait)(void);
     void (*run_soon)(void *cpu, void (*)(void *cpu, void *data), void *data);
     const struct enum_names *causes; /* of shutdowns */
     int (*find_networks)(const char *id, void **found, int except, int most);
@@ -125,6 +126,7 @@ static const char *find_symbols(void)
         { "timer_init_full", &qemu.init_timer },
         { "timer_mod_ns", &qemu.set_timer },
         { "qemu_add_vm_change_state_handler_prio", &qemu.on_change },
+        { "replay_has_events", &qemu.events_wait },
         { "async_run_on_cpu", &qemu.run_soon },
         { "ShutdownCause_lookup", &qemu.causes },
         { "qemu_find_net_clients_except", &qemu.find_networks },
@@ -509,7 +511,9 @@ static bool freeze(int64_t most_ms)
             if (*qemu.replay_file)
                 fflush(*qemu.replay_file); /* what was completed so far can be read */
             tell_frozen();
-            bool thawed = hear(line, LONGEST_FREEZE_MS);
+            bool thawed;
+            while ((thawed = hear(line, LONGEST_FREEZE_MS)) && strcmp(line, "thaw"))
+                answer("{\"answer\":\"frozen\"}");
             leave();
             if (thawed)
                 answer("{\"answer\":\"thaw\"}");
@@ -522,6 +526,30 @@ static bool freeze(int64_t most_ms)
     return true;
 }
 
+static void nothing(void *cpu UNUSED, void *data UNUSED)
+{
+}
+
+/*
+ * QEMU kicks a vCPU when something has come for it (`replay_add_event`), but one that is halted goes on sleeping until the
+ * guest's next timer. With work to do it looks, as it does when a timer is set by the main loop (`qemu_timer_notify_cb`).
+ */
+static void wake(int64_t most_ms)
+{
+    int64_t until = milliseconds() + most_ms;
+    bool woken;
+    do {
+        enter();
+        woken = qemu.events_wait();
+        if (woken)
+            qemu.run_soon(qemu.cpu(0), nothing, NULL);
+        leave();
+        if (!woken)
+            usleep(PAUSE_US);
+    } while (!woken && milliseconds() < until);
+    answer("{\"answer\":\"wake\"}");
+}
+
 static void *control(void *unused UNUSED)
 {
     char line[LONGEST_LINE];
@@ -530,6 +558,8 @@ static void *control(void *unused UNUSED)
         if (sscanf(line, "freeze %d", &most_ms) == 1) {
             if (!freeze(most_ms))
                 break;
+        } else if (sscanf(line, "wake %d", &most_ms) == 1) {
+            wake(most_ms);
         } else if (!strcmp(line, "waiting")) {
             enter();
             unsigned packets = packets_waiting();

@@ -65,6 +65,14 @@ export class GuardChannel {
     await this.ask("thaw");
   }
 
+  /**
+   * Has an idle guest's processor look at what came for it, when it comes within `mostMs`: QEMU lets it sleep until the
+   * guest's next timer.
+   */
+  async wake(mostMs: number): Promise<void> {
+    await this.ask(`wake ${mostMs}`);
+  }
+
   /** Packets that wait for buffers of the guest's. A checkpoint would lose them. */
   async packetsWaiting(): Promise<number> {
     return (await this.ask("waiting")).packets ?? 0;

@@ -14,6 +14,8 @@ export interface LineMonitor {
   executed(): Promise<bigint>;
   /** Makes QEMU tell each access to the serial port, or not. Answers whether it does. */
   trace(on: boolean): Promise<boolean>;
+  /** Has an idle guest's processor look at what was written just now; without the guard it looks at its next timer. */
+  wake?(): void;
 }
 
 /**
@@ -82,7 +84,9 @@ export class ConsoleLine implements SerialLine, AsyncDisposable {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.input !== undefined) writeSync(this.input, bytes);
+    if (this.input === undefined) return;
+    writeSync(this.input, bytes);
+    this.monitor?.wake?.();
   }
 
   /** A FIFO cannot be asked: we read what is there ourselves, and put it back. */

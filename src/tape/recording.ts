@@ -71,13 +71,26 @@ export async function record(
   return Recording.start(places, prepared, options, hooks);
 }
 
+/** QEMU's main loop has read what was typed by then. */
+const wakeMs = 5;
+
 /** How the console asks QEMU. When QEMU has ended, so has the console, in a moment. */
-function lineMonitor(qmp: Qmp): LineMonitor {
+function lineMonitor(qmp: Qmp, guard: GuardChannel | undefined): LineMonitor {
+  let waking = false;
+  const wake = () => {
+    if (waking || !guard) return;
+    waking = true;
+    const settled = () => {
+      waking = false;
+    };
+    guard.wake(wakeMs).then(settled, settled);
+  };
   const tell = (enable: boolean) =>
     serialTraceEvents.map((name) => qmp.execute("trace-event-set-state", { name, enable }));
   return {
     executed: () => qmp.replayStatus().then(({ icount }) => icount, () => 0n), // biome-ignore format: short
     trace: (on) => Promise.all(tell(on)).then(() => true, () => false), // biome-ignore format: short
+    wake,
   };
 }
 
@@ -203,9 +216,9 @@ export class Recording {
       }),
     );
     const qmp = await connectMonitor(qemu, hooks.signal);
-    await console.connect(lineMonitor(qmp));
-    began = true;
     const guard = qemu.channels[0] && new GuardChannel(qemu.channels[0]);
+    await console.connect(lineMonitor(qmp, guard));
+    began = true;
     const recording = new Recording(prepared, options, hooks, {
       scope: scope.move(),
       qemu,
