@@ -102,7 +102,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: "link-down-up",
     run: ({ hosts }) =>
-      `for i in 1 2 3; do wget -q -O /dev/null http://10.0.2.2:${hosts.http}/ & ip link set eth0 down; ip link set eth0 up; sleep 1; ip address add 10.0.2.15/24 dev eth0 2>/dev/null; ip route add default via 10.0.2.2; wait; wget -q -T 5 -O - http://10.0.2.2:${hosts.http}/ | wc -c; done; echo link ended`,
+      `for i in 1 2 3; do wget -q -O /dev/null http://10.0.2.2:${hosts.http}/ & ip link set eth0 down; ip link set eth0 up; sleep 1; ip address add 10.0.2.15/24 dev eth0 2>/dev/null; ip route add default via 10.0.2.2; wait; wget -q -O - http://10.0.2.2:${hosts.http}/ | wc -c; done; echo link ended`,
     network: true,
     timeout: 90,
     shows: /262144/,
