@@ -312,23 +312,11 @@ function forwardInput(recording: Recording): void {
 async function finish({ signal }: CommandContext, tape: Tape, flags: RecordFlags): Promise<void> {
   const isElsewhere = isInBackground() && flags.console === true; // whoever has the console does it
   if (!flags.verify || signal.aborted || isElsewhere) return printResult(tape, flags);
-  const [{ verifyTape }, { branchPlugin, markTape, sayVerifyReport }] = await Promise.all([
-    import("../../replay/verify/verify.js"),
-    import("../replay/verify.js"),
-  ]);
-  using progress = new Progress();
-  const plugin = await branchPlugin(tape, flags);
-  const report = await verifyTape(tape, {
-    ...(plugin !== undefined && { plugin }),
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    signal,
-    ...debugSink(flags),
-  });
-  progress[Symbol.dispose]();
+  const { proveTape, sayVerifyReport } = await import("../replay/verify.js");
+  const { tape: marked, report } = await proveTape(tape, flags, signal);
   if (!report.ok) process.exitCode = exitCodes.no;
-  printResult(await markTape(tape, report), flags);
-  if (!report.ok && !flags.json && !isInBackground()) await sayVerifyReport(tape, report);
+  printResult(marked, flags);
+  if (!report.ok && !flags.json && !isInBackground()) await sayVerifyReport(marked, report);
 }
 
 /** Resolves when the keyboard is his: at once when it is free, else when somebody attached gives it back. */

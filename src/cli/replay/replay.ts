@@ -50,13 +50,14 @@ async function openTape(name: string, flags: ReplayFlags, signal: AbortSignal): 
 }
 
 async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags): Promise<void> {
-  const [{ Session }, { builtGuard }, { quote }, { ReplayServer }, { isVmtapeError }] = await Promise.all([
-    import("../../replay/session/session.js"),
-    import("../../qemu/plugin-build.js"),
-    import("../../qemu/machine.js"),
-    import("../../replay/session/replay-server.js"),
-    import("../../base/errors.js"),
-  ]);
+  const [{ Session }, { guardFor, tapeCache }, { quote }, { ReplayServer }, { isVmtapeError }] =
+    await Promise.all([
+      import("../../replay/session/session.js"),
+      import("../../replay/session/tape-cache.js"),
+      import("../../qemu/machine.js"),
+      import("../../replay/session/replay-server.js"),
+      import("../../base/errors.js"),
+    ]);
   const stop = new AbortController();
   const onAbort = () => stop.abort();
   signal.addEventListener("abort", onAbort, { once: true });
@@ -64,16 +65,13 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
   await using server = await beginning(ReplayServer.listen(placesOf(flags), tape.directory, onAbort));
   const { qmp, gdb } = server.sockets;
   using progress = new Progress();
-  const guard = await builtGuard({
-    cacheDir: placesOf(flags).cache,
-    qemuVersion: tape.manifest.qemu.version,
-  });
+  const guard = await guardFor(tape, tapeCache(placesOf(flags), tape));
   await using session = await beginning(
     Session.create(
       tape,
       {
         qemu: qemuCandidates(flags),
-        ...(guard !== undefined && { guard }),
+        ...guard,
         attach: {
           monitors: [`socket,path=${quote(qmp)},server=on,wait=off`],
           gdb: `unix:${quote(gdb)},server=on,wait=off`,

@@ -23,27 +23,33 @@ export function verifyCommand(): Command {
     .option("-d, --debug", "print what is done")
     .action(
       action(async ({ signal }, name: string, options: TapeOptions & { repair?: boolean }) => {
-        const [{ verifyTape }, { openForReplay }] = await Promise.all([
-          import("../../replay/verify/verify.js"),
-          import("../open/open-for-replay.js"),
-        ]);
-        const tape = await openForReplay(placesOf(options), name, options, signal);
-        using progress = new Progress();
-        const plugin = await branchPlugin(tape, options);
-        const report = await verifyTape(tape, {
-          ...(plugin !== undefined && { plugin }),
-          qemu: qemuCandidates(options),
-          onProgress: progress.sink,
-          signal,
-          ...debugSink(options),
-        });
-        progress[Symbol.dispose]();
+        const { openForReplay } = await import("../open/open-for-replay.js");
+        const opened = await openForReplay(placesOf(options), name, options, signal);
+        const { tape, report } = await proveTape(opened, options, signal);
         process.exitCode = report.ok ? 0 : exitCodes.no;
-        await markTape(tape, report);
         if (options.json) return say(toJson(report));
         await sayVerifyReport(tape, report);
       }),
     );
+}
+
+/** Replays a tape twice, with progress, and marks it with what was found. */
+export async function proveTape(
+  tape: Tape,
+  options: TapeOptions,
+  signal: AbortSignal,
+): Promise<{ readonly tape: Tape; readonly report: VerifyReport }> {
+  const { verifyTape } = await import("../../replay/verify/verify.js");
+  using progress = new Progress();
+  const plugin = await branchPlugin(tape, options);
+  const report = await verifyTape(tape, {
+    ...(plugin !== undefined && { plugin }),
+    qemu: qemuCandidates(options),
+    onProgress: progress.sink,
+    signal,
+    ...debugSink(options),
+  });
+  return { tape: await markTape(tape, report), report };
 }
 
 /** Leaves in the tape what was found, unless one of its files is damaged; the tape as it is then. */
