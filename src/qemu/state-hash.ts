@@ -38,14 +38,15 @@ const plain = (text: string) => text.replaceAll("\r", "").trim();
 /**
  * SHA-256 of all bytes of a QEMU's guest RAM, in address order. The machine must stand still. Cost: about 0.6 s a GB.
  *
- * @throws `qemu-failed` when QEMU goes away meanwhile
+ * @throws `qemu-failed` when QEMU goes away meanwhile; the reason of `signal` within 4 MiB of its abort
  */
-export async function hashRam(pid: number): Promise<string> {
+export async function hashRam(pid: number, signal?: AbortSignal): Promise<string> {
   await using ram = await GuestRam.open(pid);
   const hash = createHash("sha256");
   const block = Buffer.allocUnsafe(4 << 20);
   for (let position = 0; ; ) {
     const length = await ram.read(block, position);
+    signal?.throwIfAborted();
     if (length === 0) return hash.digest("hex");
     hash.update(block.subarray(0, length));
     position += length;

@@ -162,7 +162,7 @@ export class Recording {
       running.guard &&
       new Witnesses(
         running.guard,
-        () => hashRam(running.qemu.pid),
+        (signal) => hashRam(running.qemu.pid, signal),
         memoryMB,
         (witnesses) => writeManifest(this.layout, { ...this.manifest, witnesses: [...witnesses] }),
       );
@@ -260,6 +260,7 @@ export class Recording {
   /** Hashes the state when that is quick, and lets QEMU close its log. */
   private async quit(): Promise<void> {
     if (this.manifest.machine.memoryMB <= mostHashedAtStopMB) await this.witnesses?.take();
+    else this.witnesses?.giveUp();
     await this.witnesses?.settled();
     const deadline = setTimeout(() => this.qemu.kill("SIGTERM"), patienceMs);
     const lastDeadline = setTimeout(() => this.qemu.kill("SIGKILL"), 2 * patienceMs);

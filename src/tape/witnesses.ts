@@ -32,19 +32,20 @@ const patienceMs = 200;
  */
 export class Witnesses {
   private readonly guard: Pick<GuardChannel, "freeze" | "thaw">;
-  private readonly hashMemory: () => Promise<string>;
+  private readonly hashMemory: (signal: AbortSignal) => Promise<string>;
   private readonly onTaken: (witnesses: readonly Witness[]) => Promise<void>;
   private readonly taken: Taken[] = [];
   private due: number;
   private last: Promise<void> = Promise.resolve();
+  private readonly givenUp = new AbortController();
 
   /**
-   * @param hashMemory SHA-256 of all RAM of the machine that stands still
+   * @param hashMemory SHA-256 of all RAM of the machine that stands still; rejects soon after its signal
    * @param onTaken told all of them after each: a recorder that is killed later still leaves its proof
    */
   constructor(
     guard: Pick<GuardChannel, "freeze" | "thaw">,
-    hashMemory: () => Promise<string>,
+    hashMemory: (signal: AbortSignal) => Promise<string>,
     memoryMB: number,
     onTaken: (witnesses: readonly Witness[]) => Promise<void>,
   ) {
@@ -70,17 +71,23 @@ export class Witnesses {
     return this.last;
   }
 
+  /** Takes none any more, and gives up the one that is being taken: somebody waits for the end of the recording. */
+  giveUp(): void {
+    this.givenUp.abort();
+  }
+
   /** Resolves when none is being taken any more. */
   settled(): Promise<void> {
     return this.last;
   }
 
   private async takeNow(): Promise<void> {
+    if (this.givenUp.signal.aborted) return;
     const frozen = await this.guard.freeze(patienceMs);
     if (!frozen) return;
     let memory: string;
     try {
-      memory = await this.hashMemory();
+      memory = await this.hashMemory(this.givenUp.signal);
     } finally {
       await this.guard.thaw();
     }

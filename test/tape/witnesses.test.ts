@@ -136,3 +136,24 @@ test("where a disk's answer was on its way is told, and what lies beyond the tap
   // Of a recorder that is killed nobody counts the answers: all that could be are said to be busy.
   expect(busy(kept)).toEqual([[5, false], ...[10, 15, 20, 25, 40].map((at) => [at, true])]);
 });
+
+// Ctrl-C on a guest of 1 GB waited for a hash of seconds.
+test("a state that is given up ends at once, lets the machine go on, and none is taken after it", async () => {
+  const machine = new Machine([10, 0], [20, 0]);
+  const told: number[] = [];
+  const witnesses = new Witnesses(
+    machine,
+    (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    1024,
+    async (all) => {
+      told.push(all.length);
+    },
+  );
+  void witnesses.take();
+  await new Promise((resolve) => setImmediate(resolve));
+  witnesses.giveUp();
+  await witnesses.settled();
+  await witnesses.take();
+  expect([machine.frozen, machine.thaws, told]).toEqual([false, 1, []]);
+  expect(await witnesses.sealed("no log is needed without disks", dialect72, 100)).toEqual([]);
+});
