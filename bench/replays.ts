@@ -13,19 +13,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { appendFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { openFileSource } from "../src/base/byte-source.js";
-import { icount } from "../src/base/units.js";
-import { dialectFor } from "../src/formats/replay-log-dialect.js";
-import { ReplayLogScanner } from "../src/formats/replay-log-scanner.js";
-import { buildPlugin, guardOf } from "../src/qemu/plugin-build.js";
-import { Session } from "../src/replay/session/session.js";
-import { Timeline } from "../src/replay/timeline/timeline.js";
-import { timelineOptions } from "../src/replay/timeline/timeline-options.js";
 import { Tape } from "../src/tape/tape.js";
+import { type Hosts, startHosts } from "../test/recordings/hosts.js";
+import { goBack, type Report, recordScenario, stopOften, verifyTape } from "../test/recordings/recorded.js";
+import { type Scenario, scenarios, stageOf } from "../test/recordings/scenarios.js";
 import { randomNumbers } from "../test/timeline-walk.js";
 import { Workbench } from "../test/workbench.js";
-import { type Hosts, startHosts } from "./replay-hosts.js";
-import { type Scenario, scenarios, stageOf } from "./replay-scenarios.js";
 
 const { values } = parseArgs({
   options: {
@@ -43,7 +36,7 @@ const { values } = parseArgs({
 });
 if (values.qemu !== undefined) process.env.VMTAPE_TEST_QEMU = values.qemu;
 const random = randomNumbers(Number(values.seed));
-const qemu = values.qemu === undefined ? {} : { qemu: [values.qemu] };
+const qemu = values.qemu === undefined ? undefined : [values.qemu];
 
 interface Result {
   readonly scenario: string;
@@ -51,97 +44,6 @@ interface Result {
   readonly verify: string;
   readonly stops: string;
   readonly back: string;
-}
-
-async function recordOne(scenario: Scenario, bench: Workbench, name: string, hosts: Hosts): Promise<string> {
-  const stage = await stageOf(bench, name, hosts);
-  const command = scenario.run && `vmtape.run="${scenario.run(stage)}"`;
-  const args = ["record", name, "-c", "--timeout", String(scenario.timeout ?? 240)];
-  const append = [scenario.append, command].filter(Boolean).join(" ");
-  if (append !== "") args.push("--append", append);
-  if (scenario.memoryMB !== undefined) args.push("-M", String(scenario.memoryMB));
-  const [http, other] = stage.ports;
-  if (scenario.network)
-    args.push("--net", `user,hostfwd=tcp:127.0.0.1:${http}-:80,hostfwd=tcp:127.0.0.1:${other}-:9`);
-  for (const [i, size] of (scenario.disks ?? []).entries()) {
-    const image = bench.path(`${name}-${i}.img`);
-    await bench.spawn("truncate", ["-s", `${size}M`, image]).ended;
-    await bench.spawn("/sbin/mkfs.ext4", ["-q", image]).ended;
-    args.push("-L", image);
-  }
-  const recorder = bench.start(args);
-  await scenario.host?.(recorder, stage);
-  const { stdout, stderr } = await recorder.ended;
-  const ends = scenario.ends ?? "power-off";
-  if (ends === "repaired") await bench.run(["repair", name]);
-  const info = await bench.json<{ state: string; cause: string; icount: number; witnesses: unknown[] }>([
-    "info",
-    name,
-  ]);
-  if (info.state !== "complete" || info.cause !== ends)
-    throw new Error(`ended as ${info.state}, ${info.cause}: ${stderr.slice(-300)}`);
-  if (!scenario.shows.test(stdout))
-    throw new Error(`the console does not show ${scenario.shows}: ${stdout.slice(-300)}`);
-  return `${(info.icount / 1e9).toFixed(2)}e9, ${info.witnesses.length} witnesses`;
-}
-
-interface Report {
-  readonly ok: boolean;
-  readonly states: readonly {
-    readonly icount: number;
-    readonly registers: string;
-    readonly memory: string;
-  }[];
-  readonly divergence?: { readonly what: string; readonly icount: number; readonly expected?: string };
-}
-
-async function verify(bench: Workbench, name: string): Promise<Report> {
-  const { stdout, stderr } = await bench.run(["verify", name, "--json"]);
-  if (stdout === "") throw new Error(`verify: ${stderr.slice(-300)}`);
-  return JSON.parse(stdout) as Report;
-}
-
-/** Stops where the log has events, goes on each time, and ends in the state that `verify` saw. */
-async function stopOften(tape: Tape, bench: Workbench, report: Report): Promise<string> {
-  const plugin = await buildPlugin({
-    cacheDir: bench.places.cache,
-    qemuVersion: tape.manifest.qemu.version,
-  });
-  const all: number[] = [];
-  {
-    await using source = await openFileSource(tape.layout.log);
-    const scanner = await ReplayLogScanner.open(source, dialectFor(tape.manifest.qemu.version));
-    while (await scanner.next()) {
-      const { count, icounts } = scanner.batch;
-      for (let i = 0; i < count; i++)
-        if (icounts[i] !== all.at(-1) && icounts[i]! > 0 && icounts[i]! < tape.end.at) all.push(icounts[i]!);
-    }
-  }
-  const stops = new Set<number>();
-  while (stops.size < Math.min(Number(values.stops), all.length)) stops.add(all[random(all.length)]!);
-  await using session = await Session.create(tape, { ...qemu, guard: guardOf(plugin) });
-  await session.start();
-  for (const at of [...stops].sort((a, b) => a - b)) await session.runTo(icount(at));
-  const { at } = await session.runToEnd();
-  const { registers, memory } = await session.hashState();
-  const end = report.states.at(-1)!;
-  if (at !== tape.end.at || registers !== end.registers || memory !== end.memory)
-    throw new Error(`after ${stops.size} stops the end is another one`);
-  return `${stops.size} stops`;
-}
-
-/** From the end backwards, step by step, and forwards again. */
-async function goBack(tape: Tape, bench: Workbench): Promise<string> {
-  await using timeline = await Timeline.open(tape, await timelineOptions(bench.places, tape, qemu));
-  await timeline.goTo({ icount: tape.end.at });
-  const there = timeline.position;
-  for (let i = 0; i < 5; i++) await timeline.stepBack();
-  const before = timeline.position;
-  for (let i = 0; i < 5; i++) await timeline.stepForward();
-  const again = timeline.position;
-  if (before.icount >= there.icount || again.icount !== there.icount || again.pc !== there.pc)
-    throw new Error(`five steps back and forward lead to ${again.icount} from ${there.icount}`);
-  return "back and forward";
 }
 
 let made = 0;
@@ -161,12 +63,14 @@ async function ask(scenario: Scenario, bench: Workbench, hosts: Hosts): Promise<
   };
   counts.recordings++;
   const result = { scenario: name, recorded: "", verify: "-", stops: "-", back: "-" };
-  result.recorded = await attempt("record", () => recordOne(scenario, bench, name, hosts));
+  result.recorded = await attempt("record", async () =>
+    recordScenario(scenario, await stageOf(bench, name, hosts)),
+  );
   if (failures.length === 0) {
     counts.recorded++;
     let report: Report | undefined;
     result.verify = await attempt("verify", async () => {
-      report = await verify(bench, name);
+      report = await verifyTape(bench, name);
       const { divergence } = report;
       if (!report.ok)
         throw new Error(`at ${divergence?.icount}: ${divergence?.what} (${divergence?.expected})`);
@@ -177,11 +81,13 @@ async function ask(scenario: Scenario, bench: Workbench, hosts: Hosts): Promise<
       counts.asked++;
       const tape = await Tape.open(bench.places, name);
       const { length } = failures;
-      result.stops = await attempt("stops", () => stopOften(tape, bench, report!));
+      result.stops = await attempt("stops", () =>
+        stopOften(tape, bench, report!, { count: Number(values.stops), random, ...(qemu && { qemu }) }),
+      );
       if (failures.length === length) counts.stopped++;
       result.back = await attempt("back", async () => {
         await bench.json(["index", name, ...(values.qemu ? ["--qemu", values.qemu] : [])]);
-        return goBack(tape, bench);
+        return goBack(tape, bench, qemu);
       });
       if (!failures.includes("back")) counts.back++;
     }

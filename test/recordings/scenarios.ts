@@ -1,7 +1,7 @@
-/** What guests do while they are recorded, and how their recordings end: see replays.ts. */
+/** What guests do while they are recorded, and how their recordings end: see recorded.ts. */
 
-import { type Child, until, type Workbench } from "../test/workbench.js";
-import { fetchMany, fetchOnce, freePort, type Hosts } from "./replay-hosts.js";
+import { type Child, until, type Workbench } from "../workbench.js";
+import { fetchMany, fetchOnce, freePort, type Hosts } from "./hosts.js";
 
 /** A recording that is about to be made. */
 export interface Stage {
@@ -191,6 +191,30 @@ export const scenarios: readonly Scenario[] = [
   { name: "reboot", run: () => "reboot -f", ends: "reboot", shows: /reboot/i },
   { name: "triple-fault", append: "reboot=t", run: () => "reboot -f", ends: "reboot", shows: /reboot/i },
 ];
+
+/** A little of all of it in one boot: what `npm test` records. */
+export const mix: Scenario = {
+  name: "mix",
+  run: ({ hosts }) =>
+    [
+      "(dd if=/dev/urandom of=/mnt/a bs=64k count=60 conv=fsync; sync) &",
+      "head -c 4000000 /dev/urandom > /tmp/big; echo small > /tmp/small; httpd -p 80 -h /tmp; echo list''ening;",
+      "nc -l -p 9 < /dev/null;",
+      `nc 10.0.2.2 ${hosts.sink} < /tmp/big; wget -q -O - http://10.0.2.2:${hosts.http}/ | wc -c;`,
+      `tftp -g -r page -l /tmp/page 10.0.2.2 ${hosts.tftp}; wc -c < /tmp/page;`,
+      "i=0; while [ $i -lt 50 ]; do (exit 0); i=$((i+1)); done;",
+      "seq 1 300; wait; md5sum /mnt/a; echo mix ended",
+    ].join(" "),
+  disks: [16],
+  network: true,
+  host: async (recorder, stage) => {
+    await recorder.prints("listening");
+    await fetchMany(stage.ports[0], "/small", 40);
+    await fetchOnce(stage.ports[0], "/big");
+    await hangUp(stage);
+  },
+  shows: /262144[\s\S]*262144[\s\S]*mix ended/,
+};
 
 export async function stageOf(bench: Workbench, name: string, hosts: Hosts): Promise<Stage> {
   return { bench, name, hosts, ports: [await freePort(), await freePort()] };

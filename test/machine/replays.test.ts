@@ -1,0 +1,36 @@
+/**
+ * What is recorded replays: a guest that serves, fetches, sends and loses packets, writes a disk, forks and floods its console,
+ * all in one boot. bench/replays.ts asks the same of two hundred recordings, one kind after another, beside other load.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Tape } from "../../src/tape/tape.js";
+import { type Hosts, startHosts } from "../recordings/hosts.js";
+import { goBack, recordScenario, stopOften, verifyTape } from "../recordings/recorded.js";
+import { mix, stageOf } from "../recordings/scenarios.js";
+import { randomNumbers } from "../timeline-walk.js";
+import { Workbench } from "../workbench.js";
+
+let bench: Workbench;
+let hosts: Hosts;
+
+beforeAll(async () => {
+  bench = await Workbench.make();
+  hosts = await startHosts();
+});
+
+afterAll(async () => {
+  await hosts[Symbol.asyncDispose]();
+  await bench[Symbol.asyncDispose]();
+});
+
+test("networks, a disk, forks and a flooded console in one recording: verified, stopped often, gone back from its end", async () => {
+  await recordScenario(mix, await stageOf(bench, "mix", hosts));
+  const report = await verifyTape(bench, "mix");
+  expect([report.ok, report.divergence]).toEqual([true, undefined]);
+  expect(report.states.length).toBeGreaterThan(1);
+  const tape = await Tape.open(bench.places, "mix");
+  // Throw where anything is otherwise than it was recorded.
+  expect(await stopOften(tape, bench, report, { count: 30, random: randomNumbers(1) })).toBe("30 stops");
+  await bench.json(["index", "mix"]);
+  expect(await goBack(tape, bench)).toBe("back and forward");
+});
