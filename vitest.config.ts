@@ -23,7 +23,9 @@ export default defineConfig({
           name: "machine",
           include: ["test/machine/**/*.test.ts"],
           setupFiles: ["./test/seed.ts"],
-          fileParallelism: false,
+          // A guest takes one processor, and its tests wait for it: two at a time fill two.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 300_000,
           hookTimeout: 300_000,
         },
