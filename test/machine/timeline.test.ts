@@ -122,6 +122,24 @@ describe("a tape of the guest transfers", () => {
     expect(back).toEqual([...inside].reverse());
   });
 
+  test("a run that is under way tells of the points it began with, whatever is set and removed meanwhile", async () => {
+    const instants = await straight();
+    const place = guestAddress(instants.at(-2)!.pc);
+    await using timeline = await guest.open();
+    await timeline.goTo({ icount: icount(instants[0]!.icount) });
+    const others = [timeline.addPoint({ kind: "execute", address: guestAddress(0x1234567n) })];
+    const met = timeline.addPoint({ kind: "execute", address: place });
+    for (const go of ["forward", "back"] as const) {
+      const running = timeline.run(go);
+      await new Promise((resolve) => setImmediate(resolve)); // it has begun, and waits for QEMU
+      timeline.removePoint(others.pop()!);
+      others.push(timeline.addPoint({ kind: "execute", address: guestAddress(0x7654321n) }));
+      const arrival = await running;
+      expect([arrival.why, arrival.points]).toEqual(["point", [met]]);
+      if (go === "forward") await timeline.goTo({ icount: icount(instants.at(-1)!.icount) });
+    }
+  });
+
   test("positions are the same both ways: icount to (pc, brctr, rep) and back", async () => {
     const { locate } = await import("../../src/replay/timeline/locate.js");
     const instants = (await straight()).slice(0, 200);

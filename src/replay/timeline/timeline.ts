@@ -35,6 +35,12 @@ export interface TimelineParts {
   readonly session: CountedSession;
 }
 
+/** The points of one run: hits name them by their place in the list, users by their ids. */
+interface PointSet {
+  readonly ids: readonly PointId[];
+  readonly points: readonly StopPoint[];
+}
+
 /** Sessions that are kept ready for the next steps back. */
 const spareSessions = 2;
 /** Longer ways back than this are made by counting instructions, and the last of them by single steps. */
@@ -154,12 +160,16 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.gate.enter(() => this.backward(limit, signal));
   }
 
+  /**
+   * Sets a point for the runs and steps that begin from now on: one that is under way goes on with those it began with.
+   */
   addPoint(point: StopPoint): PointId {
     const id = this.nextPoint++;
     this.points.set(id, point);
     return id;
   }
 
+  /** Takes a point away from the runs and steps that begin from now on. False when there is none of this id. */
   removePoint(id: PointId): boolean {
     return this.points.delete(id);
   }
@@ -277,19 +287,19 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     if (this.position.icount >= end.at) return this.arrival("end");
     if (limit <= this.position.icount) return this.arrival("reached");
     const target = limit < end.at ? limit : end.at;
-    const found = await this.attempt(() => this.firstMeeting(target, signal));
+    const set = this.pointsNow();
+    const from = instantOf(this.position);
+    const found = await this.attempt(() =>
+      this.again(from, () => runForward(this.session, set.points, target, signal)),
+    );
     if (found === "cancelled") return this.arrival("cancelled");
     if (!found) return this.arrival(target === end.at ? "end" : "reached");
-    return this.meet(found, signal);
-  }
-
-  private async firstMeeting(limit: Icount, signal?: AbortSignal): Promise<Meeting | undefined> {
-    const from = instantOf(this.position);
-    return this.again(from, () => runForward(this.session, this.list(), limit, signal));
+    return this.meet(found, set, signal);
   }
 
   private async backward(earliest: Icount, signal?: AbortSignal): Promise<Arrival> {
-    const points = this.list();
+    const set = this.pointsNow();
+    const { points } = set;
     const here = this.here();
     if (here.icount <= earliest && here.delivered === 0n) return this.arrival(whyAt(earliest));
     const options = this.scanning(points);
@@ -298,7 +308,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     );
     if (found === "cancelled") return this.arrival("cancelled");
     if (found) {
-      const arrival = await this.meet(found, signal);
+      const arrival = await this.meet(found, set, signal);
       this.pool.expect(this.position.icount, 1);
       return arrival;
     }
@@ -320,14 +330,13 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /** Stands where points were met. */
-  private async meet({ instant, hits }: Meeting, signal?: AbortSignal): Promise<Arrival> {
+  private async meet({ instant, hits }: Meeting, set: PointSet, signal?: AbortSignal): Promise<Arrival> {
     const arrived = await this.attempt(() => this.fetch(instant, signal));
     if (arrived === "cancelled") return this.arrival("cancelled");
     const { pc } = this.position;
     const met = hits.filter((hit) => hit.access || hit.pc === pc);
     const access = met.map(accessOf).find((one) => one !== undefined);
-    const ids = [...this.points.keys()];
-    const points = [...new Set(met.map(({ id }) => ids[id]!))];
+    const points = [...new Set(met.map(({ id }) => set.ids[id]!))];
     return { ...this.arrival("point", points), ...(access && { access }) };
   }
 
@@ -348,15 +357,16 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     for (let i = 0; i < count; i++) {
       if (signal?.aborted) return this.arrival("cancelled");
       if (this.position.icount >= this.tape.end.at) return this.arrival("end");
-      const met = await this.forward();
-      if (met) return this.meet(met, signal);
+      const set = this.pointsNow();
+      const met = await this.forward(set.points);
+      if (met) return this.meet(met, set, signal);
     }
     return this.arrival("reached");
   }
 
   /** One instant forward, and the watchpoints met by it. */
-  private forward(): Promise<Meeting | undefined> {
-    return this.again(instantOf(this.position), () => stepForward(this.session, this.list()));
+  private forward(points: readonly StopPoint[]): Promise<Meeting | undefined> {
+    return this.again(instantOf(this.position), () => stepForward(this.session, points));
   }
 
   private here(): Here {
@@ -364,8 +374,8 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return { icount: position.icount, pc: position.pc, delivered: session.deliveries };
   }
 
-  private list(): StopPoint[] {
-    return [...this.points.values()];
+  private pointsNow(): PointSet {
+    return { ids: [...this.points.keys()], points: [...this.points.values()] };
   }
 
   /** Does something with the session at `from`; with another one there when its QEMU dies or hangs. */
@@ -408,7 +418,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     while (this.position.icount !== here.icount || this.position.pc !== here.pc) {
       if (signal?.aborted) return this.arrival("cancelled");
       passed.push(instantOf(this.position));
-      await this.forward();
+      await this.forward([]);
     }
     const target = passed.at(-count) ?? passed[0] ?? here;
     const reached = await this.attempt(() => this.fetch(target, signal));
