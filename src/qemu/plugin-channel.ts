@@ -176,6 +176,25 @@ export class PluginChannel {
   }
 
   /**
+   * The same, once it is known: records and what is told of them come by two sockets, and in any order. Undefined when QEMU
+   * goes away before.
+   */
+  whenReached(which: "start" | "end"): Promise<PluginPosition | undefined> {
+    const known = this.reached.get(which);
+    if (known || this.lost) return Promise.resolve(known);
+    return new Promise((resolve) => {
+      const unlisten = this.listen((what, at) => {
+        if (what === which) settle(at);
+      });
+      const settle = (at: PluginPosition | undefined) => {
+        unlisten();
+        resolve(at);
+      };
+      void this.closed.then(() => settle(this.reached.get(which)));
+    });
+  }
+
+  /**
    * Tells the counts at an instant about every so many instructions while the machine runs, from now on: at no cost,
    * so not at certain instants, but as soon as the plugin has a moment.
    *

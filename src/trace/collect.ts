@@ -2,8 +2,7 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
-import { removeRegular } from "../base/regular-file.js";
-import { type Brctr, hex, type Icount } from "../base/units.js";
+import { type Brctr, hex } from "../base/units.js";
 import type { BranchSelection } from "../formats/branch-log-layout.js";
 import type {
   PluginChannel,
@@ -18,7 +17,7 @@ import type { Checkpoint } from "../replay/session/checkpoint.js";
 import { startPlugged } from "../replay/session/plugged-session.js";
 import type { Session, SessionOptions } from "../replay/session/session.js";
 import type { Tape } from "../tape/tape.js";
-import { BranchLogWriter } from "./branch-log-writer.js";
+import { WindowLog } from "./window-log.js";
 
 /** From where to where a tape is traced. */
 export interface TraceWindow {
@@ -153,23 +152,28 @@ class TraceRun {
   async whole(): Promise<{ end: PluginEnd; bytes: number }> {
     const stop = () => this.enough.abort();
     this.options.signal?.addEventListener("abort", stop, { once: true });
-    const written = this.write();
+    const { output } = this.options;
+    await using log = new WindowLog(this.channel, this.window, output, {
+      tape: this.tape.manifest.id,
+      qemu: this.tape.manifest.qemu.fullVersion,
+      signal: this.options.signal,
+    });
+    const read = log.read();
     const watched = this.watch();
-    written.then(stop, (error) => {
+    read.then(stop, (error) => {
       this.streamFailed = true;
       // A stream that breaks off means that QEMU is dying: the watch will say of what.
       if (!isVmtapeError(error, "qemu-failed")) stop();
     });
     watched.catch(() => this.session.stop()); // else the stream goes on for as long as the machine does
-    const [machine, stream] = await Promise.allSettled([watched, written]);
-    this.options.signal?.removeEventListener("abort", stop);
-    if (machine.status === "rejected") {
-      const { output } = this.options;
-      if (output !== undefined && stream.status === "fulfilled") await removeRegular(output);
-      throw machine.reason;
+    try {
+      const [machine, stream] = await Promise.allSettled([watched, read]);
+      if (machine.status === "rejected") throw machine.reason;
+      if (stream.status === "rejected") throw stream.reason;
+      return { end: stream.value, bytes: await log.finish(stream.value) };
+    } finally {
+      this.options.signal?.removeEventListener("abort", stop);
     }
-    if (stream.status === "rejected") throw stream.reason;
-    return stream.value;
   }
 
   /** Lets the machine run to the window's end or the tape's. */
@@ -222,55 +226,7 @@ class TraceRun {
       },
     );
   }
-
-  private async write(): Promise<{ end: PluginEnd; bytes: number }> {
-    const { channel, options, window } = this;
-    let writer: BranchLogWriter | undefined;
-    try {
-      const chunks = channel.chunks();
-      for (;;) {
-        const { value, done } = await chunks.next();
-        if (options.output !== undefined)
-          writer ??= await this.begin(options.output, window.selection ?? "all");
-        if (!done) {
-          await writer?.addChunk(value, "the branch plugin's chunk");
-          continue;
-        }
-        const bytes = this.isComplete(value) ? await writer?.finish(endOf(value)) : undefined;
-        return { end: value, bytes: bytes?.bytes ?? 0 };
-      }
-    } finally {
-      await writer?.[Symbol.asyncDispose]();
-    }
-  }
-
-  /** A log whose window was not met must not appear. */
-  private isComplete({ reason, icount }: PluginEnd): boolean {
-    const start = this.channel.reachedAt("start");
-    if (!start || icount < start.icount) return false;
-    return reason === "window" || this.window.end.at === "never";
-  }
-
-  private async begin(path: string, selection: BranchSelection): Promise<BranchLogWriter | undefined> {
-    const start = this.channel.reachedAt("start");
-    if (!start) return undefined;
-    const { manifest } = this.tape;
-    const facts = {
-      tape: manifest.id,
-      qemu: manifest.qemu.fullVersion,
-      selection,
-      startBrctr: Number(start.brctr),
-      startIcount: Number(start.icount),
-    };
-    const { signal } = this.options;
-    return BranchLogWriter.create(path, facts, signal ? { signal } : {});
-  }
 }
-
-const endOf = ({ brctr, icount }: { brctr: Brctr; icount: Icount }) => ({
-  brctr: Number(brctr),
-  icount: Number(icount),
-});
 
 function describePoint(point: PluginPoint): string {
   switch (point.at) {
