@@ -4,7 +4,7 @@ import type { GuestMemory } from "../../src/base/guest-memory.js";
 import { syncBytes } from "../../src/base/sync-source.js";
 import { ElfFile } from "../../src/symbols/elf/elf.js";
 import { readElfSymbols } from "../../src/symbols/elf/symbols.js";
-import { placementFromPhysicalMemory } from "../../src/symbols/kernel/kaslr.js";
+import { kernelAddress, placementFromPhysicalMemory } from "../../src/symbols/kernel/kaslr.js";
 import type { KernelSymbols } from "../../src/symbols/kernel/symbols.js";
 import { makeElf, pack } from "./elf-fixture.js";
 import { slideFromCalls, slideFromMemory } from "./kaslr-slides.js";
@@ -136,5 +136,29 @@ describe("from memory", () => {
     );
     const placement = await placementFromPhysicalMemory({ size: 256 << 20, read: physical.read }, kernel);
     expect(placement).toEqual({ slide, physicalOffset: moved });
+  });
+});
+
+// Task probes took a per-CPU variable for one that KASLR moves.
+describe("an address while the kernel runs", () => {
+  const elf = makeElf({
+    sections: [
+      { name: ".text", address: start, bytes: new Uint8Array(64) },
+      { name: ".data..percpu.fixture", address: 0x1000n, bytes: new Uint8Array(64), flags: 3 },
+    ],
+    symbols: [
+      { name: "moves", value: start + 16n, size: 16, section: ".text" },
+      { name: "pcpu_hot", value: 0x1010n, size: 8, section: ".data..percpu.fixture", type: 1 },
+      { name: "fixed", value: 0xffff_ffff_ff60_0000n, section: "ABS", type: 0 },
+    ],
+  });
+  const table = readElfSymbols(ElfFile.open(syncBytes(elf)));
+
+  it("is moved with the kernel, but for per-CPU and absolute symbols", () => {
+    const at = (name: string) => kernelAddress(table, name, step);
+    expect(at("moves")).toBe(start + 16n + step);
+    expect(at("pcpu_hot")).toBe(0x1010n);
+    expect(at("fixed")).toBe(0xffff_ffff_ff60_0000n);
+    expect(at("nowhere")).toBeUndefined();
   });
 });

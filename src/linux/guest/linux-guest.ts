@@ -1,9 +1,11 @@
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
 import { MemoryReader } from "../../base/guest-memory.js";
 import { readMemoryBtf } from "../../symbols/kernel/btf-find.js";
-import { type KernelPlacement, placementFromPhysicalMemory } from "../../symbols/kernel/kaslr.js";
-import { addressOfKey } from "../../symbols/tables/address.js";
-import { isAbsoluteKind } from "../../symbols/tables/symbol-table.js";
+import {
+  type KernelPlacement,
+  kernelAddress,
+  placementFromPhysicalMemory,
+} from "../../symbols/kernel/kaslr.js";
 import { Types } from "../../symbols/types/set.js";
 import { type KernelMemory, kernelMemory } from "./kernel-place.js";
 import type { LinuxKernel } from "./linux-kernel.js";
@@ -102,11 +104,7 @@ export class LinuxGuest {
 
   /** Where a variable or function of the kernel is; undefined when it has none of this name. */
   findAddress(symbol: string): bigint | undefined {
-    const { table } = this.kernel.symbols;
-    const index = table.names.findLinked(symbol);
-    if (index === undefined) return undefined;
-    const address = addressOfKey(table.starts[index]!);
-    return isAbsoluteKind(table.kinds[index]!) || isPerCpu(address) ? address : address + this.place.slide;
+    return kernelAddress(this.kernel.symbols.table, symbol, this.place.slide);
   }
 
   /** @throws VmtapeError `not-found` when the kernel has no such symbol */
@@ -163,11 +161,6 @@ export class LinuxGuest {
     if (root.physical === undefined) throw unmapped(pgd);
     return walkedMemory(this.stopped.physical, root.physical, this.memory.levels);
   }
-}
-
-/** Per-CPU variables are linked from address 0 on, and KASLR does not move them. */
-function isPerCpu(address: bigint): boolean {
-  return address < 1n << 32n;
 }
 
 function unmapped(address: bigint): VmtapeError {

@@ -1,8 +1,8 @@
 import type { ExpressionSymbol } from "../../symbols/expression/evaluator.js";
 import { parseExpression } from "../../symbols/expression/parser.js";
 import type { Expression, Node } from "../../symbols/expression/syntax.js";
+import { kernelAddress } from "../../symbols/kernel/kaslr.js";
 import type { Symbols } from "../../symbols/names/symbols.js";
-import { addressOfKey } from "../../symbols/tables/address.js";
 import { Types } from "../../symbols/types/set.js";
 import type { FunctionType, Type } from "../../symbols/types/type.js";
 import type { LinuxKernel } from "../guest/linux-kernel.js";
@@ -26,17 +26,9 @@ export function probeNamesOf(tape: TapeSymbols, kernel: LinuxKernel | undefined)
   return {
     types: kernel?.types ?? new Types(),
     symbols: tape.symbols,
-    address: (symbol) => {
-      const index = table?.names.findLinked(symbol);
-      if (!table || index === undefined) return undefined;
-      const address = addressOfKey(table.starts[index]!);
-      return address < perCpuEnd ? address : address + (tape.place?.slide ?? 0n);
-    },
+    address: (symbol) => table && kernelAddress(table, symbol, tape.place?.slide ?? 0n),
   };
 }
-
-/** Per-CPU variables are linked from 0 on, and KASLR does not move them. */
-const perCpuEnd = 1n << 32n;
 
 /** What names mean at one place beyond those known everywhere: a function's parameters, a system call's arguments. */
 export interface ProbeScope {

@@ -2,8 +2,7 @@ import { VmtapeError } from "../../base/errors.js";
 import { guestAddress } from "../../base/units.js";
 import type { ProbeChannel, ProbeItem } from "../../qemu/probe-channel.js";
 import type { HitBatch, HitPiece } from "../../qemu/probe-hits.js";
-import type { KernelPlacement } from "../../symbols/kernel/kaslr.js";
-import { addressOfKey } from "../../symbols/tables/address.js";
+import { type KernelPlacement, kernelAddress } from "../../symbols/kernel/kaslr.js";
 import type { Types } from "../../symbols/types/set.js";
 import type { LinuxKernel } from "../guest/linux-kernel.js";
 import type { FileMapping, HistoryTask, SpaceEvent } from "../history/task-history.js";
@@ -64,9 +63,7 @@ export class TaskProbes {
 
   /** Where a symbol of the kernel is in the guest; undefined when there is none. */
   address(symbol: string): bigint | undefined {
-    const { table } = this.kernel.symbols;
-    const index = table.names.findLinked(symbol);
-    return index === undefined ? undefined : addressOfKey(table.starts[index]!) + this.place.slide;
+    return kernelAddress(this.kernel.symbols.table, symbol, this.place.slide);
   }
 
   /**

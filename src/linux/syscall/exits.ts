@@ -1,4 +1,4 @@
-import { addressOfKey } from "../../symbols/tables/address.js";
+import { kernelAddress } from "../../symbols/kernel/kaslr.js";
 import type { LinuxKernel } from "../guest/linux-kernel.js";
 import { decodeInstruction, type Instruction } from "../stack/x86-instruction.js";
 
@@ -48,10 +48,7 @@ export function findCallExits(
   const { table } = kernel.symbols;
   const result = kernel.types?.findStruct("pt_regs")?.findMember("ax")?.byteOffset;
   if (result === undefined) return [];
-  const addressOf = (name: string) => {
-    const index = table.names.findLinked(name);
-    return index === undefined ? undefined : addressOfKey(table.starts[index]!);
-  };
+  const addressOf = (name: string) => kernelAddress(table, name, 0n);
   const turnsOff = turnsInterruptsOff(kernel, addressOf("pv_ops"));
   return functions.flatMap((symbol) => {
     const address = addressOf(symbol);

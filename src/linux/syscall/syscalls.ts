@@ -5,6 +5,7 @@ import { noLinks, readRegularSync } from "../../base/regular-file.js";
 import { replaceFileSync } from "../../base/replace-file.js";
 import { withSyncFile } from "../../base/sync-source.js";
 import { imageBytes, openKernelImage } from "../../symbols/kernel/image.js";
+import { kernelAddress } from "../../symbols/kernel/kaslr.js";
 import { addressOfKey } from "../../symbols/tables/address.js";
 import type { LinuxKernel } from "../guest/linux-kernel.js";
 import { compatCallNames } from "./compat.js";
@@ -233,9 +234,7 @@ class SyscallReader {
   }
 
   private address(symbol: string): bigint | undefined {
-    const { table } = this.kernel.symbols;
-    const index = table.names.findLinked(symbol);
-    return index === undefined ? undefined : addressOfKey(table.starts[index]!);
+    return kernelAddress(this.kernel.symbols.table, symbol, 0n);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { PhysicalMemory } from "../../base/guest-memory.js";
 import { addressOfKey } from "../tables/address.js";
+import { isAbsoluteKind, type SymbolTable } from "../tables/symbol-table.js";
 import type { KernelSymbols } from "./symbols.js";
 
 /**
@@ -16,6 +17,24 @@ export interface KernelPlacement {
   readonly slide: bigint;
   /** Add to a link address less 0xffffffff80000000 to get the physical address. */
   readonly physicalOffset: bigint;
+}
+
+/** Per-CPU variables are linked from 0 on, before Linux 6.15. */
+const perCpuEnd = 1n << 32n;
+
+/**
+ * Where a kernel's symbol is while it runs; of a per-CPU variable, its offset in each processor's area. KASLR moves neither
+ * those that are linked from 0 on nor absolute ones.
+ *
+ * @param slide by how much the kernel was moved
+ * @returns undefined when it has no such symbol
+ */
+export function kernelAddress(table: SymbolTable, symbol: string, slide: bigint): bigint | undefined {
+  const index = table.names.findLinked(symbol);
+  if (index === undefined) return undefined;
+  const address = addressOfKey(table.starts[index]!);
+  const stays = isAbsoluteKind(table.kinds[index]!) || address < perCpuEnd;
+  return stays ? address : address + slide;
 }
 
 /**
