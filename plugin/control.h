@@ -6,8 +6,6 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
-#include <poll.h>
-
 /* ---- The machine stopped: what the control thread does ---------------------------------------------------------- */
 
 static uint64_t stopped_pc(void)
@@ -197,7 +195,7 @@ static void where(void)
 static void want_marks(uint64_t every)
 {
     marks.every = every;
-    marks.next = every ? (run.executed / every + 1) * every : 0;
+    marks.next = every ? (run.executed / every + 1) * every : UINT64_MAX;
     tell_position("marks", (struct position){ run.executed, run.brctr, 0, 0 });
 }
 
@@ -239,10 +237,6 @@ static void command(char *line)
     int count = 0;
     for (char *word = strtok_r(line, " ", &rest); word && count < 10; word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
-    if (count == 1 && !strcmp(words[0], "progress")) {
-        tell_position("progress", (struct position){ executed_now(), brctr_now(), 0, 0 });
-        return;
-    }
     if (is_running())
         return refuse("the machine is running");
     qemu.cpu = qemu.get_cpu(0);
@@ -272,24 +266,29 @@ static void command(char *line)
 
 static void *control(void *unused UNUSED)
 {
-    static char line[1 << 18];
+    static char line[1 << 18], next;
     size_t length = 0;
+    bool too_long = false; /* what has come of the line is no command, nor is the rest */
     for (;;) {
-        struct pollfd asked = { .fd = control_fd, .events = POLLIN };
-        while (marks.every && poll(&asked, 1, 1 /* ms */) == 0)
-            look_for_marks();
-        ssize_t got = read(control_fd, line + length, 1);
+        ssize_t got = read(control_fd, &next, 1);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             return NULL; /* nobody asks any more */
-        if (line[length] == '\n') {
-            line[length] = 0;
-            length = 0;
-            command(line);
-        } else if (++length == sizeof line) {
-            length = 0;
+        if (next != '\n') {
+            if (length == sizeof line - 1)
+                too_long = true;
+            else
+                line[length++] = next;
+            continue;
         }
+        line[length] = 0;
+        if (too_long)
+            refuse("the line is too long");
+        else
+            command(line);
+        length = 0;
+        too_long = false;
     }
 }
 
