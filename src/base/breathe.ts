@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { throwIfAborted } from "./errors.js";
+import { throwIfAborted } from "./stopping.js";
 
 /**
  * Between two pieces of work that keep the program from hearing anything: lets a Ctrl-C be heard.

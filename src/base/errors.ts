@@ -79,11 +79,6 @@ export function isVmtapeError(error: unknown, code?: ErrorCode): error is Vmtape
   return error instanceof VmtapeError && (code === undefined || error.code === code);
 }
 
-/** Throws `cancelled` when the signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
-}
-
 /** Node's errno name (`ENOENT`, `ENOSPC` …) of an error, when it has one. */
 export function errnoOf(error: unknown): string | undefined {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;

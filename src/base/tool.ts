@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { access, constants, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { VmtapeError } from "./errors.js";
+import { stoppedOnRequest } from "./stopping.js";
 
 /** The result of a short-lived program that ended by itself with exit code 0. */
 export interface ToolOutput {
@@ -18,7 +19,7 @@ export interface ToolOutput {
 export function runTool(
   program: string,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly signal?: AbortSignal; readonly mend?: string } = {},
+  options: { readonly cwd?: string; readonly signal?: AbortSignal | undefined; readonly mend?: string } = {},
 ): Promise<ToolOutput> {
   const { mend, ...spawn } = options;
   return new Promise((resolve, reject) => {
@@ -32,7 +33,7 @@ export function runTool(
           }),
         );
       }
-      if (error.name === "AbortError") return reject(new VmtapeError("cancelled", "stopped on request"));
+      if (error.name === "AbortError") return reject(stoppedOnRequest());
       const lastLine = stderr.trim().split("\n").at(-1) || error.message;
       reject(new VmtapeError("bad-file", `${program} failed: ${lastLine}`, { tool: program, args }, error));
     });

@@ -1,5 +1,6 @@
 import type { ByteSource } from "../base/byte-source.js";
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import type { Icount } from "../base/units.js";
 import { dialects, type ReplayLogDialect } from "./replay-log-dialect.js";
 import { EventDecoder, type EventPlace, type ReplayEvent } from "./replay-log-event.js";
@@ -22,7 +23,7 @@ export interface ReadOptions extends ScanOptions {
   readonly kinds?: ReadonlySet<EventKind>;
   /** Bytes kept of one event's payload. Default 65536; a longer payload has its true `size`. */
   readonly payloadLimit?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Events in a list of `readEventLists` at most, and the payload bytes after which a list is full. */

@@ -1,5 +1,6 @@
 import type { ByteSource } from "../base/byte-source.js";
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { type Icount, icount } from "../base/units.js";
 import type { ReplayLogDialect } from "./replay-log-dialect.js";
 import { encodeLogHeader, ReplayLogEncoder } from "./replay-log-encoder.js";
@@ -71,7 +72,7 @@ export interface RepairPlan {
 export async function planRepair(
   source: ByteSource,
   dialect: ReplayLogDialect,
-  options: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<RepairPlan> {
   if (source.size < logHeader.size) return shortPlan(source);
   const header = await readLogHeader(source, true);

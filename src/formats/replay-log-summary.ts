@@ -1,5 +1,5 @@
 import type { ByteSource } from "../base/byte-source.js";
-import { throwIfAborted } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { type Icount, icount } from "../base/units.js";
 import type { ReplayLogDialect, ShutdownCause } from "./replay-log-dialect.js";
 import { type EventKind, eventKinds, kindLayouts } from "./replay-log-layout.js";
@@ -58,7 +58,7 @@ export const stormEvents = 1000;
 export async function summarizeLog(
   source: ByteSource,
   dialect: ReplayLogDialect,
-  options: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<LogSummary> {
   const scanner = await ReplayLogScanner.open(source, dialect, { unfinished: true });
   const totals = new Totals();

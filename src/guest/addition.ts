@@ -1,8 +1,9 @@
 /** The user's own files in a guest: `--add SRC=DEST`. */
 import { lstat, readdir, readlink, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { fileError, VmtapeError } from "../base/errors.js";
 import { readRegular } from "../base/regular-file.js";
+import { throwIfAborted } from "../base/stopping.js";
 import type { NewcEntry } from "../formats/newc.js";
 
 /** A file or directory of the host, and where the guest finds it. */

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
-import { errnoOf, fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
+import { throwIfAborted, whenAborted } from "../base/stopping.js";
 
 /** How a packaging tool ended, and what it printed. */
 export interface CommandResult {
@@ -77,20 +78,15 @@ export async function runPipeline(
     }
     children.push(child);
   }
-  const stop = () => {
+  using _stopped = whenAborted(options.signal, () => {
     for (const child of children) killGroup(child);
-  };
-  options.signal?.addEventListener("abort", stop);
-  try {
-    const results = await Promise.allSettled(ends);
-    throwIfAborted(options.signal);
-    return results.map((result) => {
-      if (result.status === "rejected") throw result.reason;
-      return result.value;
-    });
-  } finally {
-    options.signal?.removeEventListener("abort", stop);
-  }
+  });
+  const results = await Promise.allSettled(ends);
+  throwIfAborted(options.signal);
+  return results.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
 }
 
 /** The default guest is made of Debian's packages. */

@@ -1,8 +1,8 @@
 /** Which kernel modules a guest needs, and in what order they load. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { throwIfAborted } from "../base/errors.js";
 import { readRegular } from "../base/regular-file.js";
+import { throwIfAborted } from "../base/stopping.js";
 import type { FileSystem } from "../formats/file-systems.js";
 import { compressedSuffixes, unpack } from "./compressed.js";
 import { type ModuleInfo, parseModuleInfo, readModuleInfo } from "./modinfo.js";

@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { errnoOf, fileError, throwIfAborted } from "../base/errors.js";
+import { errnoOf, fileError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 
 const unfinishedPrefix = ".unfinished-";
 const unfinishedAfterMs = 24 * 3600 * 1000;

@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import { findProgram, runTool } from "../base/tool.js";
 
 /** apt-get as it must be called here: with sudo unless we are root. */
@@ -16,7 +17,7 @@ export function installCommand(packages: readonly string[]): string[] {
 
 /** What an installation may be given. */
 export interface InstallOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** How long another program that works with packages is waited for, in seconds. Default: ten minutes. */
   readonly patience?: number;
   /** Told once when it is waited for. */
@@ -119,8 +120,7 @@ function passThrough(command: readonly string[], signal: AbortSignal | undefined
       stdio: ["inherit", 2, "pipe"],
       env: { ...process.env, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
     });
-    const stop = () => child.kill("SIGTERM");
-    signal?.addEventListener("abort", stop, { once: true });
+    const link = whenAborted(signal, () => child.kill("SIGTERM"));
     let locked: string | undefined;
     const lines = createInterface({ input: child.stderr! });
     lines.on("line", (line) => {
@@ -129,7 +129,7 @@ function passThrough(command: readonly string[], signal: AbortSignal | undefined
     });
     child.once("error", reject);
     child.once("close", (code) => {
-      signal?.removeEventListener("abort", stop);
+      link[Symbol.dispose]();
       if (code === 0) resolve();
       else reject(new AptError(locked ?? `${program} ended with ${code}`, locked !== undefined));
     });

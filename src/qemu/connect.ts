@@ -1,4 +1,5 @@
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
+import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import type { ProcessEnd, QemuProcess } from "./process.js";
 import { Qmp } from "./qmp.js";
 
@@ -22,7 +23,7 @@ export async function connectMonitor(
     hung = true;
     end();
   }, patienceMs);
-  signal?.addEventListener("abort", end, { once: true });
+  using _stopped = whenAborted(signal, end);
   try {
     throwIfAborted(signal);
     const qmp = Qmp.open(qemu.monitor);
@@ -40,7 +41,6 @@ export async function connectMonitor(
     });
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", end);
   }
 }
 

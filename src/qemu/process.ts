@@ -90,7 +90,7 @@ export class QemuProcess implements AsyncDisposable {
     options: {
       readonly deathSignal: "TERM" | "KILL";
       readonly cwd?: string;
-      readonly debug?: DebugSink;
+      readonly debug?: DebugSink | undefined;
       readonly onError?: (line: string) => void;
       /** A descriptor QEMU shall hold until it ends: a lock on what it writes. */
       readonly heldFd?: number;

@@ -3,16 +3,9 @@ import { chmod, lstat, mkdir, readdir } from "node:fs/promises";
 import { homedir, tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { fileError, VmtapeError } from "../base/errors.js";
+import type { Places } from "../base/run-context.js";
 
-/** The directories vmtape works in. Passed as a value; nothing below reads the environment. */
-export interface Places {
-  /** Where tapes live, one directory each. */
-  readonly home: string;
-  /** What can be made again: guests, plugins, symbol indexes. */
-  readonly cache: string;
-  /** Sockets of running recordings and replays. */
-  readonly runtime: string;
-}
+export type { Places } from "../base/run-context.js";
 
 /** A socket's path has at most 107 bytes (unix(7)); the names of ours in the runtime directory have up to 48. */
 const longestRuntime = 107 - 1 - 48;

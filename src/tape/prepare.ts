@@ -197,7 +197,7 @@ async function flatten(source: string, target: string, signal?: AbortSignal): Pr
 }
 
 async function qemuImg(args: readonly string[], signal?: AbortSignal): Promise<void> {
-  await runTool("qemu-img", args, { mend: installQemu, ...(signal && { signal }) });
+  await runTool("qemu-img", args, { mend: installQemu, signal });
 }
 
 async function storeFirmware(layout: TapeLayout, options: RecordOptions, signal?: AbortSignal) {

@@ -1,8 +1,8 @@
 import { statfs } from "node:fs/promises";
-import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
-import type { DebugSink } from "../base/log.js";
-import type { ProgressSink } from "../base/progress.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import type { RunContext } from "../base/run-context.js";
 import type { Scope } from "../base/scope.js";
+import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import type { EndCause, Manifest } from "../formats/manifest.js";
 import { dialectFor, type ShutdownCause } from "../formats/replay-log-dialect.js";
 import { connectMonitor, describeEnd } from "../qemu/connect.js";
@@ -28,15 +28,13 @@ import { Tape, writeManifest } from "./tape.js";
 import { Witnesses } from "./witnesses.js";
 
 /** What a caller may watch and end a recording with. */
-export interface RecordHooks {
+export interface RecordHooks extends Pick<RunContext, "debug" | "onProgress"> {
   /** Stops the recording; it then ends like one that was stopped, with a whole tape. */
-  readonly signal?: AbortSignal;
-  readonly onProgress?: ProgressSink;
+  readonly signal?: AbortSignal | undefined;
   /** What the guest prints, as it comes (borrowed). */
-  readonly onConsole?: (bytes: Uint8Array) => void;
+  readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
   /** Facts worth telling while it runs: "the guest panicked". */
-  readonly onNotice?: (text: string) => void;
-  readonly debug?: DebugSink;
+  readonly onNotice?: ((text: string) => void) | undefined;
 }
 
 /** Why `Recording.stop` was called. */
@@ -207,7 +205,7 @@ export class Recording {
         deathSignal: "TERM",
         heldFd: prepared.lock.fd,
         channels: options.guard === undefined ? 0 : 1,
-        ...(hooks.debug && { debug: hooks.debug }),
+        debug: hooks.debug,
         onError: (line) => {
           if (!/replay write error/i.test(line)) return;
           logFailed = true;
@@ -281,9 +279,7 @@ export class Recording {
     const printing = this.watchConsole(cast);
     printing.catch(() => {}); // thrown where it is awaited
     const timers = this.startTimers();
-    const onAbort = () => void this.stop();
-    this.hooks.signal?.addEventListener("abort", onAbort, { once: true });
-    if (this.hooks.signal?.aborted) onAbort();
+    using _stopped = whenAborted(this.hooks.signal, () => void this.stop());
     let end: ProcessEnd;
     try {
       end = await this.qemu.ended;
@@ -292,7 +288,6 @@ export class Recording {
       await printing;
     } finally {
       for (const timer of timers) clearInterval(timer);
-      this.hooks.signal?.removeEventListener("abort", onAbort);
       await cast.close();
     }
     const seconds = (performance.now() - this.startedAt) / 1000;

@@ -4,6 +4,8 @@ import { basename, join } from "node:path";
 import { openFileSource } from "../base/byte-source.js";
 import { errnoOf, fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { noLinks } from "../base/regular-file.js";
+import type { RunContext } from "../base/run-context.js";
+import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import type { Manifest } from "../formats/manifest.js";
 import { dialectFor } from "../formats/replay-log-dialect.js";
 import { planRepair, repairedTail, repairHeader } from "../formats/replay-log-repair.js";
@@ -11,20 +13,14 @@ import { chooseQemu } from "../qemu/choose.js";
 import { machineArguments, quote } from "../qemu/machine.js";
 import { QemuProcess } from "../qemu/process.js";
 import { removeDeadSocket } from "./control.js";
-import type { Places } from "./home.js";
 import type { TapeLayout } from "./layout.js";
 import { FileLock } from "./lock.js";
 import { sealLog } from "./seal.js";
 import { describeFile, writeAll } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
 
-export interface RepairOptions {
-  /** QEMU programs to look for the recording build in, when the console must be printed again. */
-  readonly qemu?: readonly string[];
-  readonly signal?: AbortSignal;
-  /** Where a killed recorder may have left its socket. */
-  readonly places?: Places;
-}
+/** `qemu`: looked through when the console must be printed again. `places`: where a killed recorder may have left its socket. */
+export type RepairOptions = Pick<RunContext, "qemu" | "signal" | "places">;
 
 /**
  * Makes an interrupted tape complete: its log is cut to what replays, its console to what the log says was
@@ -98,7 +94,7 @@ async function writeRepairedLog(
 async function planLog(layout: TapeLayout, dialect: ReturnType<typeof dialectFor>, signal?: AbortSignal) {
   try {
     await using source = await openFileSource(layout.log, noLinks);
-    return await planRepair(source, dialect, signal ? { signal } : {});
+    return await planRepair(source, dialect, { signal });
   } catch (error) {
     if (!isVmtapeError(error, "bad-file") || errnoOf(error.cause) !== "ENOENT") throw error;
     throw new VmtapeError(
@@ -170,11 +166,9 @@ async function printAgain(tape: Tape, target: string, { qemu, signal }: RepairOp
     console: `file,path=${quote(target)}`,
   });
   await using process = await QemuProcess.start(build.path, args, { deathSignal: "KILL" });
-  const onAbort = () => process.kill("SIGKILL");
-  signal?.addEventListener("abort", onAbort, { once: true });
+  using _stopped = whenAborted(signal, () => process.kill("SIGKILL"));
   const end = await process.ended;
-  signal?.removeEventListener("abort", onAbort);
-  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  throwIfAborted(signal);
   if (end.code !== 0) {
     throw new VmtapeError(
       "qemu-failed",

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
-import { fileError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { fileError, VmtapeError } from "../base/errors.js";
 import { noLinks, openRegular, type RegularOptions } from "../base/regular-file.js";
+import { throwIfAborted } from "../base/stopping.js";
 import type { StoredFile } from "../formats/manifest.js";
 
 const blockBytes = 1 << 20;

@@ -1,5 +1,6 @@
 import { type ByteSource, openFileSource } from "../base/byte-source.js";
-import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { type Brctr, brctr, icount } from "../base/units.js";
 import { BranchBatch, branchKinds } from "../formats/branch.js";
 import { BranchChunkDecoder } from "../formats/branch-chunk-decoder.js";

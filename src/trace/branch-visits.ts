@@ -1,4 +1,5 @@
-import { isVmtapeError, throwIfAborted, VmtapeError } from "../base/errors.js";
+import { isVmtapeError, VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { type Brctr, brctr, type GuestAddress, type Icount, icount } from "../base/units.js";
 import { BranchBatch } from "../formats/branch.js";
 import { isDense } from "../formats/branch-log-layout.js";

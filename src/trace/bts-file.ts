@@ -1,5 +1,6 @@
 import { type ByteSource, openFileSource } from "../base/byte-source.js";
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { type Brctr, brctr } from "../base/units.js";
 import { BranchBatch } from "../formats/branch.js";
 import { btsLayout, isBtsMark, isBtsPlausible } from "../formats/bts.js";

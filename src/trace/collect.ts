@@ -2,6 +2,8 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
+import { during, type RunContext } from "../base/run-context.js";
+import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import { type Brctr, hex } from "../base/units.js";
 import type { BranchSelection } from "../formats/branch-log-layout.js";
 import type {
@@ -26,18 +28,17 @@ export interface TraceWindow {
   readonly selection?: BranchSelection & PluginSelection;
 }
 
-export interface CollectOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress" | "trusted"> {
+export interface CollectOptions extends RunContext, Pick<SessionOptions, "trusted"> {
   /** The built plugin (`buildPlugin`). */
   readonly plugin: string;
   /** Where the log goes; none: records are counted only, which costs less where all are (selection `all`). */
-  readonly output?: string;
+  readonly output?: string | undefined;
   /** Begin the replay here; it must know its brctr, and not lie behind the window's start. */
-  readonly from?: Checkpoint & { readonly brctr: Brctr };
+  readonly from?: (Checkpoint & { readonly brctr: Brctr }) | undefined;
   /** Leave rows of the tape's index in this cache of it (`tapeCache`) in passing. */
   readonly rowsTo?: string;
   /** Called with the machine paused at or shortly after the window's end, before it is ended. */
-  readonly atEnd?: (session: Session) => Promise<void>;
-  readonly signal?: AbortSignal;
+  readonly atEnd?: ((session: Session) => Promise<void>) | undefined;
 }
 
 /** What was traced. */
@@ -63,20 +64,9 @@ export async function collectTrace(
   options: CollectOptions,
 ): Promise<CollectedTrace> {
   const startedAt = performance.now();
-  const { plugin, qemu, debug, onProgress, trusted, from, signal, output } = options;
+  const { plugin, trusted, from, output } = options;
   if (output !== undefined) await requireWritable(output);
-  await using plugged = await startPlugged(
-    tape,
-    {
-      plugin,
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "tracing" }) }),
-      ...(trusted && { trusted }),
-      ...(from && { from }),
-    },
-    signal,
-  );
+  await using plugged = await startPlugged(tape, { ...during(options, "tracing"), plugin, trusted, from });
   const { session, channel, begun } = plugged;
   const rows = await keepRows(tape, channel, begun, options.rowsTo);
   const countsAll = output === undefined && (window.selection ?? "all") === "all";
@@ -151,7 +141,7 @@ class TraceRun {
 
   async whole(): Promise<{ end: PluginEnd; bytes: number }> {
     const stop = () => this.enough.abort();
-    this.options.signal?.addEventListener("abort", stop, { once: true });
+    using _stopped = whenAborted(this.options.signal, stop);
     const { output } = this.options;
     await using log = new WindowLog(this.channel, this.window, output, {
       tape: this.tape.manifest.id,
@@ -166,14 +156,10 @@ class TraceRun {
       if (!isVmtapeError(error, "qemu-failed")) stop();
     });
     watched.catch(() => this.session.stop()); // else the stream goes on for as long as the machine does
-    try {
-      const [machine, stream] = await Promise.allSettled([watched, read]);
-      if (machine.status === "rejected") throw machine.reason;
-      if (stream.status === "rejected") throw stream.reason;
-      return { end: stream.value, bytes: await log.finish(stream.value) };
-    } finally {
-      this.options.signal?.removeEventListener("abort", stop);
-    }
+    const [machine, stream] = await Promise.allSettled([watched, read]);
+    if (machine.status === "rejected") throw machine.reason;
+    if (stream.status === "rejected") throw stream.reason;
+    return { end: stream.value, bytes: await log.finish(stream.value) };
   }
 
   /** Lets the machine run to the window's end or the tape's. */
@@ -188,7 +174,7 @@ class TraceRun {
         throw error;
       },
     );
-    if (options.signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+    throwIfAborted(options.signal);
     if (this.streamFailed) return; // the guest waits for a reader that is gone: it cannot even pause
     if (ended) await channel.closeWindow();
     else await session.pause();

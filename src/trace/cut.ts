@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import type { BranchLog } from "./branch-log.js";
 import { type BranchLogSummary, BranchLogWriter } from "./branch-log-writer.js";
 
@@ -21,11 +21,7 @@ export async function cutBranches(
   path: string,
   signal?: AbortSignal,
 ): Promise<BranchLogSummary> {
-  await using writer = await BranchLogWriter.create(
-    path,
-    { ...log.header, selection: "task" },
-    signal ? { signal } : {},
-  );
+  await using writer = await BranchLogWriter.create(path, { ...log.header, selection: "task" }, { signal });
   const { start, end } = log.info;
   for (const { from, to } of within(ranges, Number(start.brctr), Number(end.brctr))) {
     for await (const batch of log.batches({ from, to })) {

@@ -1,4 +1,5 @@
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { BranchBatch } from "../formats/branch.js";
 import { firstAtLeast } from "./batches.js";
 import { BranchLog } from "./branch-log.js";
@@ -17,7 +18,7 @@ export type BranchOutputFormat = "vmtape" | "bts" | "bts-extended";
 
 export interface ExtractOptions {
   readonly format?: BranchOutputFormat;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called with records done, often. */
   readonly onProgress?: (done: number) => void;
 }

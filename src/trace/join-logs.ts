@@ -1,4 +1,5 @@
-import { throwIfAborted, VmtapeError } from "../base/errors.js";
+import { VmtapeError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 import { BranchLog } from "./branch-log.js";
 import { type BranchLogSummary, BranchLogWriter } from "./branch-log-writer.js";
 
@@ -14,7 +15,7 @@ import { type BranchLogSummary, BranchLogWriter } from "./branch-log-writer.js";
 export async function joinBranchLogs(
   paths: readonly string[],
   output: string,
-  options: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<BranchLogSummary> {
   if (paths.length === 0) throw new VmtapeError("usage", "no branch logs to join");
   await using first = await BranchLog.open(paths[0]!);

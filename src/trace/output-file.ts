@@ -2,7 +2,8 @@ import { constants } from "node:fs";
 import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { errnoOf, fileError, throwIfAborted } from "../base/errors.js";
+import { errnoOf, fileError } from "../base/errors.js";
+import { throwIfAborted } from "../base/stopping.js";
 
 /** Between two looks whether a pipe has a reader, or room. */
 const lookMs = 10;
@@ -12,7 +13,7 @@ export interface OutputOptions {
   /** Write to the name itself, so that a killed writer leaves what it had written. */
   readonly inPlace?: boolean;
   /** Ends the wait for a pipe's reader. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { VmtapeError } from "../base/errors.js";
 import type { ProgressSink } from "../base/progress.js";
+import { linkedAbort } from "../base/stopping.js";
 import { brctr, hex, type Icount, icount } from "../base/units.js";
 import { chooseQemu } from "../qemu/choose.js";
 import type { PluginPoint } from "../qemu/plugin-channel.js";
@@ -77,7 +78,7 @@ async function traceFrom(
       ...options,
       rowsTo: options.cache,
       trusted: true,
-      ...(only.from && { from: only.from }),
+      from: only.from,
     });
     return { ...trace, segments: 1 };
   }
@@ -88,9 +89,7 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
   const startedAt = performance.now();
   const output = options.output!;
   const parts = segments.map((_, i) => `${output}.segment-${i}-${process.pid}`);
-  const stop = new AbortController();
-  const abort = () => stop.abort();
-  options.signal?.addEventListener("abort", abort, { once: true });
+  using stop = linkedAbort(options.signal);
   const progress = sumProgress(segments, options.onProgress);
   try {
     const traces = await Promise.all(
@@ -101,16 +100,16 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
           rowsTo: options.cache,
           trusted: true,
           signal: stop.signal,
-          ...(from && { from }),
-          ...(progress && { onProgress: progress(i) }),
-          ...(i < segments.length - 1 && { atEnd: async () => {} }),
+          from,
+          onProgress: progress?.(i),
+          atEnd: i < segments.length - 1 ? async () => {} : options.atEnd,
         }).catch((error) => {
-          abort(); // one that fails ends the others
+          stop.abort(); // one that fails ends the others
           throw error;
         }),
       ),
     );
-    const { bytes } = await joinBranchLogs(parts, output, options.signal ? { signal: options.signal } : {});
+    const { bytes } = await joinBranchLogs(parts, output, { signal: options.signal });
     return {
       start: traces[0]!.start,
       end: traces.at(-1)!.end,
@@ -120,7 +119,6 @@ async function traceSideBySide(tape: Tape, segments: readonly Segment[], options
       segments: segments.length,
     };
   } finally {
-    options.signal?.removeEventListener("abort", abort);
     await Promise.all(parts.map((part) => rm(part, { force: true })));
   }
 }

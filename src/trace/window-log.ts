@@ -1,8 +1,13 @@
 import { VmtapeError } from "../base/errors.js";
 import type { BranchSelection } from "../formats/branch-log-layout.js";
-import type { PluginChannel, PluginEnd } from "../qemu/plugin-channel.js";
+import type { PluginChannel, PluginEnd, PluginPoint } from "../qemu/plugin-channel.js";
 import { BranchLogWriter } from "./branch-log-writer.js";
-import type { TraceWindow } from "./collect.js";
+
+/** What of a window a log depends on. */
+export interface LoggedWindow {
+  readonly end: PluginPoint;
+  readonly selection?: BranchSelection;
+}
 
 /** What a log says of where it comes from. */
 export interface WindowLogFacts {
@@ -17,7 +22,7 @@ export interface WindowLogFacts {
  */
 export class WindowLog implements AsyncDisposable {
   private readonly channel: Pick<PluginChannel, "chunks" | "reachedAt" | "whenReached">;
-  private readonly window: Pick<TraceWindow, "end"> & { readonly selection?: BranchSelection };
+  private readonly window: LoggedWindow;
   private readonly output: string | undefined;
   private readonly facts: WindowLogFacts;
   private writer: BranchLogWriter | undefined;
@@ -25,7 +30,7 @@ export class WindowLog implements AsyncDisposable {
   /** @param output where the log goes; none: the records are read and dropped */
   constructor(
     channel: Pick<PluginChannel, "chunks" | "reachedAt" | "whenReached">,
-    window: Pick<TraceWindow, "end"> & { readonly selection?: BranchSelection },
+    window: LoggedWindow,
     output: string | undefined,
     facts: WindowLogFacts,
   ) {
@@ -86,6 +91,6 @@ export class WindowLog implements AsyncDisposable {
       startBrctr: Number(start.brctr),
       startIcount: Number(start.icount),
     };
-    return BranchLogWriter.create(path, facts, signal ? { signal } : {});
+    return BranchLogWriter.create(path, facts, { signal });
   }
 }

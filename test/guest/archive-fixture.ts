@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { throwIfAborted } from "../../src/base/errors.js";
+import { throwIfAborted } from "../../src/base/stopping.js";
 import type { Dependency, PackageArchive, PackageRecord } from "../../src/guest/archive.js";
 
 export interface FakePackage {

@@ -61,6 +61,7 @@ function kernelOf(functions: Readonly<Record<string, (at: bigint) => number[]>>)
       table: {
         names: NameList.from(symbols.map(([name]) => name)),
         starts: Float64Array.from(symbols, ([, address]) => keyOf(address)),
+        kinds: new Uint8Array(symbols.length).fill("T".charCodeAt(0)),
       },
     },
     types: types(),

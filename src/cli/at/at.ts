@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../../base/errors.js";
+import { throwIfCancelled } from "../../base/stopping.js";
 import { hex, physicalAddress } from "../../base/units.js";
 import { registerValue, x86Registers } from "../../qemu/x86-registers.js";
 import type { Past } from "../../replay/timeline/last-write.js";
@@ -61,8 +62,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal);
   const { timeline } = open;
-  const { why } = await timeline.goTo(await open.locate(text, signal), signal);
-  if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  throwIfCancelled(await timeline.goTo(await open.locate(text, signal), signal));
   const registers = new Uint8Array(await timeline.registers());
   const memory = await readRanges(open, flags.mem ?? []);
   const notes = new Set<string>();

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { VmtapeError } from "../../base/errors.js";
+import { throwIfCancelled } from "../../base/stopping.js";
 import type { GdbServer } from "../../gdb/server.js";
 import type { Tape } from "../../tape/tape.js";
 import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
@@ -62,8 +63,7 @@ async function run(
   await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
   const desk = new TapeDesk({ ...open, addressOf: (text) => addressOf(text, open) }, starts);
   if (at !== "start") {
-    const { why } = await desk.goTo(at, signal);
-    if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+    throwIfCancelled(await desk.goTo(at, signal));
   }
   progress.silence();
   if (starts) {

@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
 import { Scope } from "../../base/scope.js";
+import { throwIfAborted, whenAborted } from "../../base/stopping.js";
 import { withSyncFile } from "../../base/sync-source.js";
 import { findProgram } from "../../base/tool.js";
 import { gdbScript, type ScriptFile } from "../../gdb/gdb-script.js";
@@ -49,11 +50,10 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
   const script = join(directory, "commands");
   const files = await symbolFiles(open);
   await writeFile(script, gdbScript({ attachTo: server.attachTo, files }));
-  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  throwIfAborted(signal);
   using _interrupts = leaveInterrupts();
   const child = spawn(program, ["-x", script, ...run.args], { stdio: "inherit" });
-  const end = () => child.kill("SIGTERM");
-  signal.addEventListener("abort", end, { once: true });
+  using _stopped = whenAborted(signal, () => child.kill("SIGTERM"));
   const { code, signal: killer } = await new Promise<{
     code: number | null;
     signal: NodeJS.Signals | null;
@@ -61,7 +61,6 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
     child.once("error", reject);
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
-  signal.removeEventListener("abort", end);
   process.exitCode = killer ? 128 + constants.signals[killer] : (code ?? 0);
 }
 

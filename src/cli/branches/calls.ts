@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../../base/errors.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import { branchKindName } from "../../formats/branch.js";
 import type { Symbols } from "../../symbols/names/symbols.js";
 import { BranchText } from "../../trace/branch-text.js";

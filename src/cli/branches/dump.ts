@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../../base/errors.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import { type BranchBatch, branchKindName } from "../../formats/branch.js";
 import type { TaskNames } from "../../linux/names/task-names.js";
 import { formatAddress, formatPlace } from "../../symbols/names/symbol-format.js";

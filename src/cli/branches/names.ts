@@ -3,7 +3,7 @@ import { VmtapeError } from "../../base/errors.js";
 import type { Symbols } from "../../symbols/names/symbols.js";
 import type { Tape } from "../../tape/tape.js";
 import type { BranchReader } from "../../trace/branch-reader.js";
-import { placesOf, qemuCandidates } from "../shell/options.js";
+import { contextFor, placesOf } from "../shell/options.js";
 import { note } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import type { NameFlags } from "./flags.js";
@@ -74,9 +74,7 @@ async function tapeSymbols(tape: Tape, flags: NameFlags, signal: AbortSignal): P
   using progress = new Progress();
   const loaded = await TapeSymbols.load(tape, {
     cache: tapeCache(placesOf(flags), tape),
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    signal,
+    ...contextFor(flags, signal, progress),
   });
   return loaded.symbols;
 }

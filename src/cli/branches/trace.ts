@@ -9,14 +9,7 @@ import type { Tape } from "../../tape/tape.js";
 import type { CollectedTrace } from "../../trace/collect.js";
 import type { CutRange } from "../../trace/cut.js";
 import { loadHistory, taskOption, wantedTask } from "../open/load-history.js";
-import {
-  debugSink,
-  placesOf,
-  qemuCandidates,
-  qemuOption,
-  type TapeOptions,
-  tapeCommand,
-} from "../shell/options.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { grouped, note, say, sayFacts, size, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action, type CommandContext } from "../shell/run.js";
@@ -74,13 +67,12 @@ async function run(
   const places = placesOf(flags);
   const tape = await Tape.open(places, name, flags.dir);
   tape.requireComplete();
-  const qemu = qemuCandidates(flags);
   const cache = tapeCache(places, tape);
   const plugin = await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version });
   using progress = new Progress();
   const load = async () => {
     const { TapeSymbols } = await import("../../linux/names/tape-symbols.js");
-    return TapeSymbols.load(tape, { cache, qemu, onProgress: progress.sink, signal, ...debugSink(flags) });
+    return TapeSymbols.load(tape, { cache, ...contextFor(flags, signal, progress) });
   };
   const needed = from.kind === "symbol" || to.kind === "symbol";
   const symbols = needed ? await load() : undefined;
@@ -97,16 +89,13 @@ async function run(
     plugin,
     cache,
     jobs: flags.jobs,
-    qemu,
-    ...(output !== undefined && { output }),
+    output,
+    ...contextFor(flags, signal, progress),
     atEnd: async (session) => {
       if (symbols) return symbols.seeModules(session);
       const { TapeSymbols } = await import("../../linux/names/tape-symbols.js");
       await TapeSymbols.learn(tape, cache, session);
     },
-    onProgress: progress.sink,
-    signal,
-    ...debugSink(flags),
   });
   const kept = ofTask && output !== undefined ? await keepOnly(output, ofTask, signal) : {};
   progress[Symbol.dispose]();

@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { breathe } from "../../base/breathe.js";
-import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { isVmtapeError } from "../../base/errors.js";
 import { printable } from "../../base/printable.js";
+import { during } from "../../base/run-context.js";
+import { throwIfAborted, throwIfCancelled } from "../../base/stopping.js";
 import { firstKernelAddress, hex } from "../../base/units.js";
 import type { HistoryTask, TaskHistory } from "../../linux/history/task-history.js";
 import type { TapeSymbols } from "../../linux/names/tape-symbols.js";
@@ -71,15 +73,13 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   requireForward(since, to);
   const probes = known.probes(open.symbols, history);
   await probes.add(specOf);
-  const { plugin, qemu, onProgress, debug, checkpoints } = open.options;
+  const { plugin, checkpoints } = open.options;
   const hits = probes.run({
+    ...during(open.options, "probing"),
     plugin,
     checkpoints,
-    ...(qemu && { qemu }),
-    ...(debug && { debug }),
-    ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "probing" }) }),
-    ...(since !== undefined && { since }),
-    ...(to !== undefined && { to }),
+    since,
+    to,
     follow: true,
     signal,
   });
@@ -97,7 +97,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   }
   await lines.flush();
   progress[Symbol.dispose]();
-  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  throwIfAborted(signal);
   if (told === 0) {
     const whose = others.size > 0 ? ` by '${flags.task}', but by ${[...others].join(", ")}` : "";
     note(`${where} is never reached there${whose}`);
@@ -321,8 +321,7 @@ class HitPrinter {
   }
 
   private async goTo({ icount, pc }: ProbeHitEvent): Promise<void> {
-    const { why } = await this.open.timeline.goTo({ icount, pc }, this.signal);
-    if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+    throwIfCancelled(await this.open.timeline.goTo({ icount, pc }, this.signal));
   }
 }
 

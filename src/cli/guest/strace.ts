@@ -2,20 +2,14 @@ import { type Command, InvalidArgumentError } from "commander";
 import { breathe } from "../../base/breathe.js";
 import { VmtapeError } from "../../base/errors.js";
 import { printable } from "../../base/printable.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import type { HistoryTask } from "../../linux/history/task-history.js";
 import type { SyscallEvent, TaskEvent } from "../../linux/syscall/task-events.js";
 import { noSuchTask, taskOption, taskTest } from "../open/load-history.js";
 import { icountOf } from "../open/locate-icount.js";
 import { requireForward, writtenRange } from "../open/probe-range.js";
 import { LineWriter } from "../shell/line-writer.js";
-import {
-  debugSink,
-  placesOf,
-  qemuCandidates,
-  qemuOption,
-  type TapeOptions,
-  tapeCommand,
-} from "../shell/options.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { note, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action, type CommandContext } from "../shell/run.js";
@@ -58,10 +52,7 @@ async function run({ signal }: CommandContext, name: string, flags: StraceFlags)
   const events = syscallEvents(tape, kernel.calls, {
     plugin: kernel.plugin,
     checkpoints: kernel.checkpoints,
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    ...debugSink(flags),
-    signal,
+    ...contextFor(flags, signal, progress),
     isWanted: (task) => {
       if (!known) seen.set(task.name, task);
       return isWanted?.(task) ?? true;
@@ -79,7 +70,7 @@ async function run({ signal }: CommandContext, name: string, flags: StraceFlags)
   }
   await lines.flush();
   progress[Symbol.dispose]();
-  if (signal.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  throwIfAborted(signal);
   if (learner) {
     const { keepHistory } = await import("../../linux/pass/task-pass.js");
     await keepHistory(cache, await learner.finish(tape));
@@ -122,8 +113,8 @@ async function openCalls(name: string, flags: StraceFlags) {
         import("../../replay/index/tape-index.js"),
       ]);
       const kernel = await loadKernelInSteps(tape.layout.kernel, cache, signal);
-      const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
-      const symbols = await TapeSymbols.load(tape, { cache, signal, ...shared });
+      const shared = contextFor(flags, signal, progress);
+      const symbols = await TapeSymbols.load(tape, { cache, ...shared });
       const { place } = symbols;
       if (kernel && !place) throw new VmtapeError("not-found", "the tape's Linux kernel never gets to run");
       await breathe(signal);

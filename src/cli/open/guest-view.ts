@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { VmtapeError } from "../../base/errors.js";
+import { throwIfCancelled } from "../../base/stopping.js";
 import { hex } from "../../base/units.js";
 import type { LinuxGuest } from "../../linux/guest/linux-guest.js";
 import type { Position } from "../../replay/session/position.js";
@@ -43,8 +43,7 @@ export async function atGuest<T>(
   using progress = new Progress();
   await using open = await openTimeline(name, flags, progress, signal);
   const { timeline } = open;
-  const { why } = await timeline.goTo(await open.locate(flags.at, signal), signal);
-  if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  throwIfCancelled(await timeline.goTo(await open.locate(flags.at, signal), signal));
   progress[Symbol.dispose]();
   const { position } = timeline;
   if (!flags.json) note(`at ${open.describe(position)}`);

@@ -1,7 +1,7 @@
 import { VmtapeError } from "../../base/errors.js";
 import type { HistoryTask, TaskHistory } from "../../linux/history/task-history.js";
 import type { Tape } from "../../tape/tape.js";
-import { debugSink, placesOf, qemuCandidates, type TapeOptions } from "../shell/options.js";
+import { contextFor, placesOf, type TapeOptions } from "../shell/options.js";
 import type { Progress } from "../shell/progress.js";
 
 /** `--task`, for commands that cut by task. */
@@ -41,10 +41,7 @@ export async function loadHistory(
   return taskHistory(tape, kernel, {
     plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
     cache,
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    signal,
-    ...debugSink(flags),
+    ...contextFor(flags, signal, progress),
   });
 }
 

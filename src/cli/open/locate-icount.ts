@@ -1,7 +1,7 @@
 import type { Icount } from "../../base/units.js";
 import type { WrittenPosition } from "../../replay/session/position.js";
 import type { Tape } from "../../tape/tape.js";
-import { debugSink, placesOf, qemuCandidates, type TapeOptions } from "../shell/options.js";
+import { contextFor, placesOf, type TapeOptions } from "../shell/options.js";
 import type { Progress } from "../shell/progress.js";
 
 /** The icount of a written position. */
@@ -20,7 +20,7 @@ export async function icountOf(
   ]);
   const places = placesOf(flags);
   const cache = tapeCache(places, tape);
-  const shared = { qemu: qemuCandidates(flags), onProgress: progress.sink, ...debugSink(flags) };
+  const shared = contextFor(flags, signal, progress);
   const isPlace = wanted.kind === "symbol" || wanted.kind === "address";
   const plugin = isPlace
     ? await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version })
@@ -28,10 +28,10 @@ export async function icountOf(
   const symbols =
     wanted.kind === "symbol"
       ? await import("../../linux/names/tape-symbols.js").then(({ TapeSymbols }) =>
-          TapeSymbols.load(tape, { cache, signal, ...shared }),
+          TapeSymbols.load(tape, { cache, ...shared }),
         )
       : undefined;
   const checkpoints = async () => (await TapeIndex.open(cache, tape.manifest.qemu)).checkpoints;
   const addressOf = symbols && { addressOf: (symbol: string) => symbols.addressOf(symbol) };
-  return (await locate(tape, wanted, { plugin, cache, checkpoints, ...addressOf, ...shared }, signal)).icount;
+  return (await locate(tape, wanted, { plugin, cache, checkpoints, ...addressOf, ...shared })).icount;
 }

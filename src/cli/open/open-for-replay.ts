@@ -1,6 +1,6 @@
 import type { Places } from "../../tape/home.js";
 import { Tape } from "../../tape/tape.js";
-import { qemuCandidates, type TapeOptions } from "../shell/options.js";
+import { contextFor, type TapeOptions } from "../shell/options.js";
 import { note } from "../shell/output.js";
 
 /** Opens a tape to replay it, repairing an interrupted one when the user asked for that. */
@@ -16,11 +16,7 @@ export async function openForReplay(
     return tape;
   }
   const { repairTape } = await import("../../tape/repair.js");
-  const repaired = await repairTape(tape.directory, {
-    qemu: qemuCandidates(options),
-    places,
-    ...(signal && { signal }),
-  });
+  const repaired = await repairTape(tape.directory, contextFor(options, signal));
   note(`repaired ${name}: it replays to icount ${repaired.end.icount}`);
   return repaired;
 }

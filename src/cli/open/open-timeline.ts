@@ -6,7 +6,7 @@ import type { Instant } from "../../replay/session/timeline-types.js";
 import { type LocateOptions, locate } from "../../replay/timeline/locate.js";
 import type { Timeline } from "../../replay/timeline/timeline.js";
 import type { Tape } from "../../tape/tape.js";
-import { debugSink, placesOf, qemuCandidates, type TapeOptions } from "../shell/options.js";
+import { contextFor, placesOf, type TapeOptions } from "../shell/options.js";
 import type { Progress } from "../shell/progress.js";
 import { openForReplay } from "./open-for-replay.js";
 
@@ -45,9 +45,7 @@ export async function openTimeline(
   const places = placesOf(flags);
   const tape = await openForReplay(places, name, flags, signal);
   const options = await timelineOptions(places, tape, {
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    ...debugSink(flags),
+    ...contextFor(flags, undefined, progress),
   });
   const { cache } = options;
   const visits = back && (await visitsOf(tape, back.branches, cache));
@@ -66,12 +64,11 @@ export async function openTimeline(
       cache,
       options,
       locate: (text, ends) =>
-        locate(
-          tape,
-          parsePosition(text),
-          { ...options, addressOf: (symbol) => symbols.addressOf(symbol) },
-          ends ?? signal,
-        ),
+        locate(tape, parsePosition(text), {
+          ...options,
+          addressOf: (symbol) => symbols.addressOf(symbol),
+          signal: ends ?? signal,
+        }),
       describe: (position) => describe(position, symbols),
       [Symbol.asyncDispose]: close,
     };

@@ -1,6 +1,7 @@
 import { readlinkSync } from "node:fs";
 import { VmtapeError } from "../../base/errors.js";
 import { printable } from "../../base/printable.js";
+import { whenAborted } from "../../base/stopping.js";
 import type { ConsoleClient } from "../../tape/console-client.js";
 import type { ConsoleState } from "../../tape/console-frames.js";
 import type { ControlClient } from "../../tape/control.js";
@@ -97,9 +98,7 @@ class AttachSession implements AsyncDisposable {
         onState: (state) => this.hearState(state),
       },
     );
-    const onAbort = () => this.leave();
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    using _stopped = whenAborted(signal, () => this.leave());
     if (this.options.take) this.client.take();
     try {
       await Promise.race([firstState, this.client.ended]);
@@ -107,7 +106,6 @@ class AttachSession implements AsyncDisposable {
       else if (role !== "watch") this.typeInput().catch(() => {}); // ends when the input is closed below
       await this.client.ended;
     } finally {
-      signal.removeEventListener("abort", onAbort);
       if (this.onTerminal) process.stdin.setRawMode(false).removeAllListeners("data").pause();
       else if (role !== "watch") process.stdin.destroy();
     }

@@ -8,7 +8,7 @@ import type { Tape } from "../../tape/tape.js";
 import { beginning, isInBackground, reportStarted, startInBackground } from "../shell/background.js";
 import { exitCodes, interruptedExitCode } from "../shell/failure.js";
 import {
-  debugSink,
+  contextFor,
   placesOf,
   qemuCandidates,
   qemuOption,
@@ -110,11 +110,9 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
     const replaced = flags.force ? await cacheDropper(name, flags) : undefined;
     const quiet = flags.console === true || isInBackground();
     const recording = await record(places, options, {
-      signal: context.signal,
-      ...(!quiet && { onProgress: progress.sink }),
-      ...(flags.console && { onConsole: (bytes) => process.stdout.write(bytes) }),
+      ...contextFor(flags, context.signal, quiet ? undefined : progress),
+      onConsole: flags.console ? (bytes) => process.stdout.write(bytes) : undefined,
       onNotice: note,
-      ...debugSink(flags),
     });
     recording.done.then(clear, clear);
     if (options.guard === undefined)

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { placesOf, qemuCandidates, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { note, say, sayFacts, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
 import { tapeFacts, tapeJson } from "./describe-tape.js";
@@ -16,11 +16,7 @@ export function repairCommand(): Command {
         const places = placesOf(options);
         const before = await Tape.open(places, name, options.dir);
         if (before.state === "complete") note(`${name} is complete: there is nothing to repair`);
-        const tape = await repairTape(before.directory, {
-          qemu: qemuCandidates(options),
-          signal,
-          places,
-        });
+        const tape = await repairTape(before.directory, contextFor(options, signal));
         if (options.json) return say(toJson(tapeJson(tape, undefined)));
         sayFacts({
           ...tapeFacts(tape),

@@ -1,8 +1,9 @@
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { errnoOf, fileError, throwIfAborted } from "../../base/errors.js";
+import { errnoOf, fileError } from "../../base/errors.js";
 import { noLinks, openRegular } from "../../base/regular-file.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import { placesOf, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { say, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";

@@ -2,14 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../../base/errors.js";
 import type { IndexReport } from "../../replay/index/check.js";
 import type { TapeIndex } from "../../replay/index/tape-index.js";
-import {
-  debugSink,
-  placesOf,
-  qemuCandidates,
-  qemuOption,
-  type TapeOptions,
-  tapeCommand,
-} from "../shell/options.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { grouped, note, say, sayFacts, size, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action, type CommandContext } from "../shell/run.js";
@@ -79,10 +72,7 @@ async function make({ signal }: CommandContext, name: string, flags: IndexFlags)
     plugin: await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version }),
     ...(flags.checkpoints !== undefined && { checkpoints: flags.checkpoints }),
     ...(flags.budget !== undefined && { budget: flags.budget }),
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    signal,
-    ...debugSink(flags),
+    ...contextFor(flags, signal, progress),
   });
   progress[Symbol.dispose]();
   const seconds = (performance.now() - startedAt) / 1000;
@@ -125,10 +115,7 @@ async function check({ signal }: CommandContext, name: string, flags: IndexFlags
   const report = await checkIndex(tape, {
     cache: tapeCache(places, tape),
     states: flags.check === "states",
-    qemu: qemuCandidates(flags),
-    onProgress: progress.sink,
-    signal,
-    ...debugSink(flags),
+    ...contextFor(flags, signal, progress),
   });
   progress[Symbol.dispose]();
   if (flags.json) say(toJson({ name, ...report }));

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { openFileSource } from "../../base/byte-source.js";
-import { throwIfAborted } from "../../base/errors.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import type { ReplayLogDialect } from "../../formats/replay-log-dialect.js";
 import { guessDialect, parseKinds, readEventLists } from "../../formats/replay-log-reader.js";
 import { type LogSummary, summarizeLog } from "../../formats/replay-log-summary.js";

@@ -1,15 +1,9 @@
 import type { Command } from "commander";
+import { linkedAbort } from "../../base/stopping.js";
 import type { Session } from "../../replay/session/session.js";
 import type { Tape } from "../../tape/tape.js";
 import { beginning, isInBackground, reportStarted, startInBackground } from "../shell/background.js";
-import {
-  debugSink,
-  placesOf,
-  qemuCandidates,
-  qemuOption,
-  type TapeOptions,
-  tapeCommand,
-} from "../shell/options.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { grouped, note, say, sayFacts, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action, type CommandContext } from "../shell/run.js";
@@ -58,30 +52,23 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
       import("../../replay/session/replay-server.js"),
       import("../../base/errors.js"),
     ]);
-  const stop = new AbortController();
-  const onAbort = () => stop.abort();
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) stop.abort();
-  await using server = await beginning(ReplayServer.listen(placesOf(flags), tape.directory, onAbort));
+  using stop = linkedAbort(signal);
+  await using server = await beginning(
+    ReplayServer.listen(placesOf(flags), tape.directory, () => stop.abort()),
+  );
   const { qmp, gdb } = server.sockets;
   using progress = new Progress();
   const guard = await guardFor(tape, tapeCache(placesOf(flags), tape));
   await using session = await beginning(
-    Session.create(
-      tape,
-      {
-        qemu: qemuCandidates(flags),
-        ...guard,
-        attach: {
-          monitors: [`socket,path=${quote(qmp)},server=on,wait=off`],
-          gdb: `unix:${quote(gdb)},server=on,wait=off`,
-        },
-        ...(flags.console && { onConsole: (bytes) => process.stdout.write(bytes) }),
-        ...(!flags.console && !isInBackground() && { onProgress: progress.sink }),
-        ...debugSink(flags),
+    Session.create(tape, {
+      ...contextFor(flags, stop.signal, flags.console || isInBackground() ? undefined : progress),
+      ...guard,
+      attach: {
+        monitors: [`socket,path=${quote(qmp)},server=on,wait=off`],
+        gdb: `unix:${quote(gdb)},server=on,wait=off`,
       },
-      stop.signal,
-    ),
+      onConsole: flags.console ? (bytes) => process.stdout.write(bytes) : undefined,
+    }),
   );
   await beginning(session.start(undefined, stop.signal));
   if (isInBackground()) reportStarted({ qmp, gdb, qemuPid: session.pid });

@@ -4,14 +4,7 @@ import { isVmtapeError } from "../../base/errors.js";
 import type { VerifyReport } from "../../replay/verify/verify.js";
 import type { Tape } from "../../tape/tape.js";
 import { exitCodes } from "../shell/failure.js";
-import {
-  debugSink,
-  placesOf,
-  qemuCandidates,
-  qemuOption,
-  type TapeOptions,
-  tapeCommand,
-} from "../shell/options.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { grouped, note, say, sayFacts, sayStyled, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action } from "../shell/run.js";
@@ -43,11 +36,8 @@ export async function proveTape(
   using progress = new Progress();
   const plugin = await branchPlugin(tape, options);
   const report = await verifyTape(tape, {
-    ...(plugin !== undefined && { plugin }),
-    qemu: qemuCandidates(options),
-    onProgress: progress.sink,
-    signal,
-    ...debugSink(options),
+    plugin,
+    ...contextFor(options, signal, progress),
   });
   return { tape: await markTape(tape, report), report };
 }

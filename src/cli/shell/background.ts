@@ -1,5 +1,6 @@
 import { fork } from "node:child_process";
 import { type ErrorCode, type ErrorFacts, VmtapeError } from "../../base/errors.js";
+import { whenAborted } from "../../base/stopping.js";
 
 /** What a command in the background tells the one that started it, once. */
 type Report =
@@ -28,12 +29,10 @@ export function startInBackground(
     stdio: ["ignore", "ignore", "ignore", "ipc"],
     env: { ...process.env, [marker]: "1" },
   });
-  const interrupt = () => child.kill("SIGINT");
-  if (signal.aborted) interrupt();
-  signal.addEventListener("abort", interrupt, { once: true });
+  const link = whenAborted(signal, () => child.kill("SIGINT"));
   return new Promise((resolve, reject) => {
     child.once("message", (report: Report) => {
-      signal.removeEventListener("abort", interrupt);
+      link[Symbol.dispose]();
       child.disconnect();
       child.unref();
       if ("started" in report) resolve({ pid: child.pid!, facts: report.started });

@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
+import type { ProgressSink } from "../../base/progress.js";
+import type { RunContext } from "../../base/run-context.js";
 import { type Places, placesFrom } from "../../tape/home.js";
 import { note } from "./output.js";
 
@@ -42,9 +44,19 @@ export function qemuCandidates(options: TapeOptions): string[] {
   return [chosen || "qemu-system-x86_64"];
 }
 
-/** Debug lines on stderr when asked for. */
-export function debugSink(options: TapeOptions): { debug?: (line: string) => void } {
-  return options.debug ? { debug: (line) => note(`debug: ${line}`) } : {};
+/** What a command hands to whatever it calls. Debug lines go to stderr when asked for. */
+export function contextFor(
+  options: TapeOptions,
+  signal: AbortSignal | undefined,
+  progress?: { readonly sink: ProgressSink },
+): RunContext & { readonly places: Places } {
+  return {
+    places: placesOf(options),
+    qemu: qemuCandidates(options),
+    debug: options.debug ? (line) => note(`debug: ${line}`) : undefined,
+    onProgress: progress?.sink,
+    signal,
+  };
 }
 
 /** A positive number of seconds. */

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { PhysicalMemory } from "../../base/guest-memory.js";
 import { noLinks, readRegular } from "../../base/regular-file.js";
 import { replaceFile } from "../../base/replace-file.js";
+import { contextOf, type RunContext } from "../../base/run-context.js";
 import { hex, type Icount, icount } from "../../base/units.js";
 import { GuestRam } from "../../qemu/ram.js";
 import { isLostCheckpoint, listCheckpoints } from "../../replay/session/checkpoint.js";
@@ -21,10 +22,9 @@ const kernelMap = 0xffffffff80000000n;
 /** The kernel is in its place after this share of a boot, or this, or … */
 const shares = [16, 8, 5, 3, 2, 1.25, 1] as const;
 
-export interface KernelPlaceOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+export interface KernelPlaceOptions extends RunContext {
   /** The tape's cache (`tapeCache`). */
   readonly cache: string;
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -69,9 +69,11 @@ export function knownPlace(cache: string): Promise<KernelPlacement | undefined> 
 }
 
 async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlaceOptions) {
-  const { cache, signal, ...rest } = options;
-  const sessionOptions = { ...rest, ...(await guardFor(tape, cache)) };
-  await using session = await startLate(tape, cache, sessionOptions, signal);
+  const { cache, signal } = options;
+  await using session = await startLate(tape, cache, {
+    ...contextOf(options),
+    ...(await guardFor(tape, cache)),
+  });
   const started = await session.position();
   for (const at of [started, ...instants(tape, started)]) {
     await session.runTo(at, signal);
@@ -82,15 +84,11 @@ async function findPlace(tape: Tape, kernel: KernelSymbols, options: KernelPlace
 }
 
 /** A session from the last checkpoint there is, or from the beginning. */
-async function startLate(
-  tape: Tape,
-  cache: string,
-  options: SessionOptions,
-  signal?: AbortSignal,
-): Promise<Session> {
-  const plain = await Session.create(tape, options, signal);
+async function startLate(tape: Tape, cache: string, options: SessionOptions): Promise<Session> {
+  const { signal } = options;
+  const plain = await Session.create(tape, options);
   for (const from of (await listCheckpoints(cache, plain.build)).reverse()) {
-    const session = await Session.create(tape, { ...options, from, trusted: true }, signal);
+    const session = await Session.create(tape, { ...options, from, trusted: true });
     try {
       await session.start(undefined, signal);
       return session;

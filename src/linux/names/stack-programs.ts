@@ -306,7 +306,7 @@ function readSource(
       const table = readElfSymbols(elf, other && { separate: other });
       const hasDebug = separate !== undefined || elf.section(".debug_info") !== undefined;
       const debug = there || hasDebug ? debugOfBytes(there ?? elf, options) : undefined;
-      return table.names.count > 0 ? { name, table, ...(debug && { debug }) } : undefined;
+      return table.names.count > 0 ? { name, table, debug } : undefined;
     } finally {
       separate?.close();
     }

@@ -106,7 +106,7 @@ export class TapeSymbols {
         table: kernel.table,
         priority: priorities.kernel,
         ...(place && { bias: place.slide }),
-        ...(debug && { debug }),
+        debug,
       });
     }
     for (const source of await initramfsSources(tape)) symbols.add(source);

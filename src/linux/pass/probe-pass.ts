@@ -6,9 +6,9 @@ import type { Tape } from "../../tape/tape.js";
 
 export interface PassOptions extends Omit<HitBatchOptions, "from"> {
   /** What comes before is of no interest: the pass may begin anywhere up to here. */
-  readonly since?: Icount;
+  readonly since?: Icount | undefined;
   /** The checkpoints there are now, in order: the pass begins at the last one before `since`. */
-  readonly checkpoints?: () => Promise<readonly CountedCheckpoint[]>;
+  readonly checkpoints?: (() => Promise<readonly CountedCheckpoint[]>) | undefined;
 }
 
 /**
@@ -16,17 +16,13 @@ export interface PassOptions extends Omit<HitBatchOptions, "from"> {
  * checkpoint on, so what comes before the instant is the caller's to leave out. (They are not set at the instant itself:
  * QEMU 7.2 may be about to deliver an interrupt there, and keeps pointers into blocks that setting probes throws away.)
  */
-export async function* passSince(
-  tape: Tape,
-  options: PassOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<HitBatch> {
+export async function* passSince(tape: Tape, options: PassOptions): AsyncGenerator<HitBatch> {
   const { checkpoints, since, ...pass } = options;
   for (;;) {
     const from = since === undefined ? undefined : await nearest(checkpoints, since);
     try {
       // One that is lost says so when the session starts, before anything is told.
-      yield* hitBatches(tape, { ...pass, ...(from && { from }) }, signal);
+      yield* hitBatches(tape, { ...pass, from });
       return;
     } catch (error) {
       if (!from || !isLostCheckpoint(error)) throw error;

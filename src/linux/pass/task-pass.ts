@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { VmtapeError } from "../../base/errors.js";
 import { noLinks, readRegular } from "../../base/regular-file.js";
 import { replaceFile } from "../../base/replace-file.js";
+import { during } from "../../base/run-context.js";
 import { guestAddress } from "../../base/units.js";
 import { BranchBatch } from "../../formats/branch.js";
 import { BranchChunkDecoder } from "../../formats/branch-chunk-decoder.js";
@@ -62,21 +63,14 @@ async function makeHistory(
   kernel: LinuxKernel,
   options: TaskHistoryOptions,
 ): Promise<TaskHistory> {
-  const { signal, plugin, onProgress, qemu, debug } = options;
   const place = await kernelPlace(tape, kernel.symbols, options);
   if (!place) throw new VmtapeError("not-found", "the tape's Linux kernel never gets to run");
   const learner = new TaskLearner(kernel, place);
-  const batches = hitBatches(
-    tape,
-    {
-      plugin,
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "following tasks" }) }),
-      ...learner.options,
-    },
-    signal,
-  );
+  const batches = hitBatches(tape, {
+    ...during(options, "following tasks"),
+    plugin: options.plugin,
+    ...learner.options,
+  });
   for await (const batch of batches) {
     for (let i = 0; i < batch.length; i++) learner.take(batch, i);
   }

@@ -1,4 +1,6 @@
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { during } from "../../base/run-context.js";
+import { throwIfCancelled } from "../../base/stopping.js";
 import { guestAddress, type Icount } from "../../base/units.js";
 import { Timeline, type TimelineOptions, type TimelineParts } from "../../replay/timeline/timeline.js";
 import { printExpression } from "../../symbols/expression/evaluator.js";
@@ -103,25 +105,23 @@ export class GuestTimeline extends Timeline {
    */
   async play({ from = this.position.icount, to }: PlayRange = {}, signal?: AbortSignal): Promise<void> {
     const probes = await this.allProbes(signal);
-    const { plugin, qemu, debug, onProgress, checkpoints } = this.guestOptions;
+    const { plugin, checkpoints } = this.guestOptions;
     const hits = probes.run({
+      ...during(this.guestOptions, "probing"),
       plugin,
       checkpoints,
       since: from,
       follow: true,
       visitor: this.visitor(signal),
-      ...(to !== undefined && { to }),
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "probing" }) }),
-      ...(signal && { signal }),
+      to,
+      signal,
     });
     for await (const _ of hits);
   }
 
   private async load(signal: AbortSignal | undefined) {
     this.known ??= {
-      symbols: await TapeSymbols.load(this.tape, { ...this.guestOptions, ...(signal && { signal }) }),
+      symbols: await TapeSymbols.load(this.tape, { ...this.guestOptions, signal }),
       kernel: loadKernelOnce(this.tape.layout.kernel, this.guestOptions.cache),
     };
     return this.known;
@@ -141,8 +141,7 @@ export class GuestTimeline extends Timeline {
   /** Looks at the machine at a hit by going there. */
   private visitor(signal: AbortSignal | undefined): HitVisitor {
     const goTo = async (hit: ProbeHitEvent) => {
-      const { why } = await this.goTo({ icount: hit.icount, pc: hit.pc }, signal);
-      if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+      throwIfCancelled(await this.goTo({ icount: hit.icount, pc: hit.pc }, signal));
     };
     return {
       memory: async (hit, address, length) => {

@@ -28,7 +28,6 @@ import {
 } from "./watch.js";
 
 export interface ProbeRunOptions extends Omit<PassOptions, "prepare" | "arrived"> {
-  readonly signal?: AbortSignal;
   /** Looks up what hits are asked for and have not collected. */
   readonly visitor?: HitVisitor;
 }
@@ -99,14 +98,14 @@ export class Probes {
    * With `returns` of functions the stretch is replayed twice: the first time tells where they return to.
    */
   async *run(options: ProbeRunOptions): AsyncGenerator<ProbeHitEvent> {
-    const { signal, visitor, ...pass } = options;
+    const { visitor, ...pass } = options;
     this.watches = this.watches.filter((one) => !one.probe.removed);
     const returnsTo = this.watches.some(({ returns }) => returns === "stack")
-      ? await this.returnAddresses(pass, signal)
+      ? await this.returnAddresses(pass)
       : [];
     const run = await ProbeRun.make(this.watches, this.names, this.history, visitor, pass.since);
     const prepare = (channel: ProbeChannel) => run.place(channel, returnsTo);
-    for await (const batch of passSince(this.tape, { ...pass, ...this.begin(pass), prepare }, signal)) {
+    for await (const batch of passSince(this.tape, { ...pass, ...this.begin(pass), prepare })) {
       for (let i = 0; i < batch.length; i++) {
         for (const hit of await run.take(batch, i)) {
           const handled = (hit.probe as SetProbe).handle(hit);
@@ -212,10 +211,7 @@ export class Probes {
   }
 
   /** All addresses to which the functions return that are probed with their returns. */
-  private async returnAddresses(
-    options: Omit<ProbeRunOptions, "signal">,
-    signal: AbortSignal | undefined,
-  ): Promise<bigint[]> {
+  private async returnAddresses(options: ProbeRunOptions): Promise<bigint[]> {
     const found = new Set<bigint>();
     const watches = this.watches.filter(({ returns }) => returns === "stack");
     const prepare = async (channel: ProbeChannel) => {
@@ -226,7 +222,7 @@ export class Probes {
       }
     };
     const pass = { ...options, ...this.begin(options), follow: false, prepare };
-    for await (const batch of passSince(this.tape, pass, signal)) {
+    for await (const batch of passSince(this.tape, pass)) {
       for (let i = 0; i < batch.length; i++) {
         const address = numberOf(batch.pieces(i)[0]);
         if (address !== undefined) found.add(address);

@@ -1,9 +1,9 @@
+import { during, type RunContext } from "../../base/run-context.js";
 import { guestAddress, type Icount } from "../../base/units.js";
 import type { ProbeChannel, ProbeItem } from "../../qemu/probe-channel.js";
 import type { HitBatch, HitPiece } from "../../qemu/probe-hits.js";
 import type { CountedCheckpoint } from "../../replay/session/checkpoint.js";
 import type { HitBatchOptions } from "../../replay/session/hit-batches.js";
-import type { SessionOptions } from "../../replay/session/session.js";
 import { parseExpression } from "../../symbols/expression/parser.js";
 import type { Tape } from "../../tape/tape.js";
 import type { HistoryTask } from "../history/task-history.js";
@@ -20,7 +20,7 @@ import type { SyscallEvent, TaskEvent } from "./task-events.js";
 import { TaskSignals } from "./task-signals.js";
 import { x32Bit } from "./x32.js";
 
-export interface SyscallPassOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+export interface SyscallPassOptions extends RunContext {
   /** The built plugin (`buildPlugin`). */
   readonly plugin: string;
   /** Only of tasks that pass. */
@@ -33,7 +33,6 @@ export interface SyscallPassOptions extends Pick<SessionOptions, "qemu" | "debug
   readonly checkpoints?: () => Promise<readonly CountedCheckpoint[]>;
   /** Learns the tape's tasks in passing; for a pass over all of it. Costs a third more. */
   readonly learner?: TaskLearner;
-  readonly signal?: AbortSignal;
 }
 
 /** What is known of the kernel's calls before anything runs. */
@@ -65,27 +64,21 @@ export async function* syscallEvents(
   kernel: SyscallKernel,
   options: SyscallPassOptions,
 ): AsyncGenerator<TaskEvent> {
-  const { plugin, fromIcount, checkpoints, qemu, debug, onProgress, signal, toIcount, learner } = options;
+  const { plugin, fromIcount, checkpoints, toIcount, learner } = options;
   const pass = new SyscallPass(kernel, options);
   const prepare: HitBatchOptions["prepare"] = async (probes, channel) => {
     await pass.place(probes);
     await learner?.options.prepare(probes, channel);
   };
-  const batches = passSince(
-    tape,
-    {
-      plugin,
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "tracing system calls" }) }),
-      ...(checkpoints && { checkpoints }),
-      ...(fromIcount !== undefined && { since: fromIcount }),
-      ...(toIcount !== undefined && { to: toIcount }),
-      ...learner?.options,
-      prepare,
-    },
-    signal,
-  );
+  const batches = passSince(tape, {
+    ...during(options, "tracing system calls"),
+    plugin,
+    checkpoints,
+    since: fromIcount,
+    to: toIcount,
+    ...learner?.options,
+    prepare,
+  });
   for await (const batch of batches) {
     for (let i = 0; i < batch.length; i++) {
       if (learner?.take(batch, i)) continue;

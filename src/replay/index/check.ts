@@ -1,7 +1,8 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileError, throwIfAborted } from "../../base/errors.js";
-import type { ProgressSink } from "../../base/progress.js";
+import { fileError } from "../../base/errors.js";
+import { during, type RunContext } from "../../base/run-context.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import { icount } from "../../base/units.js";
 import type { IndexTable } from "../../formats/index-table.js";
 import { chooseQemu } from "../../qemu/choose.js";
@@ -34,12 +35,10 @@ export interface IndexReport {
   readonly problems: readonly string[];
 }
 
-export interface CheckOptions extends Pick<SessionOptions, "qemu" | "debug"> {
+export interface CheckOptions extends RunContext {
   readonly cache: string;
   /** Compare registers and memory of each checkpoint with those of a replay from the tape's beginning. */
   readonly states?: boolean;
-  readonly onProgress?: ProgressSink;
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -137,29 +136,22 @@ async function checkStates(
   tape: Tape,
   checkpoints: readonly Checkpoint[],
   problems: string[],
-  { cache, qemu, debug, onProgress, signal }: CheckOptions,
+  options: CheckOptions,
 ): Promise<void> {
-  const guard = await guardFor(tape, cache);
-  const common = { trusted: true, ...guard, ...(qemu && { qemu }), ...(debug && { debug }) };
+  const { qemu, debug, signal } = options;
+  const common = { trusted: true, ...(await guardFor(tape, options.cache)), qemu, debug, signal };
   const total = Number(tape.end.at);
-  await using straight = await Session.create(
-    tape,
-    {
-      ...common,
-      trusted: false,
-      ...(onProgress && { onProgress: (one) => onProgress({ ...one, doing: "comparing", total }) }),
-    },
-    signal,
-  );
+  await using straight = await Session.create(tape, {
+    ...common,
+    ...during(options, "comparing", total),
+    trusted: false,
+  });
   await straight.start(undefined, signal);
   for (const checkpoint of checkpoints) {
     // Where something was delivered, a straight run stops before or after that by chance.
     if (checkpoint.delivered) continue;
     await straight.runTo(icount(checkpoint.icount), signal);
-    const difference = firstDifference(
-      await straight.hashState(),
-      await stateAt(tape, checkpoint, common, signal),
-    );
+    const difference = firstDifference(await straight.hashState(), await stateAt(tape, checkpoint, common));
     if (!difference) continue;
     problems.push(
       `the checkpoint at icount ${checkpoint.icount} is not what a replay is there: ${difference.what}`,
@@ -168,14 +160,9 @@ async function checkStates(
   }
 }
 
-async function stateAt(
-  tape: Tape,
-  from: Checkpoint,
-  options: SessionOptions,
-  signal?: AbortSignal,
-): Promise<StateHash> {
-  await using session = await Session.create(tape, { ...options, from }, signal);
-  await session.start(undefined, signal);
+async function stateAt(tape: Tape, from: Checkpoint, options: SessionOptions): Promise<StateHash> {
+  await using session = await Session.create(tape, { ...options, from });
+  await session.start(undefined, options.signal);
   return await session.hashState();
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { errnoOf, isVmtapeError, throwIfAborted } from "../../base/errors.js";
+import { errnoOf, isVmtapeError } from "../../base/errors.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import { FileLock } from "../../tape/lock.js";
 
 const lookMs = 20;
@@ -12,7 +13,7 @@ const lookMs = 20;
  */
 export async function waitForLock(
   path: string,
-  options: { readonly signal?: AbortSignal; readonly onWait?: () => void } = {},
+  options: { readonly signal?: AbortSignal | undefined; readonly onWait?: () => void } = {},
 ): Promise<FileLock> {
   for (;;) {
     throwIfAborted(options.signal);

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { fileError } from "../../base/errors.js";
-import type { ProgressSink } from "../../base/progress.js";
+import { during, type RunContext } from "../../base/run-context.js";
 import { icount } from "../../base/units.js";
 import { chooseQemu } from "../../qemu/choose.js";
 import type { PluginChannel, PluginPosition } from "../../qemu/plugin-channel.js";
@@ -10,7 +10,7 @@ import { type CountedCheckpoint, isLostCheckpoint } from "../session/checkpoint.
 import { sweepCheckpoints } from "../session/checkpoint-store.js";
 import { startPlugged } from "../session/plugged-session.js";
 import { QuietInstants } from "../session/quiet-instants.js";
-import type { Session, SessionOptions } from "../session/session.js";
+import type { Session } from "../session/session.js";
 import { isGone, waitForLock } from "./lock.js";
 import { type IndexLimits, IndexPlan } from "./plan.js";
 import { RowKeeper } from "./rows.js";
@@ -20,7 +20,7 @@ import { TapeIndex } from "./tape-index.js";
 import { affordable, keepBudget } from "./thinning.js";
 import { knownVisits, VisitKeeper } from "./visit-keeper.js";
 
-export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
+export interface IndexOptions extends RunContext {
   /** The tape's cache (`tapeCache`): table and checkpoints go there. */
   readonly cache: string;
   /** The built plugin (`buildPlugin`): it counts the branches. */
@@ -29,8 +29,6 @@ export interface IndexOptions extends Pick<SessionOptions, "qemu" | "debug"> {
   readonly checkpoints?: number;
   /** Bytes that the checkpoints may take on disk. Default: {@link affordable}. */
   readonly budget?: number;
-  readonly onProgress?: ProgressSink;
-  readonly signal?: AbortSignal;
 }
 
 /** More checkpoints than anybody needs. */
@@ -58,7 +56,7 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
   });
   const onWait = () =>
     onProgress?.({ doing: "waiting for another index of this tape", done: 0, unit: "steps" });
-  await using _only = await waitForLock(indexingLock(cache), { ...(signal && { signal }), onWait });
+  await using _only = await waitForLock(indexingLock(cache), { signal, onWait });
   await sweepCheckpoints(cache, build);
   const known = await TapeIndex.open(cache, build);
   const budget = options.budget ?? known.budget ?? (await affordable(tape, cache, known.bytes));
@@ -96,21 +94,9 @@ async function runPass(
   from: CountedCheckpoint | undefined,
   options: IndexOptions,
 ): Promise<void> {
-  const { cache, plugin, onProgress, signal, qemu, debug } = options;
-  await using plugged = await startPlugged(
-    tape,
-    {
-      plugin,
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(from && { from }),
-      ...(onProgress && {
-        onProgress: (report) => onProgress({ ...report, doing: "indexing", total: plan.end }),
-      }),
-      checkpointsTo: cache,
-    },
-    signal,
-  );
+  const { cache, plugin, signal } = options;
+  const context = during(options, "indexing", plan.end);
+  await using plugged = await startPlugged(tape, { ...context, plugin, from, checkpointsTo: cache });
   const { session, channel, begun } = plugged;
   const rows = new RowKeeper(tape, cache, Number(begun.icount));
   rows.add(rowOf(begun));

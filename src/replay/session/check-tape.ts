@@ -30,7 +30,7 @@ export async function checkLog(tape: Tape, signal?: AbortSignal): Promise<void> 
   const { layout, manifest, end } = tape;
   await using source = await openFileSource(layout.log, noLinks);
   const { state, ending, shutdown } = await summarizeLog(source, dialectFor(manifest.qemu.version), {
-    ...(signal && { signal }),
+    signal,
   });
   if (ending.fault) throw ending.fault;
   if (state === "whole" && shutdown?.icount === end.at) return;

@@ -1,4 +1,5 @@
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import type { RunContext } from "../../base/run-context.js";
 import { Scope } from "../../base/scope.js";
 import { brctr, guestAddress, type Icount, icount } from "../../base/units.js";
 import { GdbStub } from "../../qemu/gdb-stub.js";
@@ -14,15 +15,15 @@ import type { CountedCheckpoint } from "./checkpoint.js";
 import { startPlugged } from "./plugged-session.js";
 import { placePoints, pointsText } from "./point-hits.js";
 import type { Position } from "./position.js";
-import type { Session, SessionOptions } from "./session.js";
+import type { Session } from "./session.js";
 import type { Instant, StopPoint } from "./timeline-types.js";
 
-export interface CountedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+export interface CountedSessionOptions extends RunContext {
   /** The built plugin (`buildPlugin`): it counts the branches. */
   readonly plugin: string;
-  readonly from?: CountedCheckpoint;
+  readonly from?: CountedCheckpoint | undefined;
   /** See `SessionOptions`. */
-  readonly checkpointsTo?: string;
+  readonly checkpointsTo?: string | undefined;
 }
 
 /** So few instructions are made by single steps; more of them by QEMU's `replay-break`, which costs some 2 ms. */
@@ -73,18 +74,10 @@ export class CountedSession implements AsyncDisposable {
    *
    * @throws everything `Session.create` and `Session.start` throw. The tape's files are not checked again.
    */
-  static async start(
-    tape: Tape,
-    options: CountedSessionOptions,
-    signal?: AbortSignal,
-  ): Promise<CountedSession> {
+  static async start(tape: Tape, options: CountedSessionOptions): Promise<CountedSession> {
     await using scope = new Scope();
     const { session, channel, begun } = scope.own(
-      await startPlugged(
-        tape,
-        { ...options, trusted: true, probes: { follow: true }, device: "stub" },
-        signal,
-      ),
+      await startPlugged(tape, { ...options, trusted: true, probes: { follow: true }, device: "stub" }),
     );
     // Not with `-gdb`: QEMU would save a snapshot with all of RAM before the plugin can tell it not to.
     await session.qmp.human("gdbserver chardev:stub");

@@ -7,7 +7,7 @@ import type { Session } from "./session.js";
 
 export interface HitBatchOptions extends ProbedSessionOptions {
   /** Where to end; default: the tape's end. */
-  readonly to?: Icount;
+  readonly to?: Icount | undefined;
   /** Called when the machine has come to the end, with all hits on their way. */
   readonly arrived?: (channel: PluginChannel) => Promise<void>;
 }
@@ -18,15 +18,11 @@ export interface HitBatchOptions extends ProbedSessionOptions {
  *
  * @throws `cancelled`; everything `Session.runTo` throws. The tape's files are not checked again.
  */
-export async function* hitBatches(
-  tape: Tape,
-  options: HitBatchOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<HitBatch> {
+export async function* hitBatches(tape: Tape, options: HitBatchOptions): AsyncGenerator<HitBatch> {
   const { to, arrived, ...probed } = options;
-  await using started = await startProbed(tape, probed, signal);
+  await using started = await startProbed(tape, probed);
   const { session, channel, probes } = started;
-  const ran = run(session, channel, to, arrived, signal);
+  const ran = run(session, channel, options);
   ran.catch(() => {}); // it is awaited when the hits have ended
   yield* probes.hits();
   await ran;
@@ -36,9 +32,7 @@ export async function* hitBatches(
 async function run(
   session: Session,
   channel: PluginChannel,
-  to: Icount | undefined,
-  arrived: HitBatchOptions["arrived"],
-  signal: AbortSignal | undefined,
+  { to, arrived, signal }: HitBatchOptions,
 ): Promise<void> {
   try {
     if (to === undefined) await session.runToEnd(signal);

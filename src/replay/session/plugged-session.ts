@@ -16,7 +16,7 @@ export interface PluggedSessionOptions extends Omit<SessionOptions, "from" | "at
   /** The built plugin (`buildPlugin`). */
   readonly plugin: string;
   /** Where to begin; default: the tape's start. */
-  readonly from?: CountedCheckpoint;
+  readonly from?: CountedCheckpoint | undefined;
   /** With a channel for the hits of probes, the third; `follow`: branches are counted, too. Default: none. */
   readonly probes?: { readonly follow: boolean };
   /** One more channel, which a character device of this name stands on: the last of `session.channels`. */
@@ -36,22 +36,15 @@ export interface PluggedSession extends AsyncDisposable {
  *
  * @throws everything `Session.create` and `Session.start` throw
  */
-export async function startPlugged(
-  tape: Tape,
-  options: PluggedSessionOptions,
-  signal?: AbortSignal,
-): Promise<PluggedSession> {
+export async function startPlugged(tape: Tape, options: PluggedSessionOptions): Promise<PluggedSession> {
   const { plugin, from, probes, device, ...rest } = options;
   const extra = probes ? probeArguments(plugin, probes) : pluginArguments(plugin);
   let channels = probes ? probeChannels : pluginChannels;
   if (device !== undefined) extra.push("-chardev", `socket,id=${device},fd=${firstChannelFd + channels++}`);
-  const session = await Session.create(
-    tape,
-    { ...rest, ...(from && { from }), channels, attach: { extra }, guard: guardOf(plugin) },
-    signal,
-  );
+  const own = { from, channels, attach: { extra }, guard: guardOf(plugin) };
+  const session = await Session.create(tape, { ...rest, ...own });
   try {
-    await session.start(undefined, signal);
+    await session.start(undefined, rest.signal);
     const channel = new PluginChannel(session.channels);
     const begun = await channel.start(from?.brctr, from?.rep);
     return { session, channel, begun, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };

@@ -1,15 +1,16 @@
+import type { RunContext } from "../../base/run-context.js";
 import { type PluginChannel, probeChannels } from "../../qemu/plugin-channel.js";
 import { ProbeChannel } from "../../qemu/probe-channel.js";
 import type { Tape } from "../../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
 import { startPlugged } from "./plugged-session.js";
-import type { Session, SessionOptions } from "./session.js";
+import type { Session } from "./session.js";
 
-export interface ProbedSessionOptions extends Pick<SessionOptions, "qemu" | "debug" | "onProgress"> {
+export interface ProbedSessionOptions extends RunContext {
   /** The built plugin (`buildPlugin`). */
   readonly plugin: string;
   /** Where to begin; default: the tape's start. */
-  readonly from?: CountedCheckpoint;
+  readonly from?: CountedCheckpoint | undefined;
   /** Count branches, too: hits then have a brctr, and conditions may ask for it. Costs a fifth more. Default false. */
   readonly follow?: boolean;
   /** Sets the probes, and asks of the plugin whatever else is wanted, before the machine runs. */
@@ -28,13 +29,9 @@ export interface ProbedSession extends AsyncDisposable {
  *
  * @throws everything `Session.create` and `Session.start` throw
  */
-export async function startProbed(
-  tape: Tape,
-  options: ProbedSessionOptions,
-  signal?: AbortSignal,
-): Promise<ProbedSession> {
+export async function startProbed(tape: Tape, options: ProbedSessionOptions): Promise<ProbedSession> {
   const { follow = false, prepare, ...rest } = options;
-  const started = await startPlugged(tape, { ...rest, trusted: true, probes: { follow } }, signal);
+  const started = await startPlugged(tape, { ...rest, trusted: true, probes: { follow } });
   const { session, channel } = started;
   try {
     const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);

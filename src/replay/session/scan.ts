@@ -17,12 +17,12 @@ export interface ScanOptions extends ProbedSessionOptions {
  *
  * @throws `cancelled`; everything `Session.runTo` throws. The tape's files are not checked again.
  */
-export async function scan(tape: Tape, options: ScanOptions, signal?: AbortSignal): Promise<void> {
+export async function scan(tape: Tape, options: ScanOptions): Promise<void> {
   const { to, onHits, ...probed } = options;
-  await using started = await startProbed(tape, probed, signal);
+  await using started = await startProbed(tape, probed);
   const { session, probes } = started;
   const told = tell(probes, onHits);
-  await Promise.race([session.runTo(to, signal), told.failed]);
+  await Promise.race([session.runTo(to, probed.signal), told.failed]);
   await Promise.race([probes.settled(), told.failed]);
 }
 

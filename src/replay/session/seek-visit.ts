@@ -1,8 +1,8 @@
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { linkedAbort, throwIfAborted } from "../../base/stopping.js";
 import { type Brctr, hex } from "../../base/units.js";
 import type { PluginChannel, PluginPoint, PluginPosition, PluginVisits } from "../../qemu/plugin-channel.js";
 import type { Tape } from "../../tape/tape.js";
-import type { CountedCheckpoint } from "./checkpoint.js";
 import type { CountedSessionOptions } from "./counted-session.js";
 import { startPlugged } from "./plugged-session.js";
 import type { Session } from "./session.js";
@@ -21,26 +21,21 @@ export type SoughtPoint =
 export async function seekVisit(
   tape: Tape,
   point: SoughtPoint,
-  options: Omit<CountedSessionOptions, "from" | "checkpointsTo"> & { readonly from?: CountedCheckpoint },
-  signal?: AbortSignal,
+  options: Omit<CountedSessionOptions, "checkpointsTo">,
 ): Promise<PluginPosition> {
-  await using plugged = await startPlugged(tape, { ...options, trusted: true }, signal);
+  await using plugged = await startPlugged(tape, { ...options, trusted: true });
   const { session, channel } = plugged;
   await channel.openWindow(point, { at: "never" }, "none");
-  const met = new AbortController();
-  const stop = () => met.abort();
-  channel.listen(stop);
-  signal?.addEventListener("abort", stop, { once: true });
+  using met = linkedAbort(options.signal);
+  channel.listen(() => met.abort());
   try {
     await session.runToEnd(met.signal);
   } catch (error) {
     if (!isVmtapeError(error, "cancelled")) throw error;
-  } finally {
-    signal?.removeEventListener("abort", stop);
   }
   const found = channel.reachedAt("start");
   if (found) return found;
-  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  throwIfAborted(options.signal);
   return await missed(session, channel, point);
 }
 

@@ -1,9 +1,10 @@
 import type { Socket } from "node:net";
 import { setTimeout as delay, setImmediate } from "node:timers/promises";
-import { isVmtapeError, throwIfAborted, VmtapeError } from "../../base/errors.js";
-import { type DebugSink, silent } from "../../base/log.js";
-import type { ProgressSink } from "../../base/progress.js";
+import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { silent } from "../../base/log.js";
+import type { RunContext } from "../../base/run-context.js";
 import { Scope } from "../../base/scope.js";
+import { throwIfAborted } from "../../base/stopping.js";
 import { type Icount, icount } from "../../base/units.js";
 import type { QemuBuild } from "../../qemu/build.js";
 import { chooseQemu } from "../../qemu/choose.js";
@@ -27,20 +28,18 @@ import { SessionFiles } from "./session-files.js";
  */
 export type SessionState = "initialized" | "paused" | "running" | "ended" | "stopped" | "failed";
 
-export interface SessionOptions {
-  /** QEMU programs to look for the recording build in; default: the distribution's. */
-  readonly qemu?: readonly string[];
+export interface SessionOptions extends RunContext {
   /** The tape's files were checked a moment ago. */
-  readonly trusted?: boolean;
+  readonly trusted?: boolean | undefined;
   /** More monitors and a GDB stub for others, and options that the guest cannot see. */
   readonly attach?: Pick<RunPlan, "monitors" | "gdb" | "extra">;
   /** Start from here in place of the tape's beginning. */
-  readonly from?: Checkpoint;
+  readonly from?: Checkpoint | undefined;
   /**
    * Leave checkpoints in this cache of the tape (`tapeCache`); the session then keeps RAM and disks in files of its
    * own (with `from`, copies of the checkpoint's: some 40 ms). See {@link Session.checkpoint}.
    */
-  readonly checkpointsTo?: string;
+  readonly checkpointsTo?: string | undefined;
   /** How many connected pairs its QEMU inherits for a plugin. */
   readonly channels?: number;
   /**
@@ -48,13 +47,11 @@ export interface SessionOptions {
    * if it had not stopped. Without it QEMU stops before or after a delivery at that icount, as it happens, and may not
    * get past some instants.
    */
-  readonly guard?: string;
+  readonly guard?: string | undefined;
   /** What the guest prints, as it comes (borrowed). */
-  readonly onConsole?: (bytes: Uint8Array) => void;
-  readonly onProgress?: ProgressSink;
-  readonly debug?: DebugSink;
+  readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
   /** A running machine whose icount stands still for so long has parted from its tape. Default 10. */
-  readonly stallSeconds?: number;
+  readonly stallSeconds?: number | undefined;
 }
 
 /** Where a session stopped, and why. */
@@ -112,9 +109,9 @@ export class Session implements AsyncDisposable {
    *
    * @throws everything `checkTape` and `chooseQemu` throw
    */
-  static async create(tape: Tape, options: SessionOptions = {}, signal?: AbortSignal): Promise<Session> {
+  static async create(tape: Tape, options: SessionOptions = {}): Promise<Session> {
     const build = await chooseQemu(tape.manifest.qemu, options.qemu);
-    if (!options.trusted) await checkTape(tape, signal);
+    if (!options.trusted) await checkTape(tape, options.signal);
     return new Session(tape, build, options);
   }
 

@@ -1,4 +1,5 @@
 import { VmtapeError } from "../../base/errors.js";
+import { throwIfCancelled } from "../../base/stopping.js";
 import {
   type GuestAddress,
   guestAddress,
@@ -184,6 +185,5 @@ async function unseenChange(
 }
 
 async function go(timeline: Timeline, instant: Instant, signal: AbortSignal | undefined): Promise<void> {
-  const { why } = await timeline.goTo(instant, signal);
-  if (why === "cancelled") throw new VmtapeError("cancelled", "stopped on request");
+  throwIfCancelled(await timeline.goTo(instant, signal));
 }

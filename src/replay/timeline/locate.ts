@@ -1,4 +1,5 @@
 import { VmtapeError } from "../../base/errors.js";
+import { during } from "../../base/run-context.js";
 import { type GuestAddress, guestAddress, icount } from "../../base/units.js";
 import type { Tape } from "../../tape/tape.js";
 import { beyondEnd } from "../session/beyond-end.js";
@@ -21,12 +22,7 @@ export interface LocateOptions extends PoolOptions {
  * @throws `not-found` for a symbol that does not exist; `not-reached`, with the nearest visits, for a place or visit
  *   that is not on the tape
  */
-export async function locate(
-  tape: Tape,
-  written: WrittenPosition,
-  options: LocateOptions,
-  signal?: AbortSignal,
-): Promise<Instant> {
+export async function locate(tape: Tape, written: WrittenPosition, options: LocateOptions): Promise<Instant> {
   switch (written.kind) {
     case "start":
       return { icount: icount(0) };
@@ -39,7 +35,7 @@ export async function locate(
       const address = placeOf(written, options);
       const { visit } = written;
       const point: SoughtPoint = visit ? { at: "visit", address, ...visit } : { at: "address", address };
-      return seek(tape, point, options, signal);
+      return seek(tape, point, options);
     }
   }
 }
@@ -51,44 +47,21 @@ export function locateBranch(
   tape: Tape,
   brctr: Extract<SoughtPoint, { at: "brctr" }>["brctr"],
   options: PoolOptions,
-  signal?: AbortSignal,
 ): Promise<Instant> {
-  return seek(tape, { at: "brctr", brctr }, options, signal);
+  return seek(tape, { at: "brctr", brctr }, options);
 }
 
-function seek(
-  tape: Tape,
-  point: SoughtPoint,
-  options: LocateOptions,
-  signal?: AbortSignal,
-): Promise<Instant> {
-  return withoutLost(() => seekOnce(tape, point, options, signal));
+function seek(tape: Tape, point: SoughtPoint, options: LocateOptions): Promise<Instant> {
+  return withoutLost(() => seekOnce(tape, point, options));
 }
 
-async function seekOnce(
-  tape: Tape,
-  point: SoughtPoint,
-  options: LocateOptions,
-  signal?: AbortSignal,
-): Promise<Instant> {
-  const { plugin, qemu, debug, onProgress } = options;
+async function seekOnce(tape: Tape, point: SoughtPoint, options: LocateOptions): Promise<Instant> {
   const checkpoints = await options.checkpoints();
   const from =
     point.at === "address"
       ? await beforeFirstVisit(tape, point, checkpoints, options)
       : lastBelow(checkpoints, point.brctr);
-  const found = await seekVisit(
-    tape,
-    point,
-    {
-      plugin,
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking" }) }),
-      ...(from && { from }),
-    },
-    signal,
-  );
+  const found = await seekVisit(tape, point, { ...during(options, "looking"), plugin: options.plugin, from });
   // QEMU may run on until its main loop sees the machine's end.
   if (found.icount > tape.end.at) throw neverReached(point, unvisited);
   return { icount: found.icount, ...(found.pc !== undefined && { pc: found.pc }) };

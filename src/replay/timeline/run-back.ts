@@ -1,4 +1,4 @@
-import { VmtapeError } from "../../base/errors.js";
+import { linkedAbort, throwIfAborted } from "../../base/stopping.js";
 import { type GuestAddress, type Icount, icount } from "../../base/units.js";
 import type { ProbeHit } from "../../qemu/probe-hits.js";
 import type { Tape } from "../../tape/tape.js";
@@ -36,9 +36,8 @@ export function lastMeeting(
   points: readonly StopPoint[],
   options: RunBackOptions,
   earliest: Icount = icount(0),
-  signal?: AbortSignal,
 ): Promise<Meeting | undefined> {
-  return withoutLost(() => searchBack(tape, here, points, options, earliest, signal));
+  return withoutLost(() => searchBack(tape, here, points, options, earliest));
 }
 
 async function searchBack(
@@ -47,12 +46,9 @@ async function searchBack(
   points: readonly StopPoint[],
   options: RunBackOptions,
   earliest: Icount,
-  signal?: AbortSignal,
 ): Promise<Meeting | undefined> {
   const { checkpoints, ...scanning } = options;
-  const enough = new AbortController();
-  const stop = () => enough.abort();
-  signal?.addEventListener("abort", stop, { once: true });
+  using enough = linkedAbort(options.signal);
   const stretches = backwards(await checkpoints(), here.icount, earliest);
   const running: Promise<Meeting | undefined>[] = [];
   try {
@@ -61,7 +57,11 @@ async function searchBack(
       const most = next === 0 ? 1 : jobs;
       while (running.length < most && next < stretches.length) {
         const stretch = stretches[next++]!;
-        const search = lastIn(tape, stretch, here, points, { ...scanning, earliest }, enough.signal);
+        const search = lastIn(tape, stretch, here, points, {
+          ...scanning,
+          earliest,
+          signal: enough.signal,
+        });
         search.catch(() => {}); // awaited in its turn, or not wanted any more
         running.push(search);
       }
@@ -70,8 +70,7 @@ async function searchBack(
       if (running.length === 0 && next >= stretches.length) return undefined;
     }
   } finally {
-    signal?.removeEventListener("abort", stop);
-    stop();
+    enough.abort();
     await Promise.allSettled(running);
   }
 }
@@ -110,10 +109,9 @@ async function lastIn(
   here: Here,
   points: readonly StopPoint[],
   options: StretchOptions,
-  signal: AbortSignal | undefined,
 ): Promise<Meeting | undefined> {
   let last: Meeting | undefined;
-  await eachHit(tape, stretch, here, points, options, signal, (hit) => {
+  await eachHit(tape, stretch, here, points, options, (hit) => {
     const instant = stopBack(hit);
     const same = last && isSame(last.instant, instant);
     last = { instant, hits: same ? [...last!.hits, hit] : [hit] };
@@ -132,9 +130,8 @@ export function allMeetings(
   points: readonly StopPoint[],
   options: RunBackOptions,
   range: { readonly earliest: Icount; readonly most: number },
-  signal?: AbortSignal,
 ): Promise<Meeting[]> {
-  return withoutLost(() => collectMeetings(tape, here, points, options, range, signal));
+  return withoutLost(() => collectMeetings(tape, here, points, options, range));
 }
 
 async function collectMeetings(
@@ -143,13 +140,12 @@ async function collectMeetings(
   points: readonly StopPoint[],
   options: RunBackOptions,
   { earliest, most }: { readonly earliest: Icount; readonly most: number },
-  signal?: AbortSignal,
 ): Promise<Meeting[]> {
   const { checkpoints, ...scanning } = options;
   const from = (await checkpoints()).findLast((one) => one.icount <= earliest && isQuiet(one));
   const meetings: Meeting[] = [];
   const stretch = { from, to: here.icount };
-  await eachHit(tape, stretch, here, points, { ...scanning, earliest }, signal, (hit) => {
+  await eachHit(tape, stretch, here, points, { ...scanning, earliest }, (hit) => {
     const instant = stopBack(hit);
     const last = meetings.at(-1);
     if (last && isSame(last.instant, instant)) {
@@ -169,26 +165,21 @@ async function eachHit(
   here: Here,
   points: readonly StopPoint[],
   { earliest, ...scanning }: StretchOptions,
-  signal: AbortSignal | undefined,
   tell: (hit: ProbeHit) => void,
 ): Promise<void> {
-  await scan(
-    tape,
-    {
-      ...scanning,
-      ...(from && { from }),
-      to,
-      prepare: (channel) => placePoints(channel, points),
-      onHits: (batch) => {
-        for (const hit of hitsOf(batch)) {
-          const counts = to === here.icount ? isBefore(stopBack(hit), here) : hit.icount < to;
-          if (counts && hit.icount >= earliest) tell(hit);
-        }
-      },
+  await scan(tape, {
+    ...scanning,
+    from,
+    to,
+    prepare: (channel) => placePoints(channel, points),
+    onHits: (batch) => {
+      for (const hit of hitsOf(batch)) {
+        const counts = to === here.icount ? isBefore(stopBack(hit), here) : hit.icount < to;
+        if (counts && hit.icount >= earliest) tell(hit);
+      }
     },
-    signal,
-  );
-  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  });
+  throwIfAborted(scanning.signal);
 }
 
 /** Of the instants with the present icount, those that deliveries part from it come before it. */

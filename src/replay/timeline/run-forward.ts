@@ -1,4 +1,5 @@
-import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { isVmtapeError } from "../../base/errors.js";
+import { linkedAbort, throwIfAborted } from "../../base/stopping.js";
 import type { Icount } from "../../base/units.js";
 import type { ProbeHit } from "../../qemu/probe-hits.js";
 import type { CountedSession } from "../session/counted-session.js";
@@ -19,10 +20,8 @@ export async function runForward(
   limit: Icount,
   signal?: AbortSignal,
 ): Promise<Meeting | undefined> {
-  const met = new AbortController();
-  const stop = () => met.abort();
-  const hits = gather(session, stop);
-  signal?.addEventListener("abort", stop, { once: true });
+  using met = linkedAbort(signal);
+  const hits = gather(session, () => met.abort());
   try {
     // The present instant is left by a step, which only memory can be touched by.
     await stepOver(session, points, hits.found);
@@ -32,12 +31,11 @@ export async function runForward(
       await session.settled();
     }
   } finally {
-    signal?.removeEventListener("abort", stop);
     hits.unlisten();
   }
   const [first] = hits.found;
   if (first) return { instant: stopForward(first), hits: hits.found };
-  if (signal?.aborted) throw new VmtapeError("cancelled", "stopped on request");
+  throwIfAborted(signal);
   return undefined;
 }
 

@@ -176,18 +176,15 @@ export class SessionPool implements AsyncDisposable {
     how: { readonly signal: AbortSignal | undefined; readonly leaves?: boolean; readonly shows?: boolean },
   ): Promise<CountedSession> {
     const { plugin, qemu, debug, onProgress, cache } = this.options;
-    return CountedSession.start(
-      this.tape,
-      {
-        plugin,
-        ...(qemu && { qemu }),
-        ...(debug && { debug }),
-        ...(how.shows && onProgress && { onProgress }),
-        ...(how.leaves && cache !== undefined && { checkpointsTo: cache }),
-        ...(from && { from }),
-      },
-      how.signal,
-    );
+    return CountedSession.start(this.tape, {
+      plugin,
+      qemu,
+      debug,
+      onProgress: how.shows ? onProgress : undefined,
+      signal: how.signal,
+      checkpointsTo: how.leaves ? cache : undefined,
+      from,
+    });
   }
 
   private startSpare(from: CountedCheckpoint) {

@@ -1,4 +1,5 @@
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
+import { during } from "../../base/run-context.js";
 import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../../base/units.js";
 import type { MappedRange } from "../../qemu/x86-paging.js";
 import type { Tape } from "../../tape/tape.js";
@@ -210,7 +211,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<Meeting | undefined> {
     return this.gate.enter(() =>
-      lastMeeting(this.tape, this.here(), points, this.scanning(points), since, signal),
+      lastMeeting(this.tape, this.here(), points, this.scanning(points, signal), since),
     );
   }
 
@@ -221,7 +222,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<Meeting[]> {
     return this.gate.enter(() =>
-      allMeetings(this.tape, this.here(), points, this.scanning(points), range, signal),
+      allMeetings(this.tape, this.here(), points, this.scanning(points, signal), range),
     );
   }
 
@@ -258,7 +259,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       return gone.why === "cancelled" ? gone : this.arrival("start");
     }
     const found = await this.attempt(() =>
-      locateBranch(this.tape, brctr(branches), this.options, signal).catch((error: unknown) => {
+      locateBranch(this.tape, brctr(branches), { ...this.options, signal }).catch((error: unknown) => {
         if (!isVmtapeError(error, "not-reached")) throw error;
         return undefined; // the tape has fewer
       }),
@@ -302,7 +303,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     const { points } = set;
     const here = this.here();
     if (here.icount <= earliest && here.delivered === 0n) return this.arrival(whyAt(earliest));
-    const options = this.scanning(points);
+    const options = this.scanning(points, signal);
     const found = await this.attempt(() =>
       points.length === 0 ? nothing : this.searchBack(here, points, options, earliest, signal),
     );
@@ -323,7 +324,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     earliest: Icount,
     signal?: AbortSignal,
   ): Promise<Meeting | undefined> {
-    const search = (to: Here, since: Icount) => lastMeeting(this.tape, to, points, options, since, signal);
+    const search = (to: Here, since: Icount) => lastMeeting(this.tape, to, points, options, since);
     const { visits } = this.options;
     if (!visits || !isLogged(points)) return search(here, earliest);
     return lastLogged(visits, points, { ...here, brctr: this.position.brctr }, earliest, search, signal);
@@ -340,16 +341,15 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return { ...this.arrival("point", points), ...(access && { access }) };
   }
 
-  private scanning(points: readonly StopPoint[]): RunBackOptions {
-    const { plugin, qemu, debug, onProgress, checkpoints } = this.options;
+  private scanning(points: readonly StopPoint[], signal: AbortSignal | undefined): RunBackOptions {
+    const { plugin, checkpoints } = this.options;
     return {
+      ...during(this.options, "looking back"),
+      signal,
       plugin,
       checkpoints,
       // What the processor itself writes, delivering an interrupt, is only seen where branches are followed.
       follow: mayAskForBranches(points) || points.some(({ kind }) => kind !== "execute"),
-      ...(qemu && { qemu }),
-      ...(debug && { debug }),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "looking back" }) }),
     };
   }
 

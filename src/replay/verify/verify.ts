@@ -1,8 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
 import { openFileSource } from "../../base/byte-source.js";
 import { isVmtapeError, type VmtapeError } from "../../base/errors.js";
-import type { ProgressSink } from "../../base/progress.js";
 import { noLinks } from "../../base/regular-file.js";
+import { during, type RunContext } from "../../base/run-context.js";
 import { type Icount, icount } from "../../base/units.js";
 import { dialectFor } from "../../formats/replay-log-dialect.js";
 import { summarizeLog } from "../../formats/replay-log-summary.js";
@@ -42,11 +42,9 @@ export interface VerifyReport {
   readonly divergence?: Divergence;
 }
 
-export interface VerifyOptions extends Pick<SessionOptions, "qemu" | "debug" | "stallSeconds"> {
+export interface VerifyOptions extends RunContext, Pick<SessionOptions, "stallSeconds"> {
   /** The built branch plugin (`buildPlugin`): every branch of the two replays is then compared, too. */
-  readonly plugin?: string;
-  readonly onProgress?: ProgressSink;
-  readonly signal?: AbortSignal;
+  readonly plugin?: string | undefined;
 }
 
 /** The part of a {@link Session} that a comparison needs. */
@@ -71,12 +69,7 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
   tape.requireComplete();
   const { signal, qemu, debug, stallSeconds } = options;
   await checkMachine(tape, signal);
-  const common = {
-    trusted: true,
-    ...(qemu && { qemu }),
-    ...(debug && { debug }),
-    ...(stallSeconds && { stallSeconds }),
-  };
+  const common = { trusted: true, qemu, debug, stallSeconds };
   const traced = options.plugin !== undefined && {
     attach: { extra: pluginArguments(options.plugin) },
     channels: pluginChannels,
@@ -84,7 +77,7 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
   };
   const comparison = new Comparison(tape, options, {
     pair: (more) => Session.create(tape, { ...common, ...traced, ...more }),
-    probe: () => Session.create(tape, { ...common, ...(traced && { guard: traced.guard }) }),
+    probe: () => Session.create(tape, { ...common, guard: traced ? traced.guard : undefined }),
   });
   const logChange = await checkStored(tape.layout.log, tape.end.log, signal).catch((error) => {
     if (isVmtapeError(error, "changed")) return error;
@@ -121,7 +114,7 @@ async function findFault(tape: Tape, signal?: AbortSignal): Promise<VmtapeError 
   await using source = await openFileSource(tape.layout.log, noLinks);
   const dialect = dialectFor(tape.manifest.qemu.version);
   try {
-    return (await summarizeLog(source, dialect, { ...(signal && { signal }) })).ending.fault;
+    return (await summarizeLog(source, dialect, { signal })).ending.fault;
   } catch (error) {
     if (isVmtapeError(error, "bad-log")) return error; // the header
     throw error;
@@ -155,11 +148,11 @@ class Comparison {
 
   /** @param limit where the log is damaged: what comes before is compared */
   async run(limit?: Icount): Promise<VerifyReport> {
-    const { onProgress, signal } = this.options;
+    const { signal } = this.options;
     const total = Number(this.tape.end.at);
     await using first = await this.open.pair({
       onConsole: (bytes) => this.consoles[0]!.add(bytes),
-      ...(onProgress && { onProgress: (report) => onProgress({ ...report, doing: "verifying", total }) }),
+      onProgress: during(this.options, "verifying", total).onProgress,
     });
     await using second = await this.open.pair({ onConsole: (bytes) => this.consoles[1]!.add(bytes) });
     try {
@@ -212,10 +205,10 @@ class Comparison {
 
   /** Two replays were equal at the last state and are not at `to`: finds out since when. */
   private async narrowDown(to: Icount, difference: StateDifference): Promise<Divergence> {
-    const { onProgress, signal } = this.options;
+    const { signal } = this.options;
     let round = 0;
     const parting = await narrow({ from: this.lastEqual, to, difference }, async (middle) => {
-      onProgress?.({ doing: "narrowing down", done: ++round, total: mostRounds, unit: "steps" });
+      this.options.onProgress?.({ doing: "narrowing down", done: ++round, total: mostRounds, unit: "steps" });
       await using first = await this.open.probe();
       await using second = await this.open.probe();
       await Promise.all([first.start(middle, signal), second.start(middle, signal)]);
@@ -315,8 +308,8 @@ class Comparison {
   private async locate({ facts }: VmtapeError): Promise<Icount> {
     const seen = icount(facts.icount ?? 0n);
     if (facts.died !== true || seen >= this.target) return seen; // it stands still: exactly there
-    const { onProgress, signal } = this.options;
-    onProgress?.({ doing: "narrowing down", done: Number(seen), unit: "instructions" });
+    const { signal } = this.options;
+    this.options.onProgress?.({ doing: "narrowing down", done: Number(seen), unit: "instructions" });
     return breakingPoint(seen, this.target, this.open.probe, signal);
   }
 

@@ -65,7 +65,7 @@ export function loadInitramfsSources(archive: Uint8Array, file?: string): Loaded
         table,
         needsBias: elf.isPositionIndependent,
         buildId: elf.buildId,
-        ...(debug && { debug }),
+        debug,
       });
     } catch (error) {
       if (!(error instanceof VmtapeError)) throw error;
@@ -103,6 +103,6 @@ function readKernelSource(source: SyncSource, options: SymbolFileOptions): Loade
     table: kernel.table,
     needsBias: false,
     buildId: kernel.buildId,
-    ...(debug && { debug }),
+    debug,
   };
 }

@@ -19,7 +19,7 @@ export interface SymbolSource {
   /** Where two sources know an address, the larger one answers; among equals the one added first. Default 0. */
   readonly priority?: number;
   /** Lines and inlined copies of the same addresses, opened when they are first needed. */
-  readonly debug?: DebugSource;
+  readonly debug?: DebugSource | undefined;
 }
 
 /** All sources as one: symbol i of source s has the id `bases[s]` + i. */
