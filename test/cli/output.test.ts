@@ -54,6 +54,34 @@ describe("what is printed is a line for each thing", () => {
     expect(lines).toHaveLength(3);
     expect(lines[1]).toBe("na\\nme\\033[2J\\342\\200\\250\\tend m");
   });
+  // What GNOME's terminal and xterm show: a name of two wide characters takes four columns, an accent none.
+  test.each([
+    ["ascii", 5],
+    ["日本", 4],
+    ["e\u0301te\u0301", 3],
+    ["ไฟล์ที่", 4],
+    ["\u{1f4fc}", 2],
+    ["\u{1f469}\u200d\u{1f4bb}", 2],
+    ["\u{1f1e9}\u{1f1ea}", 2],
+    ["ｶﾞ", 2],
+    ["Ａ", 2],
+  ])("columns of %s", (name, width) => {
+    sayTable(
+      [
+        { head: "NAME", text: (row: string) => row },
+        { head: "SIZE", align: "right", text: (row) => row },
+        { head: "END", text: () => "|" },
+      ],
+      [name, "sixteen columns."],
+    );
+    const [, line] = printed(out).split("\n");
+    const spaces = " ".repeat(16 - width);
+    expect(line).toBe(`${name}${spaces} ${spaces}${name} |`);
+  });
+  test("facts with wide names", () => {
+    sayFacts({ 名前: "1", x: "2" });
+    expect(printed(out)).toBe("名前  1\nx     2\n");
+  });
   test("errors", () => {
     reportFailure(new VmtapeError("bad-file", `${hostile} is a directory`), false);
     expect(printed(err)).toBe("vmtape: na me\\033[2J\\342\\200\\250\\tend is a directory\n");

@@ -1,6 +1,7 @@
 import pc from "picocolors";
 import { printable } from "../../base/printable.js";
 import { say, sayStyled } from "./output.js";
+import { padText, textWidth } from "./text-width.js";
 
 /** A column of a plain table, as `ps` prints it. */
 export interface Column<Row> {
@@ -9,18 +10,20 @@ export interface Column<Row> {
   text(row: Row): string;
 }
 
-/** Prints rows under their heads, in columns as wide as they need to be; the last one is not padded. */
+/**
+ * Prints rows under their heads, in columns as wide on a terminal as they need to be; the last one is not padded. The one
+ * way in which commands print tables of a guest's or a user's text.
+ */
 export function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): void {
   const cells = rows.map((row) => columns.map((column) => printable(column.text(row))));
   const widths = columns.map(({ head }, i) =>
-    cells.reduce((width, row) => Math.max(width, row[i]!.length), head.length),
+    cells.reduce((width, row) => Math.max(width, textWidth(row[i]!)), textWidth(head)),
   );
   const line = (texts: readonly string[]) =>
     texts
       .map((text, i) => {
         const { align } = columns[i]!;
-        if (align === "right") return text.padStart(widths[i]!);
-        return i === columns.length - 1 ? text : text.padEnd(widths[i]!);
+        return align !== "right" && i === columns.length - 1 ? text : padText(text, widths[i]!, align);
       })
       .join(" ")
       .trimEnd();
