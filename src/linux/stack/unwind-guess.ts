@@ -33,7 +33,7 @@ export function stepByCode(step: UnwindStep, memory: StackMemory, isCode: IsCode
       if (visited.has(path.at)) break;
       visited.add(path.at);
       const { at } = path;
-      if (!decodeInstruction((offset) => memory.byte(at + offset), scratch)) {
+      if (!decodeInstruction(at, (offset) => memory.byte(at + offset), scratch)) {
         if (memory.missing !== undefined) return false;
         break;
       }

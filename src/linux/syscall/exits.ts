@@ -80,7 +80,7 @@ function sizeOf(starts: Float64Array, start: number): number {
 function* instructions(code: Uint8Array): Generator<{ readonly offset: number; readonly length: number }> {
   const one: Instruction = { length: 0, effect: 0, amount: 0, register: 0 };
   for (let offset = 0; offset < code.length; offset += one.length) {
-    const known = decodeInstruction((i) => code[offset + i] ?? -1, one);
+    const known = decodeInstruction(0, (i) => code[offset + i] ?? -1, one);
     if (!known || one.length <= 0 || offset + one.length > code.length) return;
     yield { offset, length: one.length };
   }
