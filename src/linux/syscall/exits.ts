@@ -5,7 +5,7 @@ import { decodeInstruction, type Instruction } from "../stack/x86-instruction.js
 /**
  * Where a system call has its result, in a kernel that has built the way back into each function that carries calls out
  * (Linux 6.16 and later): the instruction that turns interrupts off before the task's work is looked at. Signals come
- * behind it.
+ * after it.
  */
 export interface CallExit {
   /** The function it lies in. */

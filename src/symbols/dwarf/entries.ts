@@ -54,7 +54,7 @@ const noTexts: ReadonlySet<number> = new Set([
 export class DwarfEntries {
   readonly units: readonly Unit[];
   private readonly reader: EntryReader;
-  /** Offset behind the children of entries that do not say it. */
+  /** Offset after the children of entries that do not say it. */
   private readonly ends = new Map<number, number>();
 
   /** Reads the headers of all units and what their first entries say: 10 ms for a kernel's 3,000. */
