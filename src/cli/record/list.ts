@@ -39,7 +39,7 @@ export function listCommand(): Command {
       if (options.json) return say(toJson(rows));
       if (rows.length === 0)
         return say(`No tapes in ${placesOf(options).home}. Make one: vmtape record NAME`);
-      sayTable(columns, rows);
+      await sayTable(columns, rows);
     }),
   );
 }

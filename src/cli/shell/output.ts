@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import pc from "picocolors";
 import { escapeJson, printable } from "../../base/printable.js";
-import { padText, textWidth } from "./text-width.js";
 
 /** Prints one line on stdout: whatever it holds, it is one, and nothing in it drives the terminal. */
 export function say(line = ""): void {
@@ -31,8 +30,8 @@ function exact(value: bigint): number | string {
 /** Prints a list of facts, names in one column. Undefined values are left out. */
 export function sayFacts(facts: Readonly<Record<string, string | undefined>>): void {
   const rows = Object.entries(facts).filter((row): row is [string, string] => row[1] !== undefined);
-  const width = Math.max(...rows.map(([name]) => textWidth(name)));
-  for (const [name, value] of rows) sayStyled(`${pc.dim(padText(name, width))}  ${printable(value)}`);
+  const width = Math.max(...rows.map(([name]) => name.length));
+  for (const [name, value] of rows) sayStyled(`${pc.dim(name.padEnd(width))}  ${printable(value)}`);
 }
 
 /** Writes to stdout, at its reader's pace. */

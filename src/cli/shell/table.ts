@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import { printable } from "../../base/printable.js";
 import { say, sayStyled } from "./output.js";
-import { padText, textWidth } from "./text-width.js";
+import { widthFor } from "./text-width.js";
 
 /** A column of a plain table, as `ps` prints it. */
 export interface Column<Row> {
@@ -14,8 +14,9 @@ export interface Column<Row> {
  * Prints rows under their heads, in columns as wide on a terminal as they need to be; the last one is not padded. The one
  * way in which commands print tables of a guest's or a user's text.
  */
-export function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): void {
+export async function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Promise<void> {
   const cells = rows.map((row) => columns.map((column) => printable(column.text(row))));
+  const textWidth = await widthFor(cells.flat());
   const widths = columns.map(({ head }, i) =>
     cells.reduce((width, row) => Math.max(width, textWidth(row[i]!)), textWidth(head)),
   );
@@ -23,7 +24,9 @@ export function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Ro
     texts
       .map((text, i) => {
         const { align } = columns[i]!;
-        return align !== "right" && i === columns.length - 1 ? text : padText(text, widths[i]!, align);
+        if (align !== "right" && i === columns.length - 1) return text;
+        const spaces = " ".repeat(widths[i]! - textWidth(text));
+        return align === "right" ? spaces + text : text + spaces;
       })
       .join(" ")
       .trimEnd();

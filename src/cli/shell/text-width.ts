@@ -1,15 +1,12 @@
-import stringWidth from "string-width";
+/** Columns that a text takes on a terminal: two for wide characters and emoji, none for combining ones. */
+export type TextWidth = (text: string) => number;
 
-/** Printable ASCII: one column a character. Most text is, and is not looked at any further. */
+/** Printable ASCII: one column a character. */
 const plain = /^[ -~]*$/;
 
-/** Columns that a text takes on a terminal: two for wide characters and emoji, none for combining ones. */
-export function textWidth(text: string): number {
-  return plain.test(text) ? text.length : stringWidth(text);
-}
-
-/** The text with spaces on one side, so that it takes `width` columns; a wider text stays as it is. */
-export function padText(text: string, width: number, align: "left" | "right" = "left"): string {
-  const spaces = " ".repeat(Math.max(0, width - textWidth(text)));
-  return align === "left" ? text + spaces : spaces + text;
+/** What measures these texts. The tables of wide characters are loaded only when there are any: it takes 20 ms or more. */
+export async function widthFor(texts: readonly string[]): Promise<TextWidth> {
+  if (texts.every((text) => plain.test(text))) return (text) => text.length;
+  const { default: stringWidth } = await import("string-width");
+  return (text) => (plain.test(text) ? text.length : stringWidth(text));
 }
