@@ -1,9 +1,9 @@
-/** Bytes a reader needs behind its part: it may look at them before it notices its end. */
+/** Bytes that must follow a reader's part: it may read them before the caller notices the end. */
 export const bitPadding = 16;
 
 /**
- * Reads numbers bit by bit, the lowest bit of each byte first. What it gives behind its part means nothing; the
- * caller looks at `isOver` from time to time.
+ * Reads numbers bit by bit, the lowest bit of each byte first. It does not check for the end of its part at each number,
+ * which would cost time: numbers read there are meaningless. The caller must check `isOver`, and throw away what it read.
  */
 export class BranchBitReader {
   private bytes: Uint8Array = new Uint8Array(0);
@@ -13,7 +13,7 @@ export class BranchBitReader {
   low = 0;
   high = 0;
 
-  /** Begins a part of bytes (borrowed) that goes on for `bitPadding` behind it at least. */
+  /** Begins a part of `bytes` (borrowed), which must have at least `bitPadding` more bytes after `end`. */
   start(bytes: Uint8Array, begin: number, end: number): void {
     this.bytes = bytes;
     this.position = 8 * begin;

@@ -1,6 +1,6 @@
 /** Writes numbers bit by bit, the lowest bit of each byte first. 64-bit numbers come in two halves. */
 export class BranchBitWriter {
-  /** What was written so far (borrowed: replaced when it grows); bytes behind `length` are 0. */
+  /** What was written so far (borrowed: replaced when it grows); bytes after `length` are 0. */
   bytes = new Uint8Array(1 << 12);
   private bits = 0;
 

@@ -89,7 +89,7 @@ function firstOf(bytes: Uint8Array, address: bigint): number | undefined {
   const wantedLow = Number(address & 0xffff_ffffn);
   let at = 0;
   let icount = 0;
-  // The address behind the last stretch, in two halves: addresses have 64 bits.
+  // The address after the last stretch, in two halves: addresses have 64 bits.
   let high = 0;
   let low = 0;
   // The number that was read last.
@@ -125,7 +125,7 @@ function firstOf(bytes: Uint8Array, address: bigint): number | undefined {
     low >>>= 0;
     number();
     const count = lower;
-    // How far the wanted address lies behind the stretch's beginning: inexact only where it is far.
+    // How far the wanted address lies after the stretch's beginning: inexact only where it is far.
     const distance = (wantedHigh - high) * word + (wantedLow - low);
     let length = 0;
     for (let i = 0; i < count; i++) {

@@ -124,7 +124,7 @@ export interface NewcMember {
   readonly name: string;
   /** Borrowed from the archive. */
   readonly data: Uint8Array;
-  /** Where the next member begins; the archive's length behind the last. */
+  /** Where the next member begins; the archive's length after the last. */
   readonly next: number;
 }
 

@@ -6,7 +6,7 @@
 /** "BFIN" */
 export const streamEndMagic = 0x4e494642;
 
-/** The end marker, behind its magic number. */
+/** The end marker, after its magic number. */
 export const streamEndLayout = { reason: 4, brctr: 8, icount: 16, records: 24, unexplained: 32 } as const;
 
 /** Why a stream ended, by code. */

@@ -144,7 +144,7 @@ class Qcow2Image implements DiskBytes {
   }
 }
 
-/** What lies behind the end of a file or of a shorter backing disk reads as zeros. */
+/** What lies after the end of a file or of a shorter backing disk reads as zeros. */
 function readable(disk: DiskBytes, offset: number, length: number): Uint8Array {
   const there = Math.max(0, Math.min(length, disk.size - offset));
   return there > 0 ? disk.read(offset, there) : new Uint8Array(0);

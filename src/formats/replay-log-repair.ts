@@ -10,7 +10,7 @@ import { type LogEnding, ReplayLogScanner } from "./replay-log-scanner.js";
 
 /**
  * Planning the repair of a log whose QEMU did not exit cleanly (`kill -9`, a full disk): which of its bytes to
- * keep, and which to put behind them, so that a plain QEMU replays it to that point and exits by itself.
+ * keep, and which to put after them, so that a plain QEMU replays it to that point and exits by itself.
  *
  * **The rule.** The log is kept up to its last whole `instruction` event, and that run is made one shorter. In
  * the reader's terms the replay stops between two instructions of which all is known.
@@ -42,7 +42,7 @@ export interface RepairPlan {
   readonly keep: number;
   /** Whole events in the kept bytes. */
   readonly events: number;
-  /** Instructions of the last, shortened run, to be put behind the kept bytes; 0 for none. */
+  /** Instructions of the last, shortened run, to be put after the kept bytes; 0 for none. */
   readonly run: number;
   /** Where the replay of the repaired log ends. */
   readonly icount: Icount;
@@ -115,7 +115,7 @@ export async function planRepair(
   };
 }
 
-/** The last whole event of a log behind which nothing of the past can be missing, and what came before it. */
+/** The last whole event of a log after which nothing of the past can be missing, and what came before it. */
 interface Mark {
   readonly kind: "instruction" | "shutdown";
   readonly index: number;
@@ -165,7 +165,7 @@ const resultAt = 1;
 const writtenAt = 1 + kindLayouts["char-write"].fixed - 4;
 
 /**
- * The bytes to put behind the first `plan.keep` bytes (behind the 12 bytes of the header, where it keeps fewer):
+ * The bytes to put after the first `plan.keep` bytes (after the 12 bytes of the header, where it keeps fewer):
  * the shortened run, and the end of a clean exit. Empty when the log has its end already.
  */
 export function repairedTail(plan: RepairPlan, dialect: ReplayLogDialect): Uint8Array {

@@ -1,3 +1,4 @@
+import { frameMask } from "../base/x86-paging.js";
 import { registerValue } from "../qemu/x86-registers.js";
 import type { Arrival, DebugTarget, Direction } from "../replay/session/timeline-types.js";
 import type { ClientPoint, ClientPoints } from "./points.js";
@@ -8,8 +9,6 @@ interface Shown {
   readonly space: bigint;
 }
 
-/** The part of cr3 that is an address. */
-const pageMask = 0x000f_ffff_ffff_f000n;
 /** Longer ones are compared by GDB in pieces, if at all. */
 const longestCompared = 1 << 16;
 
@@ -80,7 +79,7 @@ export class ShownValues {
 
   private async look({ address, size }: ClientPoint): Promise<Shown> {
     const bytes = await this.target.readMemory(address, Math.min(size, longestCompared));
-    const space = registerValue(await this.target.registers(), "cr3") & pageMask;
+    const space = registerValue(await this.target.registers(), "cr3") & frameMask;
     return { bytes: bytes && Uint8Array.from(bytes), space };
   }
 }

@@ -73,8 +73,12 @@ export class MachineMemory {
     return mappedRange(registers, address, this.entry);
   }
 
-  private readonly entry = async (physical: bigint, bytes: 4 | 8): Promise<bigint | undefined> => {
-    const read = await this.readPhysical(physical, bytes);
+  private readonly entry = async (
+    table: bigint,
+    offset: number,
+    bytes: 4 | 8,
+  ): Promise<bigint | undefined> => {
+    const read = await this.readPhysical(table + BigInt(offset), bytes);
     if (read?.length !== bytes) return undefined;
     const view = new DataView(read.buffer, read.byteOffset, bytes);
     return bytes === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);

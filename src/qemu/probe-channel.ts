@@ -55,6 +55,7 @@ export interface ProbeOptions {
  * removed while the machine is stopped.
  */
 export class ProbeChannel {
+  private nextId = 1;
   private readonly plugin: PluginChannel;
   private readonly stream: HitStream;
 
@@ -68,8 +69,13 @@ export class ProbeChannel {
     this.stream = new HitStream(socket);
   }
 
+  /** An id that no other probe of this channel has been given. Whoever uses these chooses none by hand. */
+  takeId(): number {
+    return this.nextId++;
+  }
+
   /**
-   * Sets a probe. `id` is a number of the caller's, below 2^32, that no other probe has.
+   * Sets a probe. `id` is a number below 2^32 that no other probe has: of {@link takeId}, or the caller's own.
    *
    * @throws `usage` when the plugin refuses: an id that is taken, a bad expression, more than can be collected
    */

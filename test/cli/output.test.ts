@@ -42,8 +42,8 @@ describe("what is printed is a line for each thing", () => {
     sayFacts({ name: hostile });
     expect(printed(out)).toBe("name  na\\nme\\033[2J\\342\\200\\250\\tend\n");
   });
-  test("tables", () => {
-    sayTable(
+  test("tables", async () => {
+    await sayTable(
       [
         { head: "N", text: (row: string) => row },
         { head: "M", text: () => "m" },
@@ -53,6 +53,30 @@ describe("what is printed is a line for each thing", () => {
     const lines = printed(out).trimEnd().split("\n");
     expect(lines).toHaveLength(3);
     expect(lines[1]).toBe("na\\nme\\033[2J\\342\\200\\250\\tend m");
+  });
+  // What GNOME's terminal and xterm show: a name of two wide characters takes four columns, an accent none.
+  test.each([
+    ["ascii", 5],
+    ["日本", 4],
+    ["e\u0301te\u0301", 3],
+    ["ไฟล์ที่", 4],
+    ["\u{1f4fc}", 2],
+    ["\u{1f469}\u200d\u{1f4bb}", 2],
+    ["\u{1f1e9}\u{1f1ea}", 2],
+    ["ｶﾞ", 2],
+    ["Ａ", 2],
+  ])("columns of %s", async (name, width) => {
+    await sayTable(
+      [
+        { head: "NAME", text: (row: string) => row },
+        { head: "SIZE", align: "right", text: (row) => row },
+        { head: "END", text: () => "|" },
+      ],
+      [name, "sixteen columns."],
+    );
+    const [, line] = printed(out).split("\n");
+    const spaces = " ".repeat(16 - width);
+    expect(line).toBe(`${name}${spaces} ${spaces}${name} |`);
   });
   test("errors", () => {
     reportFailure(new VmtapeError("bad-file", `${hostile} is a directory`), false);

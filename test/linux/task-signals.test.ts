@@ -15,7 +15,8 @@ const names = {
   symbols: undefined,
   address: () => 0xffffffff81000000n,
 } as unknown as ProbeNames;
-const channel = { place: async () => {} } as unknown as ProbeChannel;
+let lastId = 0;
+const channel = { takeId: () => ++lastId, place: async () => {} } as unknown as ProbeChannel;
 
 const word = (value: bigint, bytes = 8): HitPiece => {
   const memory = Buffer.alloc(8);
@@ -51,8 +52,6 @@ const texts = (events: Iterable<TaskEvent>) =>
     return event.kind === "superseded" ? `${pid} superseded by ${event.by}` : "";
   });
 
-/** Ids of the probes, in the order in which they are told apart. */
-const id = { handled: 0, looks: 1, fetches: 2, stops: 3, dies: 4, sent: 5 } as const;
 const stackAt = 0xffffc90000004000n;
 
 /** A stack with a signal's facts in it. */
@@ -63,16 +62,16 @@ function stack(info: HitPiece, offset: number): HitPiece {
 }
 
 class Watched {
-  readonly signals = new TaskSignals(names, 0, () => undefined);
+  readonly signals = new TaskSignals(names, () => undefined);
 
   /** The task was told where a signal's facts go: into its stack, at this offset. */
   looks(pid: number, offset: number, tgid = pid): void {
-    texts(this.signals.take(id.looks, [word(stackAt + BigInt(offset) - 8n), ...current(pid, tgid)], 1));
+    texts(this.signals.take("looks", [word(stackAt + BigInt(offset) - 8n), ...current(pid, tgid)], 1));
   }
 
   stops(pid: number, signal: number, jobs: bigint, memory: HitPiece, tgid = pid): string[] {
     const registers = join(word(BigInt(signal)), word(stackAt + 0x3000n));
-    return texts(this.signals.take(id.stops, [word(jobs), registers, memory, ...current(pid, tgid)], 2));
+    return texts(this.signals.take("stops", [word(jobs), registers, memory, ...current(pid, tgid)], 2));
   }
 
   dies(
@@ -89,18 +88,18 @@ class Watched {
     const leader = word(BigInt(0x1000 + tgid));
     const state = [word(BigInt(group), 4), word(blocks), leader, word(leaderBlocks), word(leaderFlags, 4)];
     const pieces = [registers, memory, ...state, ...queue(own), ...queue(shared), ...current(pid, tgid)];
-    return texts(this.signals.take(id.dies, pieces, 3));
+    return texts(this.signals.take("dies", pieces, 3));
   }
 
   continues(pid: number, tgid = pid): string[] {
-    return texts(this.signals.take(id.fetches, current(pid, tgid), 4));
+    return texts(this.signals.take("fetches", current(pid, tgid), 4));
   }
 
   /** SIGCONT is sent; kind 0 is for one thread. */
   sent(to: number, kind: bigint, tgid = to): void {
     const numbers = join(word(kind), word(BigInt(0x1000 + to)), word(0xffff888000000000n));
     const about = current(to, tgid).slice(1);
-    texts(this.signals.take(id.sent, [numbers, siginfo(18, 0, 7), ...about, ...current(7)], 5));
+    texts(this.signals.take("sent", [numbers, siginfo(18, 0, 7), ...about, ...current(7)], 5));
   }
 }
 
@@ -178,17 +177,17 @@ test("a signal that ended a program at once is found where it still waits, and t
 });
 
 async function ends(): Promise<TaskEnds> {
-  const one = new TaskEnds(names, 0);
+  const one = new TaskEnds(names);
   await one.place(channel);
   return one;
 }
 
 const begins = (one: TaskEnds, code: number, pid: number, tgid = pid) =>
-  texts(one.take(0, [word(BigInt(code)), ...current(pid, tgid)], 1));
+  texts(one.take("begins", [word(BigInt(code)), ...current(pid, tgid)], 1));
 const ended = (one: TaskEnds, group: number | undefined, live: number, pid: number, tgid = pid) =>
   texts(
     one.take(
-      1,
+      "is-known",
       [
         word(BigInt(0x1000 + pid)),
         word(group === undefined ? 0n : 4n, 4),

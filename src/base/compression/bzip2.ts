@@ -101,7 +101,7 @@ class Bits {
     return this.take(16) * 65536 + this.take(16);
   }
 
-  /** As `take` of the longest code, with zeros behind the end, and without taking. */
+  /** As `take` of the longest code, with zeros after the end, and without taking. */
   peek(): number {
     const { input, at, taken } = this;
     const word =
@@ -183,7 +183,7 @@ class BlockDecoder {
 
   constructor(private readonly bits: Bits) {}
 
-  /** Unpacks a block behind its mark and checksum to `start`; gives back the new end. */
+  /** Unpacks a block after its mark and checksum to `start`; gives back the new end. */
   decode(size: number, output: Output, start: number): number {
     const { bits } = this;
     if (bits.take(1) !== 0) throw damaged("bzip2", "a block is randomised, which no tool does since 2000");

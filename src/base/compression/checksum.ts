@@ -9,7 +9,7 @@ const crc32Table = new Uint32Array(256).map((_, byte) => {
   return value;
 });
 
-/** CRC-32 (IEEE 802.3) of the bytes, or of what had the CRC `before` and these bytes behind it. */
+/** CRC-32 (IEEE 802.3) of the bytes, or of what had the CRC `before` and these bytes after it. */
 export function crc32(data: Uint8Array, before = 0): number {
   if (nativeCrc32) return nativeCrc32(data, before) >>> 0;
   let value = ~before;

@@ -114,7 +114,7 @@ function decompressBlock(
     if (at + count > end || to + count > limit) throw damaged("lzo", "a block is cut");
     for (const stop = to + count; to < stop; ) output[to++] = input[at++]!;
   };
-  /** A length whose bits are all 0 goes on in the bytes behind: 255 for each zero, and the first that is none. */
+  /** A length whose bits are all 0 goes on in the bytes that follow: 255 for each zero, and the first that is none. */
   const longer = (base: number) => {
     let length = base;
     let one = byte();

@@ -34,7 +34,7 @@ export function filesCommand(): Command {
           { head: "FLAGS", text: namesOf },
           { head: "PATH", text: ({ path }) => path },
         ];
-        sayTable(columns, files);
+        await sayTable(columns, files);
         if (files.length === 0) note(`${task.name} has no open files`);
       }),
     );

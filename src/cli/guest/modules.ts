@@ -17,7 +17,7 @@ export function modulesCommand(): Command {
       }));
       if (flags.json)
         return say(toJson({ position: positionFacts(position), modules: modules.map(toFacts) }));
-      sayTable(columns, modules);
+      await sayTable(columns, modules);
       if (modules.length === 0) note("no module is loaded");
     }),
   );

@@ -30,7 +30,7 @@ export function psCommand(): Command {
         return { rows, position };
       });
       if (flags.json) return say(toJson({ position: positionFacts(position), tasks: rows.map(toFacts) }));
-      sayTable(columns, rows);
+      await sayTable(columns, rows);
     }),
   );
 }

@@ -52,10 +52,10 @@ export function tasksCommand(): Command {
           if (flags.total) {
             const totals = totalsOf(slices);
             if (flags.json) return say(toJson({ from, to, tasks: totals.map(totalFacts) }));
-            return sayTable(totalColumns, totals);
+            return await sayTable(totalColumns, totals);
           }
           if (flags.json) return say(toJson({ from, to, slices: slices.map(sliceFacts) }));
-          sayTable(sliceColumns, slices);
+          await sayTable(sliceColumns, slices);
         },
       ),
     );

@@ -3,6 +3,7 @@ import { isVmtapeError } from "../../base/errors.js";
 import { homeCommand, placesOf, type TapeOptions } from "../shell/options.js";
 import { grouped, say, size, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
+import { type Column, sayTable } from "../shell/table.js";
 
 interface Row {
   readonly name: string;
@@ -15,6 +16,22 @@ interface Row {
   readonly problem?: string;
 }
 
+const columns: readonly Column<Row>[] = [
+  { head: "tape", text: ({ name }) => name },
+  {
+    head: "state",
+    text: ({ problem, proof, state }) => problem ?? (proof === "not-proved" ? state : (proof ?? state)),
+  },
+  {
+    head: "instructions",
+    align: "right",
+    text: ({ icount }) => (icount === null ? "" : grouped(icount)),
+  },
+  { head: "seconds", align: "right", text: ({ seconds }) => seconds?.toFixed(1) ?? "" },
+  { head: "log", align: "right", text: ({ logBytes }) => (logBytes === null ? "" : size(logBytes)) },
+  { head: "recorded", text: ({ created }) => created?.slice(0, 16).replace("T", " ") ?? "" },
+];
+
 export function listCommand(): Command {
   return homeCommand("list", "list the tapes").action(
     action(async (_context, options: TapeOptions) => {
@@ -22,23 +39,7 @@ export function listCommand(): Command {
       if (options.json) return say(toJson(rows));
       if (rows.length === 0)
         return say(`No tapes in ${placesOf(options).home}. Make one: vmtape record NAME`);
-      const { default: Table } = await import("cli-table3"); // not for --help: it takes 20 ms to load
-      const table = new Table({
-        head: ["tape", "state", "instructions", "seconds", "log", "recorded"],
-        colAligns: ["left", "left", "right", "right", "right", "left"],
-        style: { head: [], border: [], compact: true },
-      });
-      for (const row of rows) {
-        table.push([
-          row.name,
-          row.problem ?? (row.proof === "not-proved" ? row.state : (row.proof ?? row.state)),
-          row.icount === null ? "" : grouped(row.icount),
-          row.seconds === null ? "" : row.seconds.toFixed(1),
-          row.logBytes === null ? "" : size(row.logBytes),
-          row.created?.slice(0, 16).replace("T", " ") ?? "",
-        ]);
-      }
-      for (const line of table.toString().split("\n")) say(line);
+      await sayTable(columns, rows);
     }),
   );
 }

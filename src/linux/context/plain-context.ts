@@ -29,10 +29,10 @@ export async function plainContext(timeline: Timeline, symbols: Symbols): Promis
   };
 }
 
-/** kallsyms states no sizes: what is so far behind a symbol is hardly its own (string literals are behind one). */
+/** kallsyms states no sizes: what lies this far after a symbol is hardly part of it (string literals follow one). */
 const farthest = 4096;
 
-/** The name of what a pointer leads to; undefined behind the end of the nearest symbol. */
+/** The name of what a pointer leads to; undefined after the end of the nearest symbol. */
 export function valueName(symbols: Symbols, address: bigint): string | undefined {
   const located = symbols.lookup(address);
   return located && located.offset < (located.size ?? farthest) ? formatName(located) : undefined;

@@ -66,7 +66,7 @@ export async function* mapleEntries(
     let start = first;
     for (let i = 0; i < slots.length && start <= last; i++) {
       const pivot = pivots[i] ?? last;
-      // A pivot of 0 behind the first: the slots before it are all there are.
+      // A pivot of 0 after the first: the slots before it are all there are.
       const end = pivot === 0n && i > 0 ? last : pivot;
       if (end < start || end > last) throw broken(encoded, "its indexes do not ascend");
       const slot = slots[i]!;

@@ -1,5 +1,6 @@
 import type { GuestMemory, PhysicalMemory } from "../../base/guest-memory.js";
 import { pageSize } from "../../base/guest-memory.js";
+import { type PagingState, walkPages } from "../../base/x86-paging.js";
 
 /** Where a virtual address leads, or at which entry the way ends. */
 export type Translation =
@@ -23,14 +24,14 @@ export interface WalkedMemory extends GuestMemory {
 
 /**
  * Virtual memory made from physical memory by walking x86-64 page tables, so that kernel memory can be read while a
- * user program runs with page-table isolation. Source: Intel SDM, volume 3, section 4.5 (4- and 5-level paging).
+ * user program runs with page-table isolation. Tables are read once, whole.
  *
  * @param root the physical address of the top table: CR3, or `init_top_pgt` of Linux
  * @param levels 5 when CR4.LA57 is set
  */
 export function walkedMemory(physical: PhysicalMemory, root: bigint, levels: 4 | 5 = 4): WalkedMemory {
   const tables = new Map<bigint, DataView | undefined>();
-  const addressBits = 12 + 9 * levels;
+  const state: PagingState = { cr3: root, mode: levels === 5 ? "5-level" : "4-level", largePages: true };
   return { read, translate };
 
   async function read(address: bigint, length: number): Promise<Uint8Array | undefined> {
@@ -51,21 +52,14 @@ export function walkedMemory(physical: PhysicalMemory, root: bigint, levels: 4 |
   }
 
   async function translate(address: bigint): Promise<Translation> {
-    if (BigInt.asIntN(addressBits, address) !== BigInt.asIntN(64, address)) return nowhere;
-    let table = root & frameMask;
-    for (let level: number = levels; ; level--) {
-      const shift = BigInt(12 + 9 * (level - 1));
-      const entries = await tableAt(table);
-      if (!entries) return nowhere;
-      const entry = entries.getBigUint64(Number((address >> shift) & 511n) * 8, true);
-      if (!(entry & present)) return { physical: undefined, entry };
-      if (level === 1 || (level <= 3 && entry & largePage)) {
-        const size = 1n << shift;
-        const into = address & (size - 1n);
-        return { physical: (entry & frameMask & ~(size - 1n)) + into, left: Number(size - into), entry };
-      }
-      table = entry & frameMask;
-    }
+    const at = BigInt.asUintN(64, address);
+    const { start, end, page, entry } = await walkPages(state, at, entryAt);
+    if (page === undefined) return { physical: undefined, entry };
+    return { physical: page + (at - start), left: Number(end - at), entry };
+  }
+
+  async function entryAt(table: bigint, offset: number): Promise<bigint | undefined> {
+    return (await tableAt(table))?.getBigUint64(offset, true);
   }
 
   async function tableAt(address: bigint): Promise<DataView | undefined> {
@@ -76,9 +70,3 @@ export function walkedMemory(physical: PhysicalMemory, root: bigint, levels: 4 |
     return tables.get(address);
   }
 }
-
-const nowhere: Translation = { physical: undefined, entry: 0n };
-const present = 1n;
-const largePage = 1n << 7n;
-/** Bits 12 to 51: the physical address in an entry. */
-const frameMask = 0x000f_ffff_ffff_f000n;

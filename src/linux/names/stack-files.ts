@@ -8,7 +8,7 @@ import { CfiTable, frameAddress, frameHeaderSegment } from "../../symbols/unwind
 
 /** A stretch of a task's addresses, and the file that lies there. */
 export interface MappedFile {
-  /** The mapping that holds the address; `end` is the first address behind it. */
+  /** The mapping that holds the address; `end` is the first address after it. */
   readonly start: bigint;
   readonly end: bigint;
   /** A path, or a name in brackets. */

@@ -18,7 +18,7 @@ import { type FileAt, loadBiasOf, type MappedFile } from "./stack-files.js";
 /** The vDSO is two pages; nobody's is larger than this. */
 const largestVdso = 1n << 16n;
 const vdsoName = "[vdso]";
-/** The ELF header and the program headers, and the build id behind them. */
+/** The ELF header and the program headers, and the build id after them. */
 const comparedBytes = 1024;
 
 /**

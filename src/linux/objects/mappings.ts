@@ -209,7 +209,7 @@ export function isFrom(release: string | undefined, major: number, minor: number
   return Number(first) > major || (Number(first) === major && Number(second) >= minor);
 }
 
-/** A line of /proc/PID/maps, without the blank behind nameless ones. */
+/** A line of /proc/PID/maps, without the blank after nameless ones. */
 export function formatMapping({ start, end, permissions, fileOffset, file, name }: Mapping): string {
   const at = (address: bigint) => address.toString(16).padStart(8, "0");
   const two = (part: number | undefined) => (part ?? 0).toString(16).padStart(2, "0");

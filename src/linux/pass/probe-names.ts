@@ -1,6 +1,7 @@
 import type { ExpressionSymbol } from "../../symbols/expression/evaluator.js";
 import { parseExpression } from "../../symbols/expression/parser.js";
 import type { Expression, Node } from "../../symbols/expression/syntax.js";
+import { withParts } from "../../symbols/expression/walk.js";
 import { kernelAddress } from "../../symbols/kernel/kaslr.js";
 import type { Symbols } from "../../symbols/names/symbols.js";
 import { Types } from "../../symbols/types/set.js";
@@ -116,29 +117,7 @@ function currentNode(names: ProbeNames): Node | undefined {
 
 /** The tree with some nodes replaced, from the top down. */
 function replaced(node: Node, replace: (node: Node) => Node | undefined): Node {
-  const other = replace(node);
-  if (other) return other;
-  const inner = (child: Node) => replaced(child, replace);
-  switch (node.kind) {
-    case "unary":
-    case "cast":
-    case "at":
-    case "member":
-      return { ...node, operand: inner(node.operand) };
-    case "binary":
-      return { ...node, left: inner(node.left), right: inner(node.right) };
-    case "conditional":
-      // biome-ignore lint/suspicious/noThenProperty: the syntax tree's own name
-      return { ...node, test: inner(node.test), then: inner(node.then), otherwise: inner(node.otherwise) };
-    case "index":
-      return { ...node, operand: inner(node.operand), index: inner(node.index) };
-    case "repeat":
-      return { ...node, operand: inner(node.operand), count: inner(node.count) };
-    case "size":
-      return "column" in node.of ? { ...node, of: inner(node.of) } : node;
-    default:
-      return node;
-  }
+  return replace(node) ?? withParts(node, (part) => replaced(part, replace));
 }
 
 /** A symbol as expressions see it. */

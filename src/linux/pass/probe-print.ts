@@ -6,6 +6,7 @@ import { registerValue, x86Register } from "../../qemu/x86-registers.js";
 import { compileExpression } from "../../symbols/expression/compiler.js";
 import { type ExpressionContext, evaluate, printExpression } from "../../symbols/expression/evaluator.js";
 import type { Expression, Node } from "../../symbols/expression/syntax.js";
+import { partsOf } from "../../symbols/expression/walk.js";
 import { formatName } from "../../symbols/names/symbol-format.js";
 import { builtin } from "../../symbols/types/builtin.js";
 import { resolve } from "../../symbols/types/type.js";
@@ -167,46 +168,18 @@ export function hitContext(names: ProbeNames, facts: HitFacts, memory: GuestMemo
 
 /** Parts that may lie in memory, each before those that need it. */
 function* innermostFirst(node: Node): Generator<Node> {
-  switch (node.kind) {
-    case "unary":
-      if (node.operator !== "&") yield* innermostFirst(node.operand);
-      else if (node.operand.kind !== "name") yield* within(node.operand);
-      if (node.operator === "*") yield node;
-      return;
-    case "cast":
-      yield* innermostFirst(node.operand);
-      return;
-    case "member":
-      yield* within(node);
-      yield node;
-      return;
-    case "index":
-      yield* innermostFirst(node.operand);
-      yield* innermostFirst(node.index);
-      yield node;
-      return;
-    case "at":
-      yield* innermostFirst(node.operand);
-      yield node;
-      return;
-    case "name":
-      yield node;
-      return;
-    case "binary":
-      yield* innermostFirst(node.left);
-      yield* innermostFirst(node.right);
-      return;
-    case "conditional":
-      for (const part of [node.test, node.then, node.otherwise]) yield* innermostFirst(part);
-      return;
-    case "repeat":
-      yield* innermostFirst(node.operand);
-      yield* innermostFirst(node.count);
-      yield node;
-      return;
-    default:
+  const { kind } = node;
+  if (kind === "size") return; // its operand is not evaluated
+  if (kind === "member") yield* within(node);
+  else if (kind === "unary" && node.operator === "&") {
+    if (node.operand.kind !== "name") yield* within(node.operand);
+  } else {
+    for (const part of partsOf(node)) yield* innermostFirst(part);
   }
+  if (inMemory.has(kind) || (kind === "unary" && node.operator === "*")) yield node;
 }
+
+const inMemory: ReadonlySet<Node["kind"]> = new Set(["name", "member", "index", "at", "repeat"]);
 
 /** What finding a member's place needs: the pointer to its owner, but not all of the owner. */
 function* within(node: Node): Generator<Node> {

@@ -77,9 +77,6 @@ async function makeHistory(
   return learner.finish(tape);
 }
 
-/** Their ids come behind all others, so that a pass may have more probes than these. */
-const firstId = 1 << 24;
-
 /**
  * Learns who ran when from a pass over the whole tape, beside whatever else the pass is made for: gives the options the
  * pass needs, and takes the hits that are its own.
@@ -93,7 +90,7 @@ export class TaskLearner {
 
   /** @throws VmtapeError `not-found` without BTF */
   constructor(kernel: LinuxKernel, place: KernelPlacement) {
-    this.probes = new TaskProbes(kernel, place, firstId);
+    this.probes = new TaskProbes(kernel, place);
     this.recorder = new HistoryRecorder(this.probes);
   }
 
@@ -108,7 +105,7 @@ export class TaskLearner {
 
   /** Says whether hit `i` was one of its own. */
   take(batch: HitBatch, i: number): boolean {
-    if (batch.id(i) < firstId) return false;
+    if (!this.probes.owns(batch.id(i))) return false;
     this.recorder.take(batch, i);
     return true;
   }

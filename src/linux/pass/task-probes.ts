@@ -7,20 +7,21 @@ import type { Types } from "../../symbols/types/set.js";
 import type { LinuxKernel } from "../guest/linux-kernel.js";
 import type { FileMapping, HistoryTask, SpaceEvent } from "../history/task-history.js";
 import { type Code, constant, register } from "./collect-code.js";
+import { ProbeSet } from "./probe-set.js";
 import { numberOf, readTask, taskItems } from "./probe-task.js";
 
 /** The five places that tell everything; each is met where the kernel calls the function, arguments in registers. */
 export const taskProbes = {
   /** `__switch_to(prev, next)` */
-  switch: { id: 1, symbol: "__switch_to" },
+  switch: "__switch_to",
   /** `__set_task_comm(task, name, exec)`: prctl, and exec, which also changes the address space. */
-  rename: { id: 2, symbol: "__set_task_comm" },
+  rename: "__set_task_comm",
   /** `perf_event_mmap(vma)`: after each mmap, and mprotect to code. */
-  map: { id: 3, symbol: "perf_event_mmap" },
+  map: "perf_event_mmap",
   /** `uprobe_dup_mmap(old, new)`: fork. */
-  copy: { id: 4, symbol: "uprobe_dup_mmap" },
+  copy: "uprobe_dup_mmap",
   /** `__mmdrop(mm)`: the last user is gone. */
-  free: { id: 5, symbol: "__mmdrop" },
+  free: "__mmdrop",
 } as const;
 
 const commBytes = 16;
@@ -41,15 +42,10 @@ export class TaskProbes {
   private readonly kernel: LinuxKernel;
   private readonly types: Types;
   private readonly place: KernelPlacement;
+  private readonly probes = new ProbeSet<keyof typeof taskProbes>();
 
-  private readonly firstId: number;
-
-  /**
-   * @param firstId comes before all of its ids
-   * @throws VmtapeError `not-found` without BTF
-   */
-  constructor(kernel: LinuxKernel, place: KernelPlacement, firstId = 0) {
-    this.firstId = firstId;
+  /** @throws VmtapeError `not-found` without BTF */
+  constructor(kernel: LinuxKernel, place: KernelPlacement) {
     this.kernel = kernel;
     this.place = place;
     if (!kernel.types) {
@@ -74,40 +70,46 @@ export class TaskProbes {
    */
   async setAll(channel: ProbeChannel): Promise<void> {
     const collect = this.items();
-    for (const [name, { id, symbol }] of Object.entries(taskProbes)) {
+    for (const name of Object.keys(taskProbes) as (keyof typeof taskProbes)[]) {
+      const symbol = taskProbes[name];
       const address = this.address(symbol);
       if (address === undefined && name === "switch") {
         throw new VmtapeError("not-found", `the kernel has no symbol '${symbol}'`, { got: symbol });
       }
       // Without one of the others names are less exact, that is all.
       if (address === undefined) continue;
-      const { items, when } = collect[name as keyof typeof taskProbes];
-      await channel.place(
-        this.firstId + id,
+      const { items, when } = collect[name];
+      await this.probes.place(
+        channel,
+        name,
         { at: "execute", address: guestAddress(address) },
         { collect: items, ...(when && { when }) },
       );
     }
   }
 
+  /** Is a hit of this id one of these? */
+  owns(id: number): boolean {
+    return this.probes.meaningOf(id) !== undefined;
+  }
+
   /** The event of hit `i`; undefined when its memory could not be read. */
   read(batch: HitBatch, i: number): TaskEvent | undefined {
     const pieces = batch.pieces(i);
     const icount = Number(batch.icount(i));
-    const id = batch.id(i) - this.firstId;
-    switch (id) {
-      case taskProbes.switch.id:
-      case taskProbes.rename.id: {
+    const probe = this.probes.meaningOf(batch.id(i));
+    switch (probe) {
+      case "switch":
+      case "rename": {
         const [address] = words(pieces[0]);
         const task = address === undefined ? undefined : readTask(address, pieces.slice(1));
-        const kind = id === taskProbes.switch.id ? "switch" : "rename";
-        return task && { kind, task };
+        return task && { kind: probe, task };
       }
-      case taskProbes.map.id: {
+      case "map": {
         const read = readMapping(pieces);
         return read && { kind: "space", event: { kind: "map", icount, ...read } };
       }
-      case taskProbes.copy.id: {
+      case "copy": {
         const [from, mm] = [words(pieces[0])[0]!, words(pieces[1])[0]!];
         return { kind: "space", event: { kind: "copy", icount, mm, from } };
       }

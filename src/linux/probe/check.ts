@@ -3,6 +3,7 @@ import type { GuestMemory } from "../../base/guest-memory.js";
 import { x86Register } from "../../qemu/x86-registers.js";
 import { type ExpressionContext, evaluate } from "../../symbols/expression/evaluator.js";
 import type { Expression, Node } from "../../symbols/expression/syntax.js";
+import { partsOf } from "../../symbols/expression/walk.js";
 import { NameList } from "../../symbols/tables/name-list.js";
 import { nearestNames } from "../../symbols/tables/name-search.js";
 import { builtin } from "../../symbols/types/builtin.js";
@@ -49,21 +50,10 @@ export async function checkExpression(
 /** The whole, and what an evaluation may pass over: the sides of logical operators. */
 function* parts(node: Node): Generator<Node> {
   yield node;
-  switch (node.kind) {
-    case "binary":
-      if (node.operator === "&&" || node.operator === "||") {
-        yield* parts(node.left);
-        yield* parts(node.right);
-      }
-      return;
-    case "conditional":
-      for (const part of [node.test, node.then, node.otherwise]) yield* parts(part);
-      return;
-    case "unary":
-    case "cast":
-      yield* parts(node.operand);
-      return;
-    default:
+  const { kind } = node;
+  const isLogical = kind === "binary" && (node.operator === "&&" || node.operator === "||");
+  if (isLogical || kind === "conditional" || kind === "unary" || kind === "cast") {
+    for (const part of partsOf(node)) yield* parts(part);
   }
 }
 

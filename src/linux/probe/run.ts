@@ -9,19 +9,20 @@ import { AddressSpaces } from "../history/address-spaces.js";
 import type { HistoryTask, TaskHistory } from "../history/task-history.js";
 import type { ProbeNames } from "../pass/probe-names.js";
 import { compiled, mostItems, PrintPlan } from "../pass/probe-print.js";
+import { ProbeSet } from "../pass/probe-set.js";
 import { currentItems, currentPieces, numberOf, readCurrent } from "../pass/probe-task.js";
 import { OpenCalls } from "./calls.js";
 import { type HitParts, type HitVisitor, ProbeHitEvent, type ProbeValue } from "./hit.js";
 import { asksForHits, both, type Plans, registers, returnAddress, type Watch } from "./watch.js";
 
-/** Ids of the places where calls begin and end come behind all others: those of system calls, then return addresses. */
-const firstCountId = 1 << 18;
-const firstBeginId = 1 << 19;
-const firstEndId = 1 << 20;
-const firstReturnId = 1 << 21;
+/** What a hit is: the place itself (`met`), before the wanted instant (`count`), where its call begins or ends, a return. */
+type RunHit =
+  | { readonly kind: "met" | "count" | "begin" | "end"; readonly watch: Watch }
+  | { readonly kind: "return" };
 
 /** One run past all probes: sets them, and makes hits of what comes. */
 export class ProbeRun {
+  private readonly probes = new ProbeSet<RunHit>();
   private readonly watches: readonly Watch[];
   private readonly names: ProbeNames;
   private readonly history: TaskHistory | undefined;
@@ -33,7 +34,7 @@ export class ProbeRun {
   /** Nothing before this instant counts. */
   private readonly since: Icount | undefined;
   /** How often each place was met before it. */
-  private readonly before = new Map<number, bigint>();
+  private readonly before = new Map<Watch, bigint>();
   /** Conditions that ask for the number of hits, which only we know when the run did not begin at `since`. */
   private readonly filters = new Map<Watch, PrintPlan>();
   /** What the open system call of each task was given, where it is lost at its end. */
@@ -79,14 +80,14 @@ export class ProbeRun {
 
   /** Of probes at one place the one that was set last is told first. */
   async place(channel: ProbeChannel, returnsTo: readonly bigint[]): Promise<void> {
-    const execute = (id: number, address: bigint, items: readonly ProbeItem[], when?: Uint8Array) =>
-      channel.place(
-        id,
+    const execute = (hit: RunHit, address: bigint, items: readonly ProbeItem[], when?: Uint8Array) =>
+      this.probes.place(
+        channel,
+        hit,
         { at: "execute", address: guestAddress(address) },
         { collect: items.slice(0, mostItems + 7), ...(when && { when }) },
       );
-    for (let id = this.watches.length - 1; id >= 0; id--) {
-      const watch = this.watches[id]!;
+    for (const watch of this.watches.toReversed()) {
       const { place, plans, end, returnPlans } = watch;
       const filter = this.filters.get(watch);
       const items = [
@@ -95,24 +96,26 @@ export class ProbeRun {
       ];
       const when = filter ? place.narrow : watch.when;
       // What comes before the instant is counted, where the number of hits would be wrong without.
-      if (this.since !== undefined) await execute(firstCountId + id, place.address, [], await this.code("<"));
+      if (this.since !== undefined) {
+        await execute({ kind: "count", watch }, place.address, [], await this.code("<"));
+      }
       const { begin } = place;
       if (begin) {
         const collect = [...this.current, ...begin.items];
-        await execute(firstBeginId + id, begin.address, collect, await this.code(">=", begin.narrow));
+        await execute({ kind: "begin", watch }, begin.address, collect, await this.code(">=", begin.narrow));
       }
       if (end) {
         const ended = [registers, ...this.current, ...end.items, ...itemsOf(returnPlans)];
-        await execute(firstEndId + id, end.address, ended, await this.code(">=", end.narrow));
+        await execute({ kind: "end", watch }, end.address, ended, await this.code(">=", end.narrow));
       }
-      await execute(id, place.address, items, await this.code(">=", when));
+      await execute({ kind: "met", watch }, place.address, items, await this.code(">=", when));
     }
     const plans = this.watches.flatMap(({ returns, returnPlans }) =>
       returns === "stack" ? returnPlans : [],
     );
     const collect = [registers, ...this.current, ...itemsOf(plans)];
     const when = await this.code(">=");
-    for (const [i, address] of returnsTo.entries()) await execute(firstReturnId + i, address, collect, when);
+    for (const address of returnsTo) await execute({ kind: "return" }, address, collect, when);
   }
 
   /** A condition with that on the instant before it; undefined for none. */
@@ -123,25 +126,26 @@ export class ProbeRun {
   }
 
   async take(batch: HitBatch, i: number): Promise<readonly ProbeHitEvent[]> {
-    const id = batch.id(i);
-    if (id >= firstCountId && id < firstBeginId) {
-      this.before.set(id - firstCountId, batch.hit(i).number);
+    const met = this.probes.meaningOf(batch.id(i));
+    if (!met) return [];
+    if (met.kind === "count") {
+      this.before.set(met.watch, batch.hit(i).number);
       return [];
     }
-    if (id >= firstBeginId && id < firstEndId) {
-      this.began(batch, i, this.watches[id - firstBeginId]!);
+    if (met.kind === "begin") {
+      this.began(batch, i, met.watch);
       return [];
     }
     const [block, ...rest] = batch.pieces(i);
     const task = this.taskAt(batch, i, rest);
     const at = { registers: block!.bytes, task };
-    if (id >= firstReturnId) return this.returned(batch, i, at, rest);
-    const isEnd = id >= firstEndId;
-    const watch = this.watches[isEnd ? id - firstEndId : id]!;
+    if (met.kind === "return") return this.returned(batch, i, at, rest);
+    const { watch } = met;
     if (!watch.probe.isLive || !this.isOfItsProgram(watch, batch, i, task)) return [];
-    const hit = isEnd
-      ? await this.ended(batch, i, watch, at, rest)
-      : await this.met(batch, i, watch, at, rest);
+    const hit =
+      met.kind === "end"
+        ? await this.ended(batch, i, watch, at, rest)
+        : await this.met(batch, i, watch, at, rest);
     return hit ? [hit] : [];
   }
 
@@ -238,7 +242,9 @@ export class ProbeRun {
   /** How often the place was met since the run's instant. */
   private numberOf(batch: HitBatch, i: number): bigint {
     const { number } = batch.hit(i);
-    return this.since === undefined ? number : number - (this.before.get(batch.id(i)) ?? 0n);
+    const met = this.probes.meaningOf(batch.id(i));
+    const before = met?.kind === "met" ? this.before.get(met.watch) : undefined;
+    return this.since === undefined ? number : number - (before ?? 0n);
   }
 
   /** A system call has its result. */
@@ -296,7 +302,7 @@ export class ProbeRun {
   private hit(batch: HitBatch, i: number, met: Met): ProbeHitEvent {
     const { icount, brctr, pc, rep } = batch.hit(i);
     const { watch, at } = met;
-    const isOwn = batch.id(i) < firstCountId;
+    const isOwn = this.probes.meaningOf(batch.id(i))?.kind === "met";
     // Property by property: there are many of them, and many hits.
     return new ProbeHitEvent({
       kind: met.kind,

@@ -28,7 +28,7 @@ export interface StackWalkerOptions {
 
 const defaultLimit = 256;
 const mostFrames = 65_536;
-/** Fetches of pages and mappings for one frame; a scan looks at the code behind each word. */
+/** Fetches of pages and mappings for one frame; a scan looks at the code after each word. */
 const mostFetches = 600;
 
 /**

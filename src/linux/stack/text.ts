@@ -5,7 +5,7 @@ import type { Located } from "../../symbols/names/symbols.js";
 import type { Frame, StackEnd } from "./frame.js";
 import type { NamedStack } from "./tape.js";
 
-/** What stands behind the name of a frame that is no plain function. */
+/** What stands after the name of a frame that is no plain function. */
 const kindNotes: Record<Frame["kind"], (frame: Frame) => string> = {
   function: () => "",
   syscall: ({ syscall }) => `  <system call${syscall === undefined ? "" : ` ${syscall}`}>`,
@@ -25,7 +25,7 @@ const endNotes: Record<StackEnd, string | undefined> = {
 };
 
 /**
- * A stack as GDB's `backtrace` prints it: one line a function, inlined copies too. A `?` stands behind the number of a
+ * A stack as GDB's `backtrace` prints it: one line a function, inlined copies too. A `?` stands after the number of a
  * frame that is not certain.
  */
 export function stackLines(stack: NamedStack): string[] {

@@ -12,7 +12,7 @@ const searchedWords = 24;
 /** Kernel stacks end with a page; up to 5.15 the entry stack with the first 512 bytes of one. */
 const stackGrain = 512;
 /**
- * How far behind the instruction that keeps the user's rsp in a per-CPU variable entry code may still use rsp for
+ * How far after the instruction that keeps the user's rsp in a per-CPU variable entry code may still use rsp for
  * something else, as the page table's number with page table isolation.
  */
 const searchedCode = 96;
@@ -115,7 +115,7 @@ function stepByReturning(step: UnwindStep, memory: StackMemory, kind: FrameKind 
 
 /**
  * Where the user's rsp lies between a switch of stacks and the instruction that takes it: at the top of the task's stack,
- * where `syscall` puts it behind ss; or at the top of the entry stack, from where `sysret` takes it.
+ * where `syscall` puts it after ss; or at the top of the entry stack, from where `sysret` takes it.
  */
 function spOnStack(step: UnwindStep, memory: StackMemory, sp: AddressKey): AddressKey | undefined {
   const top = Math.ceil(sp / stackGrain) * stackGrain;

@@ -20,7 +20,7 @@ const mostScanned = 512;
  * they do to the stack pointer on the way tells where the return address lies now. Jumps are followed, both sides of a
  * conditional one. For code that no table describes: programs built without them, code made at run time.
  *
- * The return address that is found must lie behind a call instruction.
+ * The return address that is found must lie after a call instruction.
  *
  * @returns false when no way leads to a return, or a page is missing
  */
@@ -33,7 +33,7 @@ export function stepByCode(step: UnwindStep, memory: StackMemory, isCode: IsCode
       if (visited.has(path.at)) break;
       visited.add(path.at);
       const { at } = path;
-      if (!decodeInstruction((offset) => memory.byte(at + offset), scratch)) {
+      if (!decodeInstruction(at, (offset) => memory.byte(at + offset), scratch)) {
         if (memory.missing !== undefined) return false;
         break;
       }
@@ -141,7 +141,7 @@ export function isOutermost(step: UnwindStep, memory: StackMemory): boolean {
 
 const halt = 0xf4;
 
-/** One step by the frame pointer: rbp points to the caller's rbp, and behind it lies the return address. */
+/** One step by the frame pointer: rbp points to the caller's rbp, and after it lies the return address. */
 export function stepByFramePointer(step: UnwindStep, memory: StackMemory, isCode: IsCode): boolean {
   const { current, next } = step;
   if (!current.isKnown(register.rbp)) return false;
@@ -209,7 +209,7 @@ const indirectCalls: readonly (readonly [length: number, fits: (modrm: number) =
   [7, (modrm) => (modrm >> 6 === 2 && (modrm & 7) === 4) || (modrm >> 6 === 0 && (modrm & 7) === 4)],
 ];
 
-/** Whether an address lies behind a call instruction. */
+/** Whether an address lies after a call instruction. */
 export function isReturnAddress(key: AddressKey, memory: StackMemory, isCode: IsCode): boolean {
   if (!Number.isSafeInteger(key) || !isCode(key)) return false;
   if (memory.byte(key - 5) === 0xe8) return true;

@@ -133,7 +133,7 @@ export function stepByOrc(
     if (!loadWord(step, memory, sp + offset)) return "failed";
     sp = memory.key;
   } else if (base === orcRegister.spIndirect) {
-    // Since 5.12 the offset is added behind the indirection; before, it was always 0.
+    // Since 5.12 the offset is added after the indirection; before, it was always 0.
     if (!loadWord(step, memory, sp)) return "failed";
     sp = memory.key + offset;
   } else {

@@ -31,7 +31,7 @@ export function stepByThunk(step: UnwindStep, memory: StackMemory, isCode: IsCod
   return false;
 }
 
-/** A trap, and behind it `mov %reg,(%rsp)`: REX.W, opcode, ModRM, SIB. */
+/** A trap, and after it `mov %reg,(%rsp)`: REX.W, opcode, ModRM, SIB. */
 function isThunkAt(at: number, trap: readonly number[], memory: StackMemory): boolean {
   if (!trap.every((byte, i) => memory.byte(at + i) === byte)) return false;
   const [rex, opcode, , base] = [0, 1, 2, 3].map((i) => memory.byte(at + trap.length + i));

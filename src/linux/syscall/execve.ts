@@ -73,7 +73,7 @@ function better(first: HitPiece | undefined, second: HitPiece | undefined): HitP
 /**
  * `["ls", "-l"]`
  *
- * @param area the strings of the new program, one behind the other
+ * @param area the strings of the new program, one after the other
  */
 function listText(
   address: bigint,

@@ -5,7 +5,7 @@ import { decodeInstruction, type Instruction } from "../stack/x86-instruction.js
 /**
  * Where a system call has its result, in a kernel that has built the way back into each function that carries calls out
  * (Linux 6.16 and later): the instruction that turns interrupts off before the task's work is looked at. Signals come
- * behind it.
+ * after it.
  */
 export interface CallExit {
   /** The function it lies in. */
@@ -77,7 +77,7 @@ function sizeOf(starts: Float64Array, start: number): number {
 function* instructions(code: Uint8Array): Generator<{ readonly offset: number; readonly length: number }> {
   const one: Instruction = { length: 0, effect: 0, amount: 0, register: 0 };
   for (let offset = 0; offset < code.length; offset += one.length) {
-    const known = decodeInstruction((i) => code[offset + i] ?? -1, one);
+    const known = decodeInstruction(0, (i) => code[offset + i] ?? -1, one);
     if (!known || one.length <= 0 || offset + one.length > code.length) return;
     yield { offset, length: one.length };
   }

@@ -8,7 +8,7 @@ export interface CallPlace {
   argument(index: number): Code;
   /** The program's stack pointer. */
   readonly stack: Code;
-  /** Where the strings are that the task's program was begun with: arguments, and behind the environment its path. */
+  /** Where the strings are that the task's program was begun with: arguments, and after the environment its path. */
   readonly program: {
     readonly argumentStart: Code;
     readonly argumentEnd: Code;

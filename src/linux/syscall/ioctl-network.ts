@@ -56,7 +56,7 @@ const requests: Readonly<Record<string, (view: DataView) => string>> = {
   MAP: mapText,
 };
 
-/** What an interface's request shows of a `struct ifreq` behind the name; undefined for another request. */
+/** What an interface's request shows of a `struct ifreq` after the name; undefined for another request. */
 export function ifreqText(request: string): ((view: DataView) => string) | undefined {
   if (request === "SIOCSIFNAME") return requests.NEWNAME;
   const what = /^SIOC[GS]IF(\w+)$/.exec(request)?.[1] ?? /^SIOC(?:ADD|DEL)(MULTI)$/.exec(request)?.[1];

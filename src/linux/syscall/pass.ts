@@ -10,12 +10,13 @@ import type { HistoryTask } from "../history/task-history.js";
 import type { ProbeNames } from "../pass/probe-names.js";
 import { passSince } from "../pass/probe-pass.js";
 import { compiled } from "../pass/probe-print.js";
+import { ProbeSet } from "../pass/probe-set.js";
 import { currentItems, currentPieces, numberOf, readCurrent } from "../pass/probe-task.js";
 import type { TaskLearner } from "../pass/task-pass.js";
 import { type CallEntry, type CallWay, SyscallPlaces } from "./places.js";
 import { CallShape } from "./shapes.js";
 import type { Syscall, SyscallTable } from "./syscalls.js";
-import { TaskEnds } from "./task-ends.js";
+import { type EndHit, TaskEnds } from "./task-ends.js";
 import type { SyscallEvent, TaskEvent } from "./task-events.js";
 import { TaskSignals } from "./task-signals.js";
 import { x32Bit } from "./x32.js";
@@ -43,11 +44,13 @@ export interface SyscallKernel {
   readonly release: string | undefined;
 }
 
-/**
- * Ids of probes; from `exit` on one for each place of results. Those of shapes come after: as many for each as there are
- * places of results, and one more for the call's beginning.
- */
-const ids = { entry: 1, vsyscall: 12, end: 20, signal: 30, exit: 50, firstShape: 100 } as const;
+/** What a hit is: a call begins or ends, or what was collected for the one that begins or ends at this instant. */
+type CallHit =
+  | { readonly kind: "entry"; readonly entry: CallEntry }
+  | { readonly kind: "exit" }
+  | { readonly kind: "vsyscall" }
+  | { readonly kind: "shape"; readonly key: string };
+type Execute = (hit: CallHit, at: bigint, collect: ProbeItem[], when?: Uint8Array) => Promise<void>;
 /** Calls after which another program runs. */
 const replacing: ReadonlySet<string> = new Set(["execve", "execveat"]);
 /** The pages' calls by their place in it. Source: arch/x86/entry/vsyscall/vsyscall_64.c. */
@@ -106,6 +109,7 @@ interface ShapeGroup {
 
 /** Sets the probes, and pairs entries and results by where the caller's registers are saved: one place a task. */
 class SyscallPass {
+  private readonly probes = new ProbeSet<CallHit>();
   private readonly kernel: SyscallKernel;
   private readonly options: SyscallPassOptions;
   private readonly places: SyscallPlaces;
@@ -126,59 +130,63 @@ class SyscallPass {
     this.options = options;
     this.places = new SyscallPlaces(kernel.names, kernel.release, kernel.calls.exits);
     this.current = currentItems(kernel.names) ?? [];
-    this.ends = new TaskEnds(kernel.names, ids.end);
+    this.ends = new TaskEnds(kernel.names);
     this.signals = new TaskSignals(
       kernel.names,
-      ids.signal,
       (number, isCompat) => kernel.calls.find(number, isCompat)?.name,
     );
     this.groups = this.places.entries.flatMap((entry) => this.groupsOf(entry));
   }
 
   /** Of probes at one place the last that was set is told first: what is collected for a call comes before it. */
-  async place(probes: ProbeChannel): Promise<void> {
+  async place(channel: ProbeChannel): Promise<void> {
     const { places, kernel } = this;
     const { address } = kernel.names;
-    const execute = (id: number, at: bigint, collect: ProbeItem[], when?: Uint8Array) =>
-      probes.place(id, { at: "execute", address: guestAddress(at) }, { collect, ...(when && { when }) });
-    for (const [i, entry] of places.entries.entries()) {
-      await execute(ids.entry + i, entry.address, [
+    const execute: Execute = (hit, at, collect, when) =>
+      this.probes.place(
+        channel,
+        hit,
+        { at: "execute", address: guestAddress(at) },
+        { collect, ...(when && { when }) },
+      );
+    for (const entry of places.entries) {
+      await execute({ kind: "entry", entry }, entry.address, [
         registers(entry.pointer),
         places.block(entry.pointer),
         ...this.current,
       ]);
     }
-    for (const [i, { address, pointer }] of places.exits.entries()) {
-      await execute(ids.exit + i, address, [registers(pointer), places.block(pointer)]);
+    for (const { address, pointer } of places.exits) {
+      await execute({ kind: "exit" }, address, [registers(pointer), places.block(pointer)]);
     }
     for (const [i, group] of this.groups.entries()) await this.placeGroup(execute, i, group);
-    await this.ends.place(probes);
-    await this.signals.place(probes);
+    await this.ends.place(channel);
+    await this.signals.place(channel);
     const vsyscall = address("emulate_vsyscall");
     if (vsyscall !== undefined) {
-      await execute(ids.vsyscall, vsyscall, [registers("rdx"), places.block("rsi"), ...this.current]);
+      await execute({ kind: "vsyscall" }, vsyscall, [registers("rdx"), places.block("rsi"), ...this.current]);
     }
   }
 
   private async placeGroup(
-    execute: (id: number, at: bigint, collect: ProbeItem[], when?: Uint8Array) => Promise<void>,
+    execute: Execute,
     i: number,
     { shape, numbers, entry }: ShapeGroup,
   ): Promise<void> {
     const { places } = this;
     const isCompat = entry.isCompat;
-    const id = ids.firstShape + (places.exits.length + 1) * i;
+    const hit = { kind: "shape", key: shape.key } as const;
     const before = shape.items(places.place(entry.pointer, isCompat, false));
     if (before.length > 0) {
-      await execute(id, entry.address, before, await this.among(numbers, entry.pointer, entry.number));
+      await execute(hit, entry.address, before, await this.among(numbers, entry.pointer, entry.number));
     }
     // All 32-bit entries end alike.
     if (this.groups.findIndex((group) => group.shape.key === shape.key) !== i) return;
-    for (const [at, exit] of places.exits.entries()) {
+    for (const exit of places.exits) {
       if (exit.isCompat !== undefined && exit.isCompat !== isCompat) continue;
       const after = shape.items(places.place(exit.pointer, isCompat, true));
       if (after.length === 0) return;
-      await execute(id + 1 + at, exit.address, after, await this.among(numbers, exit.pointer, "orig_ax"));
+      await execute(hit, exit.address, after, await this.among(numbers, exit.pointer, "orig_ax"));
     }
   }
 
@@ -186,21 +194,22 @@ class SyscallPass {
     const id = batch.id(i);
     const icount = Number(batch.icount(i));
     const pieces = batch.pieces(i);
-    if (id >= ids.firstShape) {
-      const place = Math.floor((id - ids.firstShape) / (this.places.exits.length + 1));
-      const { key } = this.groups[place]!.shape;
+    const signal = this.signals.hitOf(id);
+    const end = this.ends.hitOf(id);
+    const hit = this.probes.meaningOf(id);
+    if (signal) {
+      for (const event of this.signals.take(signal, pieces, icount)) if (this.isTold(event)) yield event;
+    } else if (end) {
+      yield* this.end(end, pieces, icount);
+    } else if (hit?.kind === "shape") {
       if (this.pending[0]?.icount !== icount) this.pending = [];
-      this.pending.push({ icount, key, pieces });
-    } else if (id >= ids.exit) {
+      this.pending.push({ icount, key: hit.key, pieces });
+    } else if (hit?.kind === "exit") {
       yield* this.ended(pieces, icount);
-    } else if (this.signals.owns(id)) {
-      for (const event of this.signals.take(id, pieces, icount)) if (this.isTold(event)) yield event;
-    } else if (this.ends.owns(id)) {
-      yield* this.end(id, pieces, icount);
-    } else if (id === ids.vsyscall) {
+    } else if (hit?.kind === "vsyscall") {
       yield* this.vsyscall(pieces, icount);
-    } else {
-      this.begun(this.places.entries[id - ids.entry]!, pieces, icount);
+    } else if (hit?.kind === "entry") {
+      this.begun(hit.entry, pieces, icount);
     }
   }
 
@@ -241,10 +250,10 @@ class SyscallPass {
   }
 
   /** A task begins to end, or its end is known. */
-  private *end(id: number, pieces: readonly HitPiece[], icount: number): Generator<TaskEvent> {
+  private *end(hit: EndHit, pieces: readonly HitPiece[], icount: number): Generator<TaskEvent> {
     const task = readCurrent(pieces.slice(-currentPieces));
-    if (task && this.ends.begins(id)) yield* this.left(task);
-    for (const event of this.ends.take(id, pieces, icount)) {
+    if (task && hit === "begins") yield* this.left(task);
+    for (const event of this.ends.take(hit, pieces, icount)) {
       const { address, pid, tgid } = event.task;
       this.signals.forget(event.task, pid === tgid);
       this.last.delete(address);

@@ -79,7 +79,7 @@ const longestAreaName = 80;
 const early = { name: 0, filter: 1, area: 2 } as const;
 const late = { name: 0, int: 1, word: 2, cookie: 3 } as const;
 
-/** How the arguments behind the option are shown. */
+/** How the arguments after the option are shown. */
 const shapes: Readonly<Record<string, (call: FormCall, values: readonly bigint[]) => string[]>> = {
   SET_PDEATHSIG: (_call, [signal = 0n]) => [signal > 128n ? String(signal) : signalText(signal)],
   GET_PDEATHSIG: (call, [to = 0n]) => [number(call, to, (value) => signalText(BigInt(value)))],

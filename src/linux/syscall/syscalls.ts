@@ -184,7 +184,7 @@ class SyscallReader {
     for (let number = 0; number < mostCalls; number++) {
       const target = this.word(table + BigInt(number * 8));
       const name = target === undefined ? undefined : names.get(target);
-      // Behind the table lies something else.
+      // After the table lies something else.
       if (name === undefined) break;
       if (name === noCall) continue;
       calls.set(number, { number, name: programNames[name] ?? name, parameters: this.parameters(name) });

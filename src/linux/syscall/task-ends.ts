@@ -4,6 +4,7 @@ import type { HitPiece } from "../../qemu/probe-hits.js";
 import type { HistoryTask } from "../history/task-history.js";
 import { constant } from "../pass/collect-code.js";
 import { currentCode, type ProbeNames } from "../pass/probe-names.js";
+import { ProbeSet } from "../pass/probe-set.js";
 import { currentItems, currentPieces, numberOf, readCurrent } from "../pass/probe-task.js";
 import type { ExitEvent, SupersededEvent } from "./task-events.js";
 
@@ -15,8 +16,8 @@ interface End {
   readonly code: number;
 }
 
-/** How many ids of probes {@link TaskEnds} takes. */
-export const endProbes = 2;
+/** A task begins to end, or how it ends is known. */
+export type EndHit = "begins" | "is-known";
 
 /**
  * Tells the ends of tasks as wait(2) does: with the code of the whole program where that ends (its core was dumped
@@ -25,7 +26,7 @@ export const endProbes = 2;
  */
 export class TaskEnds {
   private readonly names: ProbeNames;
-  private readonly firstId: number;
+  private readonly probes = new ProbeSet<EndHit>();
   private readonly current: readonly ProbeItem[];
   /** Is it told when all is known, or when the task begins to end? */
   private tellsLate = false;
@@ -33,18 +34,18 @@ export class TaskEnds {
   /** First threads that wait for their program's other ones, by program. */
   private readonly waiting = new Map<number, End>();
 
-  constructor(names: ProbeNames, firstId: number) {
+  constructor(names: ProbeNames) {
     this.names = names;
-    this.firstId = firstId;
     this.current = currentItems(names) ?? [];
   }
 
-  async place(probes: ProbeChannel): Promise<void> {
+  async place(channel: ProbeChannel): Promise<void> {
     const { names } = this;
     const begins = names.address("do_exit");
     if (begins === undefined) return;
-    await probes.place(
-      this.firstId,
+    await this.probes.place(
+      channel,
+      "begins",
       { at: "execute", address: guestAddress(begins) },
       { collect: [registers("rdi"), ...this.current] },
     );
@@ -62,26 +63,23 @@ export class TaskEnds {
       const address = group.plus(offset!);
       return { collect: "memory", address: address.bytes, length: constant(4).bytes, most: 4 };
     });
-    await probes.place(
-      this.firstId + 1,
+    await this.probes.place(
+      channel,
+      "is-known",
       { at: "execute", address: guestAddress(late) },
       { collect: [registers("rdi"), ...numbers, ...this.current] },
     );
   }
 
-  /** Does the task begin to end here? */
-  begins(id: number): boolean {
-    return id === this.firstId;
+  /** What a hit of this id is; undefined when it is none of these. */
+  hitOf(id: number): EndHit | undefined {
+    return this.probes.meaningOf(id);
   }
 
-  owns(id: number): boolean {
-    return id >= this.firstId && id < this.firstId + endProbes;
-  }
-
-  *take(id: number, pieces: readonly HitPiece[], from: number): Generator<ExitEvent> {
+  *take(hit: EndHit, pieces: readonly HitPiece[], from: number): Generator<ExitEvent> {
     const task = readCurrent(pieces.slice(-currentPieces));
     if (!task) return;
-    if (this.begins(id)) {
+    if (hit === "begins") {
       // A thread of the kernel makes no calls.
       if (task.mm === 0n) return;
       const code = Number((numberOf(pieces[0]) ?? 0n) & 0xffffn);

@@ -5,6 +5,7 @@ import type { HistoryTask } from "../history/task-history.js";
 import { type Code, constant, register } from "../pass/collect-code.js";
 import { currentCode, type ProbeNames, plainScope, probeExpression } from "../pass/probe-names.js";
 import { compiled } from "../pass/probe-print.js";
+import { ProbeSet } from "../pass/probe-set.js";
 import {
   currentItems,
   currentPieces,
@@ -29,10 +30,8 @@ const deadly = 0x7f;
 /** `PIDTYPE_PID`. Source: include/linux/pid_types.h. */
 const threadOnly = 0n;
 
-const kinds = ["handled", "looks", "fetches", "stops", "dies", "sent"] as const;
-type Kind = (typeof kinds)[number];
-/** How many ids of probes {@link TaskSignals} takes. */
-export const signalProbes = kinds.length;
+/** Where a signal is met on its way. */
+export type SignalHit = "handled" | "looks" | "fetches" | "stops" | "dies" | "sent";
 
 /**
  * Tells which signals take effect on which task, and what was known of them. The kernel hands a signal from its queue to
@@ -43,7 +42,7 @@ export const signalProbes = kinds.length;
  */
 export class TaskSignals {
   private readonly names: ProbeNames;
-  private readonly firstId: number;
+  private readonly probes = new ProbeSet<SignalHit>();
   private readonly callName: CallName;
   private readonly current: readonly ProbeItem[];
   /** By task, where the facts of the signal it takes from its queue are put. */
@@ -54,25 +53,30 @@ export class TaskSignals {
   /** Programs whose deadly signal was told. */
   private readonly doomed = new Set<number>();
 
-  constructor(names: ProbeNames, firstId: number, callName: CallName) {
+  constructor(names: ProbeNames, callName: CallName) {
     this.names = names;
-    this.firstId = firstId;
     this.callName = callName;
     this.current = currentItems(names) ?? [];
   }
 
   /** Sets the probes, as far as the kernel has the symbols and types. */
-  async place(probes: ProbeChannel): Promise<void> {
+  async place(channel: ProbeChannel): Promise<void> {
     const { names } = this;
     const info = names.types.findStruct("ksignal")?.findMember("info")?.byteOffset;
     const current = currentCode(names)?.follow();
     if (info === undefined || !current) return;
-    const execute = async (kind: Kind, symbols: readonly string[], collect: ProbeItem[], when?: string) => {
+    const execute = async (
+      hit: SignalHit,
+      symbols: readonly string[],
+      collect: ProbeItem[],
+      when?: string,
+    ) => {
       const at = symbols.map((symbol) => names.address(symbol)).find((one) => one !== undefined);
       const test = when === undefined ? undefined : await compiled(names, this.expression(when));
       if (at === undefined || (when !== undefined && !test)) return;
-      await probes.place(
-        this.firstId + kinds.indexOf(kind),
+      await this.probes.place(
+        channel,
+        hit,
         { at: "execute", address: guestAddress(at) },
         { collect: [...collect, ...this.current], ...(test && { when: test }) },
       );
@@ -94,18 +98,18 @@ export class TaskSignals {
     );
   }
 
-  owns(id: number): boolean {
-    return id >= this.firstId && id < this.firstId + signalProbes;
+  /** What a hit of this id is; undefined when it is none of these. */
+  hitOf(id: number): SignalHit | undefined {
+    return this.probes.meaningOf(id);
   }
 
-  *take(id: number, pieces: readonly HitPiece[], from: number): Generator<SignalEvent | StopEvent> {
-    const kind = kinds[id - this.firstId]!;
+  *take(hit: SignalHit, pieces: readonly HitPiece[], from: number): Generator<SignalEvent | StopEvent> {
     const own = pieces.slice(0, pieces.length - currentPieces);
     const task = readCurrent(pieces.slice(-currentPieces));
     if (!task) return;
     const told = (facts: SignalFacts | undefined): SignalEvent[] =>
       facts ? [{ kind: "signal", task, from, ...facts }] : [];
-    switch (kind) {
+    switch (hit) {
       case "handled":
         yield* told(signalFacts(own[0]!, this.callName));
         break;

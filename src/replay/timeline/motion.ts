@@ -1,4 +1,5 @@
 import type { GuestAddress } from "../../base/units.js";
+import { frameMask } from "../../base/x86-paging.js";
 import { agentOps } from "../../formats/agent-opcodes.js";
 import { registerValue, x86Register } from "../../qemu/x86-registers.js";
 import type { Arrival, Condition, DebugTarget, PointId } from "../session/timeline-types.js";
@@ -68,17 +69,15 @@ function isAlone({ why, points }: Arrival, id: PointId): boolean {
 
 /** The bits of cs that are 0 in the kernel. */
 const privilege = 3n;
-/** The part of cr3 that is an address. */
-const pageMask = 0x000f_ffff_ffff_f000n;
 
 /** `rsp == now`, and in a program `&& (cr3 & mask) == now`: a kernel's thread may come back with another's cr3. */
 function sameTask(registers: Uint8Array): Condition {
   const code = [...register("rsp"), ...const64(registerValue(registers, "rsp")), agentOps.equal[0]];
   if ((registerValue(registers, "cs") & privilege) !== 0n) {
-    const page = registerValue(registers, "cr3") & pageMask;
+    const page = registerValue(registers, "cr3") & frameMask;
     code.push(
       ...register("cr3"),
-      ...const64(pageMask),
+      ...const64(frameMask),
       agentOps.bit_and[0],
       ...const64(page),
       agentOps.equal[0],

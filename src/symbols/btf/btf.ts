@@ -18,7 +18,7 @@ const longestName = 4096;
 /**
  * BTF as it is stored, with the place of each type: nothing else is decoded. Ids go on from the base's; id 0 is void.
  *
- * Types behind a damaged one are not there: `damage` says so.
+ * Types after a damaged one are not there: `damage` says so.
  */
 export class BtfData {
   /** Names the first id of this data, after the base's. */

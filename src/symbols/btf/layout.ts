@@ -48,7 +48,7 @@ export const btfKind = {
   enum64: 19,
 } as const;
 
-/** Words behind the common start of each kind: once, and for each of the `count` entries. */
+/** Words after the common start of each kind: once, and for each of the `count` entries. */
 export const btfWords: readonly { readonly fixed: number; readonly each: number }[] = [
   { fixed: 0, each: 0 }, // unknown
   { fixed: 1, each: 0 }, // int: encoding

@@ -54,7 +54,7 @@ export function referenced(type: TypeText, mark: "&" | "&&"): TypeText {
   return { ...marked(type, mark), reference: mark };
 }
 
-/** Behind the type, as ` const`; behind the parameters of a function. */
+/** After the type, as ` const`; after the parameters of a function. */
 export function qualified(type: TypeText, words: string): TypeText {
   if (words === "" || type.reference) return type;
   // A template argument may be const itself.

@@ -12,7 +12,7 @@ export interface DemangleOptions {
 
 /**
  * The name as its programmer wrote it, of a C++ function or object (Itanium C++ ABI) or a Rust one (v0 and legacy), in
- * the spelling of `c++filt`; any other name as it is. What a compiler or linker put behind it stays:
+ * the spelling of `c++filt`; any other name as it is. What a compiler or linker put after it stays:
  * `f(int) [clone .constprop.0]`, `f(int)@plt`.
  *
  * Cost: some microseconds, whatever the name: the work is bounded, and what goes beyond stays mangled.
@@ -28,7 +28,7 @@ export function demangle(name: string, { hasResult = true }: DemangleOptions = {
 }
 
 /**
- * The name without the parameters and what stands behind them, and without a result before it:
+ * The name without the parameters and what stands after them, and without a result before it:
  * `A::f` of `void A::f(int) const [clone .cold]`. A name without parameters stays as it is.
  */
 export function withoutParameters(demangled: string): string {
@@ -42,7 +42,7 @@ export function withoutParameters(demangled: string): string {
   for (let i = 0; i < text.length; i++) {
     const letter = text[i]!;
     if (depth === 0 && letter === "o" && text.startsWith("operator", i) && !/\w/.test(text[i - 1] ?? " ")) {
-      // Its sign may be a bracket, and blanks behind it end no result type.
+      // Its sign may be a bracket, and blanks after it end no result type.
       hasOperator = true;
       i += /^operator(?:\(\)|\[\]|[^\w\s([]+|)/.exec(text.slice(i, i + 12))![0].length - 1;
     } else if (letter === "(" || letter === "<" || letter === "{" || letter === "[") {

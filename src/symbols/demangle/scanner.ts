@@ -66,7 +66,7 @@ export abstract class MangledScanner {
     }
   }
 
-  /** A sequence number behind a name: `_` is 0, `0_` is 1. */
+  /** A sequence number after a name: `_` is 0, `0_` is 1. */
   protected sequence(): number {
     return this.eat("_") ? 0 : this.base36() + 1;
   }

@@ -25,7 +25,7 @@ export const builtinTypes: Readonly<Record<string, string>> = {
   z: "...",
 };
 
-/** `<builtin-type>` behind a `D`. */
+/** `<builtin-type>` after a `D`. */
 export const extendedTypes: Readonly<Record<string, string>> = {
   d: "decimal64",
   e: "decimal128",
@@ -102,7 +102,7 @@ export const operators: Readonly<Record<string, readonly [spelling: string, oper
   qu: ["?", 3],
 };
 
-/** `<special-name>` behind a T, of a type. */
+/** `<special-name>` after a T, of a type. */
 export const typeSpecials: Readonly<Record<string, string>> = {
   V: "vtable for ",
   T: "VTT for ",

@@ -337,7 +337,7 @@ export abstract class TypeParser extends ExpressionParser {
     return value.pack[this.packIndex] ?? plain("");
   }
 
-  /** Looks for the template arguments behind the type that is being read, of `cv <type> I … E`. */
+  /** Looks for the template arguments after the type that is being read, of `cv <type> I … E`. */
   protected argumentAhead(index: number): TypeText {
     const back = { at: this.at, depth: this.depth, count: this.substitutions.length };
     for (let at = this.at; at < this.name.length; at++) {

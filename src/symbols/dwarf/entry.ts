@@ -1,10 +1,21 @@
 import { littleEndian, viewOf } from "../elf/elf.js";
 import type { AddressKey } from "../tables/address.js";
 import { keyOfWords } from "../tables/address.js";
-import { type AbbrevTable, skip } from "./abbrev.js";
-import type { UnitBytes } from "./file.js";
+import { type AbbrevTable, abbrevAt, field, skip } from "./abbrev.js";
+import type { DwarfFile, UnitBytes } from "./file.js";
 import { form, textHome } from "./layout.js";
 import type { Unit } from "./unit.js";
+
+/** Where the abbreviation of an entry that was moved to lies in the pool. */
+export interface OpenEntry {
+  readonly table: AbbrevTable;
+  readonly pool: Int32Array;
+  readonly position: number;
+  /** Its attributes, three numbers each (name, form, constant), are from here … */
+  readonly first: number;
+  /** … to here, exclusive. */
+  readonly end: number;
+}
 
 /**
  * A cursor over the attributes of entries. What leaves the unit reads as 0 and leaves the cursor at the end.
@@ -36,6 +47,23 @@ export class EntryReader {
     this.unit = unit;
     this.constants = table.constants;
     this.at = Math.min(offset - base, this.end);
+  }
+
+  /**
+   * Moves to the attributes of one entry, in any order of entries. The one way in which an entry is looked up; passes over
+   * whole units (`scopes.ts`, `type-index.ts`) go on from each entry to the next themselves.
+   *
+   * @returns undefined for the end of a list of children, and where there is no entry
+   */
+  open(file: DwarfFile, unit: Unit, offset: number, bytes = file.readAside(offset)): OpenEntry | undefined {
+    const table = file.abbrevs(unit.abbrevs, unit);
+    if (!table) return undefined;
+    this.move(unit, bytes, table, offset);
+    const position = abbrevAt(table, this.unsigned());
+    if (position < 0) return undefined;
+    const { pool } = table;
+    const first = position + field.size;
+    return { table, pool, position, first, end: first + pool[position + field.attributes]! * 3 };
   }
 
   /** Offset in the section of the next attribute. */

@@ -269,7 +269,7 @@ function damaged(what: string): VmtapeError {
   return new VmtapeError("bad-file", `a damaged DWARF expression: ${what}`, {});
 }
 
-/** The operands behind an operation; whatever leaves the expression throws. */
+/** The operands after an operation; whatever leaves the expression throws. */
 class Operands {
   at = 0;
   private readonly view: DataView;

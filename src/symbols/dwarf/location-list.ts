@@ -35,7 +35,7 @@ export function locationAt(
   return isNew ? searchList(entries, entry, bytes, offset, key) : searchPairs(entry, bytes, offset, key);
 }
 
-/** The offset of a list that is named by its index behind the unit's base. */
+/** The offset of a list that is named by its index after the unit's base. */
 function indexedList(entries: DwarfEntries, { unit }: DwarfEntry, bytes: Uint8Array, index: number): number {
   const root = entries.at(unit.entries, unit);
   const base = root?.attributes.get(typeAttribute.locListsBase)?.number ?? (unit.offsetSize === 8 ? 20 : 12);

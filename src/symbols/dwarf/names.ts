@@ -1,4 +1,4 @@
-import { abbrevAt, field } from "./abbrev.js";
+import { field } from "./abbrev.js";
 import { EntryReader } from "./entry.js";
 import type { DwarfFile } from "./file.js";
 import { attribute, form, tag, textHome } from "./layout.js";
@@ -74,20 +74,15 @@ export class EntryNames {
     const known = this.spaces.get(offset);
     if (known !== undefined) return known;
     const { reader, file } = this;
-    const table = file.abbrevs(unit.abbrevs, unit);
+    const open = reader.open(file, unit, offset);
     let name = "";
-    if (table) {
-      reader.move(unit, file.readAside(offset), table, offset);
-      const position = abbrevAt(table, reader.unsigned());
-      if (position >= 0) {
-        const { pool } = table;
-        if (pool[position + field.tag] === tag.namespace) name = "(anonymous namespace)";
-        const end = position + field.size + pool[position + field.attributes]! * 3;
-        for (let i = position + field.size; i < end; i += 3) {
-          const code = pool[i + 1]!;
-          if (pool[i] !== attribute.name) reader.skip(code);
-          else name = textAt(file, reader.text(code, pool[i + 2]!), reader.home);
-        }
+    if (open) {
+      const { pool, position, first, end } = open;
+      if (pool[position + field.tag] === tag.namespace) name = "(anonymous namespace)";
+      for (let i = first; i < end; i += 3) {
+        const code = pool[i + 1]!;
+        if (pool[i] !== attribute.name) reader.skip(code);
+        else name = textAt(file, reader.text(code, pool[i + 2]!), reader.home);
       }
     }
     this.spaces.set(offset, name);
@@ -106,18 +101,14 @@ export class EntryNames {
 
   private read(unit: Unit, offset: number, steps: number): number {
     const { reader, file } = this;
-    const table = file.abbrevs(unit.abbrevs, unit);
-    if (!table) return 0;
-    reader.move(unit, file.readAside(offset), table, offset);
-    const position = abbrevAt(table, reader.unsigned());
-    if (position < 0) return 0;
-    const { pool } = table;
+    const open = reader.open(file, unit, offset);
+    if (!open) return 0;
+    const { pool, first, end } = open;
     let name = 0;
     let linkage = 0;
     let origin = 0;
     let originForm = 0;
-    const end = position + field.size + pool[position + field.attributes]! * 3;
-    for (let i = position + field.size; i < end; i += 3) {
+    for (let i = first; i < end; i += 3) {
       const code = pool[i + 1]!;
       switch (pool[i]!) {
         case attribute.name:

@@ -321,7 +321,7 @@ function isAddress(code: number): boolean {
   );
 }
 
-/** Behind a block with a LEB128 length, or behind a NUL. */
+/** After a block with a LEB128 length, or after a NUL. */
 function passed(step: number, bytes: Uint8Array, start: number, end: number): number {
   let at = start;
   if (step === skip.string) {

@@ -256,7 +256,7 @@ function keep<K>(map: Map<K, number>, key: K, value: number): void {
   if (known === undefined || (known < 0 && value > 0)) map.set(key, value);
 }
 
-/** Behind an entry's attributes; -1 where a form is met that only the slow reader knows. */
+/** After an entry's attributes; -1 where a form is met that only the slow reader knows. */
 function passAttributes(
   bytes: Uint8Array,
   view: DataView,

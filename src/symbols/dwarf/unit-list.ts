@@ -1,5 +1,5 @@
 import { littleEndian, stringAt } from "../elf/elf.js";
-import { type AbbrevTable, abbrevAt, field } from "./abbrev.js";
+import { type AbbrevTable, field } from "./abbrev.js";
 import type { EntryReader } from "./entry.js";
 import type { DwarfFile } from "./file.js";
 import { attribute, tag, textHome, unitType } from "./layout.js";
@@ -96,17 +96,16 @@ export function unitAt(units: readonly Unit[], offset: number): Unit | undefined
 
 /** Reads what the first entry of a unit says into it. Says whether it has one. */
 export function readRoot(file: DwarfFile, unit: Unit, reader: EntryReader): AbbrevTable | undefined {
-  const table = file.abbrevs(unit.abbrevs, unit);
-  if (!table || unit.entries >= unit.end) return undefined;
+  if (unit.entries >= unit.end) return undefined;
+  let table: AbbrevTable | undefined;
   // The bases first: indexes may stand before them.
   for (const wantsBases of [true, false]) {
-    reader.move(unit, file.read(unit.start, unit.end), table, unit.entries);
-    const position = abbrevAt(table, reader.unsigned());
-    if (position < 0) return undefined;
-    const { pool } = table;
+    const open = reader.open(file, unit, unit.entries, file.read(unit.start, unit.end));
+    if (!open) return undefined;
+    const { pool, position, first, end } = open;
+    table = open.table;
     if (pool[position + field.tag] === tag.skeletonUnit) unit.dwoName ??= "";
-    const end = position + field.size + pool[position + field.attributes]! * 3;
-    for (let i = position + field.size; i < end; i += 3) {
+    for (let i = first; i < end; i += 3) {
       const name = pool[i]!;
       const code = pool[i + 1]!;
       const constant = pool[i + 2]!;

@@ -16,7 +16,7 @@ const pltSections = [".plt", ".plt.sec", ".plt.got"] as const;
 const relocationSections = [".rela.plt", ".rela.dyn"] as const;
 const stubSize = 16;
 const endbr64 = [0xf3, 0x0f, 0x1e, 0xfa] as const;
-/** `jmp *disp32(%rip)`, 6 bytes, perhaps behind a bnd prefix. */
+/** `jmp *disp32(%rip)`, 6 bytes, perhaps after a bnd prefix. */
 const jumpOpcode = [0xff, 0x25] as const;
 const jumpSize = 6;
 const bndPrefix = 0xf2;

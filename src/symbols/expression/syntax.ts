@@ -57,7 +57,7 @@ export type Node =
   | { readonly kind: "size"; readonly column: number; readonly of: Type | Node }
   | { readonly kind: "member"; readonly column: number; readonly operand: Node; readonly name: string }
   | { readonly kind: "index"; readonly column: number; readonly operand: Node; readonly index: Node }
-  /** `first@count`: as many of them, one behind the other. */
+  /** `first@count`: as many of them, one after the other. */
   | { readonly kind: "repeat"; readonly column: number; readonly operand: Node; readonly count: Node };
 
 /** An expression that was understood. */

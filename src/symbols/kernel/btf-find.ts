@@ -8,7 +8,7 @@ import { type ElfFile, viewOf } from "../elf/elf.js";
 import { programType } from "../elf/layout.js";
 import type { KernelImage } from "./image.js";
 
-/** Magic, version, flags and header length: with the checks behind it, found once in a kernel. */
+/** Magic, version, flags and header length: with the checks after it, found once in a kernel. */
 const headerStart = Uint8Array.of(0x9f, 0xeb, 1, 0, btfHeader.size, 0, 0, 0, 0, 0, 0, 0);
 const largestSegment = 256 << 20;
 /** A kernel has thousands of types; a stray header that says less is none. */

@@ -35,16 +35,16 @@ export interface KernelImage {
   /** How the file held it. */
   readonly container: "bzImage" | "ELF" | CompressionFormat;
   readonly compression: CompressionFormat | undefined;
-  /** False when unpacking stopped behind the first segment: it has text, kallsyms and BTF, but no sections. */
+  /** False when unpacking stopped after the first segment: it has text, kallsyms and BTF, but no sections. */
   readonly whole: boolean;
 }
 
-/** An ELF header and the program headers behind it fit into the first page. */
+/** An ELF header and the program headers after it fit into the first page. */
 const enoughForHeaders = 4096;
 
 /** How much of a compressed kernel is wanted. */
 export interface KernelImageOptions {
-  /** True: unpack all of it. By default unpacking stops behind the segment with text and read-only data. */
+  /** True: unpack all of it. By default unpacking stops after the segment with text and read-only data. */
   readonly whole?: boolean;
 }
 

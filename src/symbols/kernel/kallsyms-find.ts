@@ -32,7 +32,7 @@ export interface KallsymsPlace {
 }
 
 /**
- * Finds kallsyms by its structure: a token index (256 ascending numbers) right behind the 256 strings it points
+ * Finds kallsyms by its structure: a token index (256 ascending numbers) right after the 256 strings it points
  * into; before them a count whose names, walked from the first to the last, agree with every marker; and a
  * table of as many ascending addresses on either side. Nothing but kallsyms passes all of it.
  *
@@ -136,7 +136,7 @@ function tablesAround(
 }
 
 /**
- * Whether walking `count` names from `names` meets every marker behind them, before `limit`. The markers end where the
+ * Whether walking `count` names from `names` meets every marker after them, before `limit`. The markers end where the
  * tokens begin, or the order by name (6.2 and 6.3): a walk that misses one there is given up at once.
  */
 function namesAgree(
@@ -173,7 +173,7 @@ function namesAgree(
   return markers.includes(align(at));
 }
 
-/** The address table behind the token index (6.4 on) or before the count, in one of the forms it may have. */
+/** The address table after the token index (6.4 on) or before the count, in one of the forms it may have. */
 function addressTable(
   view: DataView,
   numSyms: number,

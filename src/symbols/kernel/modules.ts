@@ -11,7 +11,7 @@ import type { Region, SymbolTable } from "../tables/symbol-table.js";
  * What follows the name depends on the configuration and is found by what it looks like.
  *
  * - `kallsyms` points to a `struct mod_kallsyms`; the next member is one, `core_kallsyms`, and once the module
- *   is live the pointer points to that: a word that holds the address of the word behind it.
+ *   is live the pointer points to that: a word that holds the address of the word after it.
  * - memory: pairs of a page-aligned base and a u32 size (`core_layout` up to 6.3, `mem[]` from 6.4).
  */
 const structModule = { state: 0, list: 8, name: 24, nameSize: 56, searched: 4096 } as const;
@@ -162,7 +162,7 @@ async function readSymbols(
   }
   const limit = typetab - strtab;
   if (stringsEnd > largestStrings || BigInt(stringsEnd) > limit) return undefined;
-  // The strings end behind the last name; no name is longer than KSYM_NAME_LEN (512).
+  // The strings end after the last name; no name is longer than KSYM_NAME_LEN (512).
   const length = Math.min(Number(limit), stringsEnd + 512, largestStrings);
   const strings = await reader.some(strtab, length);
   const types = await reader.memory.read(typetab, count);

@@ -152,7 +152,7 @@ export class Symbols {
   /**
    * Every symbol of exactly this name, or of this prefix and name ("User:main"): those of the sources that answer
    * first come first. A C++ or Rust function is found by its linkage name, its whole demangled name, and without its
-   * parameters. When there is none, the one symbol that has what compilers add behind this name is found (`f.isra.0`,
+   * parameters. When there is none, the one symbol that has what compilers add after this name is found (`f.isra.0`,
    * `f.llvm.123`; `f.cold` only where that is all there is), which then is called by its own name.
    */
   find(name: string): Found[] {
@@ -179,7 +179,7 @@ export class Symbols {
     return whole.length > 0 ? whole : indexes;
   }
 
-  /** The symbols that have what compilers add behind a name; parts that hardly ever run only where they are all. */
+  /** The symbols that have what compilers add after a name; parts that hardly ever run only where they are all. */
   private variantsOf(name: string): Found[] {
     const { bases } = this.merge();
     const found: Found[] = [];
@@ -256,7 +256,7 @@ export class Symbols {
     return /[*?[]/.test(text) ? this.glob(text) : [];
   }
 
-  /** The names that are this one and what compilers put behind it; several are found by none of `find`. */
+  /** The names that are this one and what compilers put after it; several are found by none of `find`. */
   variants(name: string): string[] {
     return [...new Set(this.variantsOf(name).map((one) => one.prefix + one.name))];
   }

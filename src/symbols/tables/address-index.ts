@@ -15,7 +15,7 @@ export interface AddressIndex {
   readonly clusters: Float64Array;
   /** Where the pages of each cluster begin in `pages`, and one more. */
   readonly pageBases: Uint32Array;
-  /** For each page the last interval that starts at or before it, and for the page behind each cluster the last. */
+  /** For each page the last interval that starts at or before it, and for the page after each cluster the last. */
   readonly pages: Uint32Array;
 }
 
@@ -65,7 +65,7 @@ export function intervalAt(index: AddressIndex, key: AddressKey): number {
     if (clusters[cluster + half]! <= key) cluster += half;
     count -= half;
   }
-  // Behind a cluster its last interval still answers.
+  // After a cluster its last interval still answers.
   const last = pageBases[cluster + 1]! - 1;
   const page = Math.min(pageBases[cluster]! + Math.floor((key - clusters[cluster]!) / pageSize), last);
   let low = pages[page]!;

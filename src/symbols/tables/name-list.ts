@@ -70,7 +70,7 @@ export class NameList {
   }
 
   /**
-   * Every index whose name is this and what compilers put behind names of functions they changed; see
+   * Every index whose name is this and what compilers put after names of functions they changed; see
    * `compilerSuffixes`. One pass over all names, 5 ms for 200,000.
    */
   findVariants(name: string): number[] {
@@ -132,7 +132,7 @@ const linkedName = /^(.+)\.llvm\.\d+$/;
 const ambiguous = -1;
 
 /**
- * What compilers put behind the name of a function that they cloned, split or made local to a link: GCC's `.isra.0`,
+ * What compilers put after the name of a function that they cloned, split or made local to a link: GCC's `.isra.0`,
  * `.constprop.0`, `.part.0`, `.cold`, `.lto_priv.0`, Clang's `.llvm.123`, and `.0` of what is static in a function.
  */
 export const compilerSuffixes =

@@ -15,7 +15,7 @@ export function globTest(pattern: string): (name: string) => boolean {
   return (name) => {
     let at = 0;
     let step = 0;
-    // Where to go on when a test fails: behind the last star, which then takes one character more.
+    // Where to go on when a test fails: after the last star, which then takes one character more.
     let starStep = -1;
     let starAt = 0;
     while (at < name.length) {

@@ -94,7 +94,7 @@ function formatAt(type: Type, progress: Progress): string {
 
 const qualifiers = ["const", "volatile", "restrict", "atomic"] as const;
 
-/** Qualifiers stand before the name, those of a pointer behind its star; in one order, however they were applied. */
+/** Qualifiers stand before the name, those of a pointer after its star; in one order, however they were applied. */
 function spellQualified(type: QualifiedType, deeper: Progress): Spelling {
   const found = new Set<string>();
   let plain: Type = type;

@@ -18,7 +18,7 @@ const deepest = 64;
 const longest = 1 << 14;
 
 /**
- * The name of a C++ type as GDB has it: in template arguments short names of integers, `const` behind what it is of.
+ * The name of a C++ type as GDB has it: in template arguments short names of integers, `const` after what it is of.
  * `std::vector<long int, std::allocator<long int> >` is `std::vector<long, std::allocator<long> >`.
  */
 export function templateName(name: string, depth = 0): string {

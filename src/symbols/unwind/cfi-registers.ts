@@ -50,7 +50,7 @@ export const registerCount = dwarfRegisters.length;
 /** DWARF numbers in the order of QEMU's `g` packet: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 … r15, rip. */
 export const dwarfOfGdb: Uint8Array = Uint8Array.of(0, 3, 2, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
 
-/** Offset of cs in a `g` packet: behind seventeen registers of 8 bytes and eflags of 4. */
+/** Offset of cs in a `g` packet: after seventeen registers of 8 bytes and eflags of 4. */
 const csOffset = 140;
 
 /** Bits of the registers that a called function leaves as they were: rbx, rbp, rsp, r12 … r15. */

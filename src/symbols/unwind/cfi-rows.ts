@@ -25,7 +25,7 @@ export class CfiRow {
   expressions: (Uint8Array | undefined)[] = [];
   returnColumn = 16;
   isSignal = false;
-  /** First address key behind the function. */
+  /** First address key after the function. */
   end: AddressKey = Number.NaN;
   /** What the caller pushed for this call (DW_CFA_GNU_args_size). */
   argumentsSize = 0;

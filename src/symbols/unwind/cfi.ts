@@ -38,7 +38,7 @@ export interface FrameDescription {
 
 /** An entry's place in its section. */
 export interface CfiEntry {
-  /** Offset behind the length. */
+  /** Offset after the length. */
   readonly body: number;
   /** Offset after the last byte. */
   readonly end: number;
@@ -124,7 +124,7 @@ export function commonAt(section: CfiSection, offset: number): CommonInformation
   };
 }
 
-/** Letters behind "z" may be passed over when they are not known: the length of their data is. */
+/** Letters after "z" may be passed over when they are not known: the length of their data is. */
 function readAugmentation(text: string, reader: CfiReader, bases: PointerBases) {
   const result = {
     isSignal: false,

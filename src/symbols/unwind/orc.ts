@@ -35,7 +35,7 @@ export interface OrcEntry {
 export class OrcTable {
   /** The entry of address a is the last one whose place is at or before it. */
   private readonly places: Float64Array;
-  /** Index of its entry in `entries` for each place, when the places had to be sorted. */
+  /** The entry of each place, in the same order, `orcEntry.size` bytes each. */
   private readonly entries: DataView;
   /** For each block of 256 bytes from the first place on, the last entry at or before its start. */
   private readonly blocks: Uint32Array;
@@ -98,7 +98,7 @@ export class OrcTable {
     return this.places.length;
   }
 
-  /** Key of the first address it has an entry for; what lies far behind the last is no concern of it. */
+  /** Key of the first address it has an entry for; what lies far after the last is no concern of it. */
   get first(): number {
     return this.places[0]!;
   }

@@ -2,7 +2,7 @@ import { resolve, type Type } from "../types/type.js";
 import { formatChar } from "./text.js";
 import { toFloat, toInteger } from "./value.js";
 
-/** The letters behind GDB's `print/`. */
+/** The letters after GDB's `print/`. */
 export const printFormats = ["x", "d", "u", "o", "t", "c", "a", "z", "s"] as const;
 export type PrintFormat = (typeof printFormats)[number];
 

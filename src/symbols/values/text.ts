@@ -51,7 +51,7 @@ export function formatChar(value: number | bigint): string {
 /**
  * The characters of an array or of a string in memory: `"sh", '\000' <repeats 13 times>`. A last NUL is not shown.
  *
- * @param more true: the string goes on behind these bytes, so `...` follows and a last NUL is shown
+ * @param more true: the string goes on after these bytes, so `...` follows and a last NUL is shown
  */
 export function formatString(bytes: Uint8Array, more = false, limits: PrintLimits = printLimits): string {
   let length = bytes.length;

@@ -1,0 +1,155 @@
+/**
+ * The walk through an x86 processor's page tables, in every paging mode: from the root to a page, or to the entry that
+ * ends the way. Source: Intel SDM, volume 3, chapter 4 "Paging" (tables 4-2 to 4-20); nothing is set in the tables (no
+ * accessed bit). The one walker there is: all others are thin over it.
+ */
+
+/** How addresses are translated. */
+export type PagingMode = "none" | "32-bit" | "pae" | "4-level" | "5-level";
+
+/** What of the registers decides how addresses are translated. */
+export interface PagingState {
+  readonly cr3: bigint;
+  readonly mode: PagingMode;
+  /** 4 MB pages, in 32-bit mode. */
+  readonly largePages: boolean;
+}
+
+/**
+ * Reads an entry: 4 or 8 bytes of a table that lies at `table`, `offset` bytes into it. Undefined where there is no
+ * memory.
+ */
+export type EntryReader = (table: bigint, offset: number, bytes: 4 | 8) => Promise<bigint | undefined>;
+
+/** What a program may do with a page; without `user`, the kernel alone may. Of any page it may read. */
+export interface PageAccess {
+  readonly write: boolean;
+  readonly execute: boolean;
+  readonly user: boolean;
+}
+
+/** Where a walk ended: at a page, or at a hole as large as a table's entry. */
+export interface Walk {
+  /** The first virtual address of the page or hole. */
+  readonly start: bigint;
+  /** The first address after it, 2^64 at most. */
+  readonly end: bigint;
+  /** Physical address of the page's first byte; undefined for a hole. */
+  readonly page: bigint | undefined;
+  /** The last entry that was read: 0 where no table has one. */
+  readonly entry: bigint;
+  /** By the entries of all levels, pages being protected from execution; undefined for a hole. */
+  readonly access: PageAccess | undefined;
+}
+
+const present = 1n;
+const writable = 1n << 1n;
+const forUser = 1n << 2n;
+const large = 1n << 7n;
+const noExecute = 1n << 63n;
+/** Bits 12 to 51: the physical address in an entry of 8 bytes, and in CR3. */
+export const frameMask = 0x000f_ffff_ffff_f000n;
+const frameMask32 = 0xffff_f000n;
+const end32 = 1n << 32n;
+const end64 = 1n << 64n;
+
+interface Level {
+  /** Bits of the address below the ones that choose the entry. */
+  readonly shift: bigint;
+  readonly entries: bigint;
+  /** Its entries say nothing of access. */
+  readonly isPlain?: boolean;
+  readonly mayBePage?: boolean;
+}
+
+interface Tables {
+  readonly entryBytes: 4 | 8;
+  readonly rootMask: bigint;
+  readonly frameMask: bigint;
+  /** Bits of an address; above them it repeats the highest one, or has none in 32-bit modes. */
+  readonly addressBits: number;
+  /** From the root. */
+  readonly levels: readonly Level[];
+}
+
+const entries = 512n;
+const wide = { entryBytes: 8, rootMask: frameMask, frameMask } as const;
+const lower: readonly Level[] = [
+  { shift: 21n, entries, mayBePage: true },
+  { shift: 12n, entries },
+];
+const fourLevels: readonly Level[] = [
+  { shift: 39n, entries },
+  { shift: 30n, entries, mayBePage: true },
+  ...lower,
+];
+const narrow = (mayBePage: boolean): Tables => ({
+  entryBytes: 4,
+  rootMask: frameMask32,
+  frameMask: frameMask32,
+  addressBits: 32,
+  levels: [
+    { shift: 22n, entries: 1024n, mayBePage },
+    { shift: 12n, entries: 1024n },
+  ],
+});
+const tables = {
+  "32-bit": narrow(false),
+  "32-bit-large": narrow(true),
+  pae: {
+    ...{ entryBytes: 8, rootMask: 0xffff_ffe0n, frameMask, addressBits: 32 },
+    levels: [{ shift: 30n, entries: 4n, isPlain: true }, ...lower],
+  },
+  "4-level": { ...wide, addressBits: 48, levels: fourLevels },
+  "5-level": { ...wide, addressBits: 57, levels: [{ shift: 48n, entries }, ...fourLevels] },
+} as const satisfies Record<string, Tables>;
+
+const all: PageAccess = { write: true, execute: true, user: true };
+
+/**
+ * Walks to the page of a virtual address. At most five reads.
+ *
+ * @param address 64 bits, unsigned
+ */
+export async function walkPages(state: PagingState, address: bigint, read: EntryReader): Promise<Walk> {
+  const { mode } = state;
+  const isWide = mode === "4-level" || mode === "5-level";
+  if (!isWide && address >= end32) return hole(end32, end64);
+  if (mode === "none") return { start: 0n, end: end32, page: 0n, entry: 0n, access: all };
+  const { entryBytes, rootMask, frameMask, addressBits, levels }: Tables =
+    tables[mode === "32-bit" && state.largePages ? "32-bit-large" : mode];
+  if (isWide && BigInt.asUintN(64, BigInt.asIntN(addressBits, address)) !== address) {
+    const half = 1n << BigInt(addressBits - 1);
+    return hole(half, end64 - half);
+  }
+  let table = state.cr3 & rootMask;
+  let access = all;
+  for (const { shift, entries, isPlain, mayBePage } of levels) {
+    const index = (address >> shift) & (entries - 1n);
+    const entry = await read(table, Number(index) * entryBytes, entryBytes);
+    const start = (address >> shift) << shift;
+    const end = start + (1n << shift);
+    if (entry === undefined || (entry & present) === 0n) return hole(start, end, entry);
+    if (!isPlain) {
+      access = {
+        write: access.write && (entry & writable) !== 0n,
+        execute: access.execute && (entryBytes === 4 || (entry & noExecute) === 0n),
+        user: access.user && (entry & forUser) !== 0n,
+      };
+    }
+    table = entry & frameMask;
+    const isLarge = mayBePage === true && (entry & large) !== 0n;
+    if (isLarge || shift === pageShift) {
+      // Bits 13 to 20 of a 4 MB page's entry are bits 32 to 39 of its address (PSE-36).
+      const high = isLarge && entryBytes === 4 ? ((entry >> 13n) & 0xffn) << 32n : 0n;
+      return { start, end, page: high | (table & ~((1n << shift) - 1n)), entry, access };
+    }
+  }
+  throw new RangeError("a table of pages has no last level");
+}
+
+const pageShift = 12n;
+
+function hole(start: bigint, end: bigint, entry = 0n): Walk {
+  return { start, end, page: undefined, entry, access: undefined };
+}
