@@ -1,4 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
+import type { Stoppable } from "../base/run-context.js";
 import { type GuestAddress, hex } from "../base/units.js";
 import type { LinuxGuest } from "../linux/guest/linux-guest.js";
 import type { TapeInstant } from "../linux/names/tape-instant.js";
@@ -14,7 +15,7 @@ const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 /** A timeline with what its owner knows of names. */
 export interface NamedTimeline extends TapeInstant {
   /** The instant a written position means. */
-  locate(text: string, signal?: AbortSignal): Promise<Instant>;
+  locate(text: string, options?: Stoppable): Promise<Instant>;
   /** A position as it is printed, its place by name. */
   describe(position: Position): string;
   /** The address a user wrote. */
@@ -40,7 +41,7 @@ export class TapeDesk implements MonitorDesk {
 
   async goTo(text: string, signal?: AbortSignal): Promise<Arrival> {
     const mark = this.open.timeline.marks.get(text);
-    const instant = mark ? instantOf(mark) : await this.open.locate(text, signal);
+    const instant = mark ? instantOf(mark) : await this.open.locate(text, { signal });
     return this.open.timeline.goTo(instant, signal);
   }
 

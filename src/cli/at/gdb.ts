@@ -1,13 +1,11 @@
 import type { Command } from "commander";
 import { VmtapeError } from "../../base/errors.js";
-import { throwIfCancelled } from "../../base/stopping.js";
 import type { GdbServer } from "../../gdb/server.js";
 import type { Tape } from "../../tape/tape.js";
 import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { note, say, sayFacts, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action, type CommandContext } from "../shell/run.js";
-import { addressOf } from "./past.js";
 
 interface GdbFlags extends TapeOptions {
   readonly at: string;
@@ -43,11 +41,10 @@ async function run(
   args: readonly string[],
   flags: GdbFlags,
 ): Promise<void> {
-  const [{ parsePosition }, { GdbServer }, { TapeDesk }, { openTimeline }] = await Promise.all([
-    import("../../replay/session/position.js"),
+  const [{ GdbServer }, { TapeDesk }, { openTape }] = await Promise.all([
     import("../../gdb/server.js"),
     import("../../gdb/tape-desk.js"),
-    import("../open/open-timeline.js"),
+    import("../open/open-tape.js"),
   ]);
   const { signal } = context;
   const starts = flags.run === true || args.length > 0;
@@ -57,14 +54,10 @@ async function run(
       "--listen is for debuggers that attach; the gdb that --run or -- starts needs none",
     );
   }
-  const { at } = flags;
-  parsePosition(at); // a mistake is told before anything takes time
   using progress = new Progress();
-  await using open = await openTimeline(name, flags, progress, signal, { branches: flags.branches });
-  const desk = new TapeDesk({ ...open, addressOf: (text) => addressOf(text, open) }, starts);
-  if (at !== "start") {
-    throwIfCancelled(await desk.goTo(at, signal));
-  }
+  const { branches } = flags;
+  await using open = await openTape(name, flags, progress, signal, flags.at, { branches });
+  const desk = new TapeDesk(open, starts);
   progress.silence();
   if (starts) {
     const { runGdb } = await import("./run-gdb.js");

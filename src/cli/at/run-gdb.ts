@@ -12,6 +12,7 @@ import type { MonitorDesk } from "../../gdb/monitor-desk.js";
 import { encodeOrcFrames } from "../../gdb/orc-frames.js";
 import { GdbServer } from "../../gdb/server.js";
 import { encodeSymbolFile } from "../../gdb/symbol-file.js";
+import type { OpenTape } from "../../moment/open-tape.js";
 import type { ElfFile } from "../../symbols/elf/elf.js";
 import { programType } from "../../symbols/elf/layout.js";
 import { imageBytes, openKernelImage } from "../../symbols/kernel/image.js";
@@ -19,12 +20,11 @@ import { readOrcImage } from "../../symbols/kernel/orc-image.js";
 import type { SymbolSource } from "../../symbols/names/symbols.js";
 import { makeRuntimeDirectory, type Places } from "../../tape/home.js";
 import type { Tape } from "../../tape/tape.js";
-import type { OpenTimeline } from "../open/open-timeline.js";
 import { note } from "../shell/output.js";
 import { type CommandContext, leaveInterrupts } from "../shell/run.js";
 
 export interface GdbRun {
-  readonly open: OpenTimeline;
+  readonly open: OpenTape;
   readonly places: Places;
   readonly desk: MonitorDesk;
   readonly program: string;
@@ -65,7 +65,7 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
 }
 
 /** The files gdb loads: what the user named, then the kernel's and its modules' names, and how the kernel unwinds. */
-async function symbolFiles({ tape, symbols, cache }: OpenTimeline): Promise<ScriptFile[]> {
+async function symbolFiles({ tape, symbols, cache }: OpenTape): Promise<ScriptFile[]> {
   const { sources } = symbols.symbols;
   const kernel = sources.find(({ name }) => name === "kernel");
   const slide = kernel?.bias ?? 0n;

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { atGuest, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
+import { atMoment, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
 import { note, say, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
 
@@ -9,10 +9,10 @@ export function dmesgCommand(): Command {
     "print the kernel's log as it stands in the guest's memory at an instant",
   ).action(
     action(async (context, name: string, flags: ViewFlags) => {
-      const { formatLogRecord, readKernelLog } = await import("../../linux/objects/kernel-log.js");
-      const { log, position } = await atGuest(context, name, flags, async ({ guest, position }) => ({
-        log: await readKernelLog(guest),
-        position,
+      const { formatLogRecord } = await import("../../linux/objects/kernel-log.js");
+      const { log, position } = await atMoment(context, name, flags, async (moment) => ({
+        log: await moment.log(),
+        position: moment.position,
       }));
       const { records, lost } = log;
       if (flags.json) {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { OpenFile } from "../../linux/objects/open-files.js";
-import { atGuest, pid, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
+import { atMoment, pid, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
 import { note, say, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
 import { type Column, sayTable } from "../shell/table.js";
@@ -10,14 +10,10 @@ export function filesCommand(): Command {
     .argument("<pid>", "the process", pid)
     .action(
       action(async (context, name: string, process: number, flags: ViewFlags) => {
-        const [{ taskByPid }, { readOpenFiles }, { formatOpenFlags }] = await Promise.all([
-          import("../../linux/objects/task-list.js"),
-          import("../../linux/objects/open-files.js"),
-          import("../../linux/objects/file.js"),
-        ]);
-        const { task, files, position } = await atGuest(context, name, flags, async ({ guest, position }) => {
-          const task = await taskByPid(guest, process);
-          return { task, files: await readOpenFiles(guest, task), position };
+        const { formatOpenFlags } = await import("../../linux/objects/file.js");
+        const { task, files, position } = await atMoment(context, name, flags, async (moment) => {
+          const task = await moment.process(process);
+          return { task, files: await moment.files(task), position: moment.position };
         });
         const namesOf = (file: OpenFile) =>
           formatOpenFlags(file.flags) + (file.closesOnExec ? "|O_CLOEXEC" : "");

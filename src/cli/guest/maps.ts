@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Mapping } from "../../linux/objects/mappings.js";
-import { atGuest, pid, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
+import { atMoment, pid, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
 import { note, say, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
 
@@ -9,19 +9,11 @@ export function mapsCommand(): Command {
     .argument("<pid>", "the process", pid)
     .action(
       action(async (context, name: string, process: number, flags: ViewFlags) => {
-        const [{ taskByPid }, { formatMapping, readMappings }] = await Promise.all([
-          import("../../linux/objects/task-list.js"),
-          import("../../linux/objects/mappings.js"),
-        ]);
-        const { task, mappings, position } = await atGuest(
-          context,
-          name,
-          flags,
-          async ({ guest, position }) => {
-            const task = await taskByPid(guest, process);
-            return { task, mappings: await readMappings(guest, task), position };
-          },
-        );
+        const { formatMapping } = await import("../../linux/objects/mappings.js");
+        const { task, mappings, position } = await atMoment(context, name, flags, async (moment) => {
+          const task = await moment.process(process);
+          return { task, mappings: await moment.mappings(task), position: moment.position };
+        });
         if (flags.json) {
           return say(
             toJson({

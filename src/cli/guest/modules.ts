@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { ModuleFacts } from "../../linux/objects/loaded-modules.js";
-import { atGuest, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
+import { atMoment, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
 import { note, say, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
 import { type Column, sayTable } from "../shell/table.js";
@@ -10,10 +10,9 @@ const hex = (value: bigint) => `0x${value.toString(16)}`;
 export function modulesCommand(): Command {
   return viewCommand("modules", "list the modules loaded in the guest at an instant").action(
     action(async (context, name: string, flags: ViewFlags) => {
-      const { readLoadedModules } = await import("../../linux/objects/loaded-modules.js");
-      const { modules, position } = await atGuest(context, name, flags, async ({ guest, position }) => ({
-        modules: await readLoadedModules(guest),
-        position,
+      const { modules, position } = await atMoment(context, name, flags, async (moment) => ({
+        modules: await moment.modules(),
+        position: moment.position,
       }));
       if (flags.json)
         return say(toJson({ position: positionFacts(position), modules: modules.map(toFacts) }));

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CommandLine } from "../../linux/objects/command-line.js";
 import type { Task } from "../../linux/objects/task.js";
-import { atGuest, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
+import { atMoment, positionFacts, type ViewFlags, viewCommand } from "../open/guest-view.js";
 import { say, toJson } from "../shell/output.js";
 import { action } from "../shell/run.js";
 import { type Column, sayTable } from "../shell/table.js";
@@ -15,19 +15,13 @@ interface Row {
 export function psCommand(): Command {
   return viewCommand("ps", "list the guest's tasks at an instant; * marks the one that runs").action(
     action(async (context, name: string, flags: ViewFlags) => {
-      const [{ readTasks }, { currentTask }, { readCommandLine }] = await Promise.all([
-        import("../../linux/objects/task-list.js"),
-        import("../../linux/guest/current-task.js"),
-        import("../../linux/objects/command-line.js"),
-      ]);
-      const { rows, position } = await atGuest(context, name, flags, async ({ guest, position }) => {
-        const current = await currentTask(guest);
+      const { rows, position } = await atMoment(context, name, flags, async (moment) => {
+        const current = await moment.currentAddress();
         const rows: Row[] = [];
-        for (const task of await readTasks(guest)) {
-          const command = await readCommandLine(guest, task);
-          rows.push({ task, isCurrent: task.address === current, command });
+        for (const task of await moment.tasks()) {
+          rows.push({ task, isCurrent: task.address === current, command: await moment.commandLine(task) });
         }
-        return { rows, position };
+        return { rows, position: moment.position };
       });
       if (flags.json) return say(toJson({ position: positionFacts(position), tasks: rows.map(toFacts) }));
       await sayTable(columns, rows);

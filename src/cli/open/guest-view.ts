@@ -1,13 +1,12 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { throwIfCancelled } from "../../base/stopping.js";
 import { hex } from "../../base/units.js";
-import type { LinuxGuest } from "../../linux/guest/linux-guest.js";
+import type { Moment } from "../../moment/moment.js";
 import type { Position } from "../../replay/session/position.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { note } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import type { CommandContext } from "../shell/run.js";
-import { openTimeline } from "./open-timeline.js";
+import { openTape } from "./open-tape.js";
 
 export interface ViewFlags extends TapeOptions {
   readonly at: string;
@@ -21,34 +20,23 @@ export function viewCommand(name: string, description: string): Command {
     .option("-d, --debug", "print what is done");
 }
 
-/** The guest's Linux at an instant, and which it is. */
-export interface GuestView {
-  readonly guest: LinuxGuest;
-  readonly position: Position;
-}
-
 /**
  * Goes to the wanted instant and looks.
  *
  * @throws VmtapeError `not-found` when no Linux runs there; everything that going there throws
  */
-export async function atGuest<T>(
+export async function atMoment<T>(
   { signal }: CommandContext,
   name: string,
   flags: ViewFlags,
-  look: (view: GuestView) => Promise<T>,
+  look: (moment: Moment) => Promise<T>,
 ): Promise<T> {
-  const { parsePosition } = await import("../../replay/session/position.js");
-  parsePosition(flags.at); // a mistake is told before anything takes time
   using progress = new Progress();
-  await using open = await openTimeline(name, flags, progress, signal);
-  const { timeline } = open;
-  throwIfCancelled(await timeline.goTo(await open.locate(flags.at, signal), signal));
+  await using open = await openTape(name, flags, progress, signal, flags.at);
   progress[Symbol.dispose]();
-  const { position } = timeline;
-  if (!flags.json) note(`at ${open.describe(position)}`);
-  const { linuxOf } = await import("../../linux/names/tape-instant.js");
-  return await look({ guest: await linuxOf(open), position });
+  const moment = open.now();
+  if (!flags.json) note(`at ${moment.describe()}`);
+  return await look(moment);
 }
 
 /** A position as JSON has it. */

@@ -59,16 +59,12 @@ export class GuestTimeline extends Timeline {
   }
 
   /**
-   * Opens a tape at its start.
+   * Opens a tape.
    *
    * @throws everything `Timeline.open` throws
    */
-  static override async open(
-    tape: Tape,
-    options: GuestTimelineOptions,
-    signal?: AbortSignal,
-  ): Promise<GuestTimeline> {
-    return new GuestTimeline(tape, options, await Timeline.begin(tape, options, signal));
+  static override async open(tape: Tape, options: GuestTimelineOptions): Promise<GuestTimeline> {
+    return new GuestTimeline(tape, options, await Timeline.begin(tape, options));
   }
 
   /** All names of the tape. The first time for a tape costs a part of a replay, to find where the kernel lies. */

@@ -28,6 +28,8 @@ export interface TimelineOptions extends PoolOptions {
   readonly trusted?: boolean;
   /** A log of the tape's branches: running back to breakpoints then looks there first. */
   readonly visits?: VisitLog | undefined;
+  /** Where it stands when it is open; default: at the tape's start. */
+  readonly from?: Instant | undefined;
 }
 
 /** The sessions behind a timeline. */
@@ -73,25 +75,23 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * Opens a tape at its start.
+   * Opens a tape. `signal` ends the opening, not what is done later.
    *
    * @throws everything `checkTape` and `Session.create` throw
    */
-  static async open(tape: Tape, options: TimelineOptions, signal?: AbortSignal): Promise<Timeline> {
-    return new Timeline(tape, options, await Timeline.begin(tape, options, signal));
+  static async open(tape: Tape, options: TimelineOptions): Promise<Timeline> {
+    return new Timeline(tape, options, await Timeline.begin(tape, options));
   }
 
-  /** What a timeline at the tape's start owns. */
-  protected static async begin(
-    tape: Tape,
-    options: TimelineOptions,
-    signal?: AbortSignal,
-  ): Promise<TimelineParts> {
+  /** What a timeline that was just opened owns. */
+  protected static async begin(tape: Tape, options: TimelineOptions): Promise<TimelineParts> {
+    const { from = { icount: icount(0) }, signal } = options;
     tape.requireComplete();
+    if (from.icount > tape.end.at) throw beyondEnd(from.icount, tape);
     if (!options.trusted) await checkTape(tape, signal);
     const pool = new SessionPool(tape, options);
     try {
-      return { pool, session: await pool.at({ icount: icount(0) }, signal) };
+      return { pool, session: await pool.at(from, signal) };
     } catch (error) {
       await pool[Symbol.asyncDispose]();
       throw error;
