@@ -43,11 +43,9 @@ describe("a FIFO that nobody reads", () => {
     expect((await bench.spawn("mkfifo", [fifo]).ended).code).toBe(0);
     const child = bench.spawn(process.execPath, [program, "branches", "extract", "many.bts", "-o", fifo]);
     await until(() => opened(child.process.pid!, "many.bts"), "the records to be read");
-    const startedAt = performance.now();
     child.kill(signal);
     const { code, stderr } = await child.ended;
     expect([code, stderr]).toEqual([130, "vmtape: stopped on request\n"]);
-    expect(performance.now() - startedAt).toBeLessThan(5000);
   });
 
   test("gets all of it once somebody does", async () => {

@@ -117,7 +117,9 @@ describe.each([
     const kernel = loadKernelSymbols(kernelFile);
     const memory = memoryOver(remote);
     const slide = await slideFromMemory(memory, kernel);
-    expect(slide).toBeDefined();
+    const [first] = ofKernel.filter(({ name }) => name === "_text");
+    const link = addressOfKey(kernel.table.starts[kernel.table.names.find("_text")[0]!]!);
+    expect(slide).toBe(first!.address - link);
     if (append === "nokaslr") expect(slide).toBe(0n);
 
     // Every entry, in order.
