@@ -28,7 +28,7 @@ switch (mode) {
     test(["fast", "machine"], "npm test", await testTools());
     break;
   case "test:long":
-    test(["long"], "npm run test:long", { ...(await testTools()), VMTAPE_SEED: longSeed() });
+    test(["fast", "long"], "npm run test:long", { ...(await testTools()), VMTAPE_SEED: longSeed() });
     break;
   case "bench":
     bench(...rest);

@@ -4,10 +4,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { Places } from "../src/tape/home.js";
+import { type Places, placesFrom } from "../src/tape/home.js";
 
 /** The built command line. */
 export const program = join(dirname(fileURLToPath(import.meta.url)), "../dist/cli/main.js");
+
+/** The cache of whoever runs the tests: guests that were downloaded and plugins that were built are found there again. */
+export const sharedCache = placesFrom(process.env).cache;
 
 /** How a child ended, and all it printed. */
 export interface Outcome {

@@ -26,7 +26,8 @@ let plugin: string;
 let cache: string;
 beforeAll(async () => {
   bench = await Workbench.make();
-  const child = bench.start(["record", "t", "--kernel", (await buildGuest("obey")).kernel, "-c"]);
+  const machine = ["--kernel", (await buildGuest("obey")).kernel, "--memory", "32"];
+  const child = bench.start(["record", "t", ...machine, "-c"]);
   await child.prints("ready");
   for (let spun = 0; spun < 5; spun++) child.type("s");
   child.type("fq");

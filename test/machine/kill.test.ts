@@ -16,7 +16,7 @@ const idle = async () => (await bench.leftovers()).filter((left) => left.startsW
 /** A recording of a guest that printed 64 KiB, so that its log is long enough to be cut. */
 async function startLong(): Promise<Child> {
   const kernel = (await buildGuest("obey")).kernel;
-  const child = bench.start(["record", "t", "--kernel", kernel, "-c"]);
+  const child = bench.start(["record", "t", "--kernel", kernel, "-M", "32", "-c"]);
   await child.prints("ready");
   child.type("f");
   await child.prints("flooded");

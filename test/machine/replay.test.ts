@@ -12,7 +12,7 @@ let printed: string;
 beforeAll(async () => {
   bench = await Workbench.make();
   guest = await buildGuest("hello");
-  expect((await bench.run(["record", "t", "--kernel", guest.kernel])).code).toBe(0);
+  expect((await bench.run(["record", "t", "--kernel", guest.kernel, "-M", "32"])).code).toBe(0);
   printed = readFileSync(bench.path("home", "t", "console.raw"), "latin1");
 });
 afterAll(() => bench[Symbol.asyncDispose]());
