@@ -175,11 +175,11 @@ export function withoutProgress(text: string): string {
   );
 }
 
-/** Waits for a condition, looking every 10 ms. Fails after 100 s: nothing takes that long, even on a busy host. */
+/** Waits for a condition, looking every 10 ms. Fails after 5 minutes: nothing takes that long, even on a busy host. */
 export async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 100_000;
+  const deadline = performance.now() + 300_000;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited 100 s for ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited 5 minutes for ${what}`);
     await delay(10);
   }
 }
