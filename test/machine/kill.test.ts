@@ -265,7 +265,8 @@ describe.skipIf(withoutRoot)("a full disk (needs root, to mount a small one)", (
   test("while recording ends it early, with a whole tape", async () => {
     await mountSmall(bench.path("small"), 24);
     const kernel = (await buildGuest("obey")).kernel;
-    const child = bench.start(["record", "t", "--kernel", kernel, "-c", "--home", bench.path("small")]);
+    const home = ["--home", bench.path("small")];
+    const child = bench.start(["record", "t", "--kernel", kernel, "-M", "32", "-c", ...home]);
     await child.prints("ready");
     await writeFile(bench.path("small", "ballast"), Buffer.alloc(21 << 20)).catch(() => {});
     const { code, stdout, stderr } = await child.ended;
@@ -279,7 +280,7 @@ describe.skipIf(withoutRoot)("a full disk (needs root, to mount a small one)", (
     await mountSmall(bench.path("small"), 24);
     const home = ["--home", bench.path("small")];
     const kernel = (await buildGuest("obey")).kernel;
-    const child = bench.start(["record", "t", "--kernel", kernel, "-c", ...home]);
+    const child = bench.start(["record", "t", "--kernel", kernel, "-M", "32", "-c", ...home]);
     await child.prints("ready");
     // QEMU writes its log in pieces: there is something to repair once the first one is on the disk.
     child.type("f");
