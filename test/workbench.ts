@@ -4,10 +4,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { Places } from "../src/tape/home.js";
+import { type Places, placesFrom } from "../src/tape/home.js";
 
 /** The built command line. */
 export const program = join(dirname(fileURLToPath(import.meta.url)), "../dist/cli/main.js");
+
+/** The cache of whoever runs the tests: guests that were downloaded and plugins that were built are found there again. */
+export const sharedCache = placesFrom(process.env).cache;
 
 /** How a child ended, and all it printed. */
 export interface Outcome {
@@ -161,16 +164,22 @@ export class Child {
   }
 }
 
-/** Long work tells how far it is, and on a busy host all work is long: what tests compare is the rest. */
-function withoutProgress(text: string): string {
-  return text.replace(/^[a-z][a-z ]*: .* [\d.]+(?: [kMGT])?\/s(?:, \d+:\d\d(?: left)?)?\n/gm, "");
+/**
+ * Long work tells how far it is, and on a busy host all work is long: what tests compare is the rest. The shape is that of
+ * `Progress`, as `test/cli/progress.test.ts` proves.
+ */
+export function withoutProgress(text: string): string {
+  return text.replace(
+    /^[a-z][\w .+~-]*: (?: *\d+ % {2})?[\d.]+(?: [kMGT])? [a-z]+, [\d.]+(?: [kMGT])?\/s(?:, \d+:\d\d(?: left)?)?\n/gm,
+    "",
+  );
 }
 
-/** Waits for a condition, looking every 10 ms. Fails after 100 s: nothing takes that long, even on a busy host. */
+/** Waits for a condition, looking every 10 ms. Fails after 5 minutes: nothing takes that long, even on a busy host. */
 export async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 100_000;
+  const deadline = performance.now() + 300_000;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited 100 s for ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited 5 minutes for ${what}`);
     await delay(10);
   }
 }

@@ -1,5 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Progress } from "../../src/cli/shell/progress.js";
+import { withoutProgress } from "../workbench.js";
 
 /** A stage whose clock is turned by hand. */
 function stage(isTTY: boolean) {
@@ -34,6 +36,27 @@ describe("without a terminal", () => {
     const { state, work } = stage(false);
     for (let part = 0; part < 100; part++) work(3, `part ${part}`);
     expect(state.written.length).toBeLessThanOrEqual(8);
+  });
+
+  test("each is of the one shape that other tests take away, and nothing else is", () => {
+    const doing = fc.constantFrom("replaying", "narrowing down", "downloading linux-image-6.1.0-9-amd64");
+    const unit = fc.constantFrom("instructions", "bytes", "steps");
+    const amount = fc.oneof(fc.nat(2000), fc.integer({ min: 0, max: 9e14 }));
+    const report = fc.record({ doing, unit, done: amount, total: fc.option(amount, { nil: undefined }) });
+    fc.assert(
+      fc.property(report, fc.integer({ min: 5000, max: 1e7 }), ({ total, ...rest }, ms) => {
+        const { state, progress } = stage(false);
+        state.ms = ms;
+        progress.sink({ ...rest, ...(total !== undefined && { total }) });
+        const line = state.written[0]!.text;
+        expect(line).toMatch(/^[^\n]+\n$/);
+        expect(line).not.toContain("e+");
+        expect(withoutProgress(`a sentence\n${line}vmtape: another\n`)).toBe("a sentence\nvmtape: another\n");
+      }),
+      { examples: [[{ doing: "replaying", unit: "bytes", done: 999_700, total: undefined }, 1_000_000]] },
+    );
+    for (const line of ["vmtape: no space left\n", "t: 3 records\n", "replaying: stopped at 3/s\n"])
+      expect(withoutProgress(line)).toBe(line);
   });
 
   test("short work prints none", () => {

@@ -2,10 +2,11 @@ import { mkdtemp, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ListenAddress, parseListenAddress } from "../../src/gdb/listen-address.js";
 import { framePacket } from "../../src/gdb/packet.js";
 import { GdbServer } from "../../src/gdb/server.js";
+import { until } from "../workbench.js";
 import { FakeDesk } from "./fake-desk.js";
 import { FakeTarget } from "./fake-target.js";
 
@@ -19,6 +20,13 @@ afterEach(() => rm(directory, { recursive: true }));
 
 const socketAt = (name = "s"): ListenAddress => ({ kind: "unix", path: join(directory, name) });
 const listen = (address = socketAt()) => GdbServer.listen(address, { target, desk: new FakeDesk(target) });
+
+/** Has a number stopped changing, over many turns of everything that goes on here? */
+async function isSteady(count: () => number): Promise<boolean> {
+  const before = count();
+  for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+  return count() === before;
+}
 
 /** A client on a real socket, without acknowledgements. */
 class SocketClient {
@@ -156,7 +164,7 @@ describe("the server", () => {
       return new Uint8Array(length);
     };
     client.socket.write(flood);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await until(async () => answered > 0 && (await isSteady(() => answered)), "the server to hold back");
     // What the kernel and we keep: about 1 MB of answers of 16 kB.
     expect(answered).toBeLessThan(500);
     await server[Symbol.asyncDispose]();
@@ -167,8 +175,9 @@ describe("the server", () => {
     const client = new SocketClient(server.attachTo);
     await client.ask("qC");
     target.endless = true;
+    const begun = vi.spyOn(target, "run");
     client.socket.write(framePacket("c"));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => begun.mock.calls.length > 0, "the run");
     await server[Symbol.asyncDispose]();
     await client.all;
   });

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { expect } from "vitest";
+import { withoutProgress } from "../workbench.js";
 
 /** Arguments of a gdb that runs commands one after the other, each shown before its output; errors end nothing. */
 export function gdbArguments(commands: readonly string[]): string[] {
@@ -28,14 +29,14 @@ export function spawnMerged(
   });
 }
 
-/** All that a child prints until it ends. */
+/** All that a child prints until it ends, but for what it says of its progress, which depends on the host. */
 export async function printed(child: ChildProcess): Promise<string> {
   let text = "";
   child.stdout!.setEncoding("utf8").on("data", (part: string) => {
     text += part;
   });
   await new Promise((resolve) => child.on("close", resolve));
-  return text.replace(/[ \t]+$/gm, "");
+  return withoutProgress(text).replace(/[ \t]+$/gm, "");
 }
 
 /**

@@ -77,9 +77,7 @@ describe("a guest", () => {
   test("is found again without a look at the archive", async () => {
     const first = await make();
     archive.lookups.length = 0;
-    const started = performance.now();
     expect(await make()).toEqual(first);
-    expect(performance.now() - started).toBeLessThan(500);
     expect(archive.lookups).toEqual([]);
     expect(await make({ update: true })).toEqual(first);
     expect(archive.lookups).not.toEqual([]);

@@ -40,7 +40,7 @@ const place = (...names: string[]) => join(directory, ...names);
 let aptGet: string | undefined;
 beforeAll(async () => {
   aptGet = await findProgram("apt-get");
-  expect(aptGet, "apt-get is there: vmtape is for Debian").toBeDefined();
+  expect(aptGet, "apt-get is there: vmtape is for Debian").toMatch(/\/apt-get$/);
   noted.mockImplementation(() => true);
 });
 beforeEach(async () => {
@@ -143,8 +143,14 @@ describe("a lock that another holds is waited for", () => {
   test.each(Object.values(locks))("and not when the user has enough (%s)", async (name) => {
     await hold(name);
     const enough = new AbortController();
-    const installed = installPackages(["hello"], { patience: 60, signal: enough.signal });
-    setTimeout(() => enough.abort(), 300);
+    let waits = 0;
+    const onWait = () => void waits++;
+    const installed = installPackages(["hello"], { patience: 600, signal: enough.signal, onWait });
+    installed.catch(() => {}); // looked at below
+    const hasWaited = async () =>
+      waits > 0 || /Waiting for cache lock/.test(await readFile(place("said"), "utf8").catch(() => ""));
+    await until(hasWaited, "the wait");
+    enough.abort();
     await expect(installed).rejects.toMatchObject({ code: "cancelled" });
   });
 });

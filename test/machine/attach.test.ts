@@ -24,7 +24,15 @@ const state = async () => (await bench.json<{ state: string }>(["info", "t"])).s
 
 /** A recording in the background of a guest that sends back what it reads; `q` powers off. */
 async function recordObeying(): Promise<void> {
-  await bench.json(["record", "t", "--background", "--kernel", (await buildGuest("obey")).kernel]);
+  await bench.json([
+    "record",
+    "t",
+    "--background",
+    "-M",
+    "32",
+    "--kernel",
+    (await buildGuest("obey")).kernel,
+  ]);
   await until(() => printed().includes("ready"), "the guest");
 }
 

@@ -17,7 +17,7 @@ import type { BranchRecord } from "../oracle/branch-record.js";
 import { compareLogs, showMismatch } from "../oracle/compare.js";
 import { checkLog, parseExpectedLog } from "../oracle/expected-log.js";
 import { SingleStepper } from "../oracle/single-step.js";
-import { Workbench } from "../workbench.js";
+import { sharedCache, Workbench } from "../workbench.js";
 
 // Each tiny guest is recorded and traced as a user would, and judged twice: by single-stepping the same tape, and
 // by the log written beside the guest.
@@ -35,7 +35,7 @@ describe("the branch log of a tiny guest is exact", () => {
   /** Records a guest and traces it; the trace's file. */
   async function trace(guest: Guest, start: PluginPoint, end: PluginPoint): Promise<string> {
     const tape = await Tape.open(bench.places, guest.name);
-    const cacheDir = bench.places.cache;
+    const cacheDir = sharedCache;
     const plugin = await buildPlugin({ cacheDir, qemuVersion: tape.manifest.qemu.version });
     const output = bench.path(`${guest.name}.branches`);
     const { VMTAPE_TEST_QEMU: qemu } = process.env;

@@ -9,7 +9,7 @@ import { BranchLog } from "../../src/trace/branch-log.js";
 import { collectTrace } from "../../src/trace/collect.js";
 import { isBefore, recordsOf } from "../formats/branch-samples.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
-import { Workbench } from "../workbench.js";
+import { sharedCache, Workbench } from "../workbench.js";
 
 // The plugin's counts at a stop, where the step in progress is explained without the block that comes next, against
 // its log of the same instants. The plugin itself ends QEMU when its count of instructions is not QEMU's own.
@@ -30,7 +30,7 @@ describe("at every instant of a tiny guest's window", () => {
     const { VMTAPE_TEST_QEMU: path } = process.env;
     const qemu = path === undefined ? {} : { qemu: [path] };
     const plugin = await buildPlugin({
-      cacheDir: bench.places.cache,
+      cacheDir: sharedCache,
       qemuVersion: tape.manifest.qemu.version,
     });
     const output = bench.path(`${name}.branches`);

@@ -7,23 +7,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadSymbolSource } from "../../src/symbols/names/load-source.js";
 import { formatAddress } from "../../src/symbols/names/symbol-format.js";
 import { type Located, Symbols } from "../../src/symbols/names/symbols.js";
+import { isWithout, requireTools } from "../tools.js";
 
 /**
  * Lines, inlined copies and names of real programs, beside addr2line, c++filt and GDB. Compiled here, so that whatever
- * compiler there is gets tried; what is not installed is skipped, visibly.
+ * compiler there is gets tried.
  */
-const has = (program: string, ...args: string[]) =>
-  spawnSync(program, args.length > 0 ? args : ["--version"]).status === 0;
-const tools = {
-  gcc: has("gcc"),
-  gxx: has("g++"),
-  addr2line: has("addr2line"),
-  filt: has("c++filt"),
-  gdb: has("gdb"),
-  dwz: has("dwz"),
-  objcopy: has("objcopy"),
-  rustc: has("rustc"),
-};
+beforeAll(() => requireTools("gcc", "g++", "addr2line", "c++filt", "gdb", "dwz", "objcopy", "rustc"));
 
 const source = (name: string) => fileURLToPath(new URL(`program/${name}`, import.meta.url));
 const c = [source("list.c"), source("other.c")];
@@ -98,7 +88,7 @@ function compareWithAddr2line(file: string): void {
   expect(symbols.notes).toEqual([]);
 }
 
-describe.skipIf(!tools.gcc || !tools.addr2line)("C", () => {
+describe("C", () => {
   it.each([
     ["-gdwarf-3"],
     ["-gdwarf-4"],
@@ -114,7 +104,7 @@ describe.skipIf(!tools.gcc || !tools.addr2line)("C", () => {
     compareWithAddr2line(file);
   });
 
-  it.skipIf(!tools.objcopy)("from a separate file that the program names", () => {
+  it("from a separate file that the program names", () => {
     const file = join(directory, "separate");
     run("gcc", ["-O2", "-g", "-Wl,--build-id=none", ...c, "-o", file]);
     const [address] = addressesOf(load(file)).filter((one) => load(file).lookup(one)?.inlined);
@@ -124,7 +114,7 @@ describe.skipIf(!tools.gcc || !tools.addr2line)("C", () => {
     expect(load(file).lookup(address!)).toEqual(before);
   });
 
-  it.skipIf(!tools.gdb)("printed as GDB prints it", () => {
+  it("printed as GDB prints it", () => {
     const file = join(directory, "gdb");
     run("gcc", ["-O2", "-g", ...c, "-o", file]);
     const symbols = load(file);
@@ -137,7 +127,7 @@ describe.skipIf(!tools.gcc || !tools.addr2line)("C", () => {
   });
 });
 
-describe.skipIf(!tools.gxx || !tools.addr2line)("C++", () => {
+describe.skipIf(isWithout("g++"))("C++", () => {
   it.each([["-gdwarf-4"], ["-gdwarf-5"], ["-gdwarf-4", "-fdebug-types-section"], ["-gdwarf-4", "-gz"]])(
     "compiled with %s %s: chains and lines as addr2line's",
     (...flags) => {
@@ -147,7 +137,7 @@ describe.skipIf(!tools.gxx || !tools.addr2line)("C++", () => {
     },
   );
 
-  it.skipIf(!tools.dwz)("after dwz has taken out and shared what is twice", () => {
+  it.skipIf(isWithout("dwz"))("after dwz has taken out and shared what is twice", () => {
     const files = ["one", "two"].map((name) => join(directory, name));
     run("g++", ["-O2", "-g", ...cxx, "-o", files[0]!]);
     run("g++", ["-O1", "-g", ...cxx, "-o", files[1]!]);
@@ -163,7 +153,7 @@ describe.skipIf(!tools.gxx || !tools.addr2line)("C++", () => {
     expect(shared.notes).toEqual([]);
   });
 
-  it.skipIf(!tools.filt)("names as c++filt's", () => {
+  it("names as c++filt's", () => {
     const file = join(directory, "names");
     run("g++", ["-O2", "-g", "-static", ...cxx, "-o", file]);
     compareNames(file, 0);
@@ -184,7 +174,7 @@ function compareNames(file: string, others: number): void {
   expect(differ.slice(others)).toEqual([]);
 }
 
-describe.skipIf(!tools.rustc || !tools.addr2line || !tools.filt)("Rust", () => {
+describe.skipIf(isWithout("rustc"))("Rust", () => {
   it("chains and lines as addr2line's, names as c++filt's", () => {
     const file = join(directory, "rust");
     run("rustc", ["-g", "-O", "-C", "symbol-mangling-version=v0", source("shapes.rs"), "-o", file]);

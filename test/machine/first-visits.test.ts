@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { guestAddress } from "../../src/base/units.js";
 import { firstVisit } from "../../src/formats/first-visits.js";
@@ -14,7 +14,7 @@ import { Tape } from "../../src/tape/tape.js";
 import { traceWindow } from "../../src/trace/segments.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
 import { stepInstants } from "../oracle/instants.js";
-import { Workbench } from "../workbench.js";
+import { sharedCache, Workbench } from "../workbench.js";
 import { ProbedReplay } from "./probed-replay.js";
 
 // What the plugin notes of first visits, against breakpoints on every place, and single steps of a plain QEMU.
@@ -44,7 +44,7 @@ describe("each instruction's first visit is noted, at its icount", () => {
     await bench.json(["record", name, "--kernel", guest.kernel, "--memory", "64"]);
     const { replayCommand } = await bench.json<{ replayCommand: string[] }>(["info", name]);
     const { qemu } = (await Tape.open(bench.places, name)).manifest;
-    const plugin = await buildPlugin({ cacheDir: bench.places.cache, qemuVersion: qemu.version });
+    const plugin = await buildPlugin({ cacheDir: sharedCache, qemuVersion: qemu.version });
     const [begin, end] = [labels.get("window_begin")!, labels.get("window_end")!];
     const stepped = await stepInstants(replayCommand, begin, end);
 
@@ -74,14 +74,14 @@ describe("each instruction's first visit is noted, at its icount", () => {
 describe("a place alone on an indexed tape", () => {
   async function indexed() {
     const guest = await buildGuest("obey");
-    const child = bench.start(["record", "obey", "--kernel", guest.kernel, "-c"]);
+    const child = bench.start(["record", "obey", "--kernel", guest.kernel, "-M", "32", "-c"]);
     await child.prints("ready");
     for (let spun = 0; spun < 2; spun++) child.type("s");
     child.type("q");
     expect((await child.ended).code).toBe(0);
     const tape = await Tape.open(bench.places, "obey");
     const cache = tapeCache(bench.places, tape);
-    const cacheDir = bench.places.cache;
+    const cacheDir = sharedCache;
     const plugin = await buildPlugin({ cacheDir, qemuVersion: tape.manifest.qemu.version });
     const { qemu } = await bench.json<{ qemu: { path: string } }>(["info", "obey"]);
     await indexTape(tape, { cache, plugin, qemu: [qemu.path], checkpoints: 4 });
@@ -93,7 +93,7 @@ describe("a place alone on an indexed tape", () => {
   test("is found from the checkpoint before its first visit, or not at all, without a replay", async () => {
     const { tape, options, labels, checkpoints } = await indexed();
     const { cache, ...without } = options;
-    expect(cache).toBeDefined();
+    expect(await readdir(cache)).toContain("checkpoints");
     const began: (bigint | undefined)[] = [];
     for (const name of ["main", "spin", "bye"]) {
       const place = { kind: "address", address: guestAddress(labels.get(name)!) } as const;

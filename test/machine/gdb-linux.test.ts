@@ -42,7 +42,7 @@ test("a breakpoint by name that is set before its code is there lands behind the
   expect(args.exec(early)?.[1]).toBe(args.exec(late)?.[1]);
   // Memory is read from the machine again, whether the last breakpoint was found or not.
   expect(early).toMatch(/readonly sections is off/);
-}, 120_000);
+});
 
 test("from a program into the kernel and back, and both backwards", async () => {
   const commands = [
@@ -71,7 +71,6 @@ test("from a program into the kernel and back, and both backwards", async () => 
   const args = [program, "gdb", "t", "--at", "work_alone", "--", ...gdbArguments(commands)];
   const child = spawnMerged(process.execPath, args, { cwd: sources, env: bench.environment });
   const text = withoutNumbers(await printed(child))
-    .replace(/^(looking|replaying): .*\n/gm, "") // progress, where it took long
     .replace(/from file ".*"/, 'from file "…"')
     .replace(/0xf{4,}[0-9a-f]+|0x0*4[0-9a-f]{5}\b|0x7ff[0-9a-f]{9}/g, "0x…");
   await expectGolden("linux", text);

@@ -1,7 +1,6 @@
 /** The real debuggers on real tapes: a program with DWARF, its lines, locals and frames, both ways. */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findProgram } from "../../src/base/tool.js";
 import { buildProgram } from "../gdb/program/build.js";
 import {
   expectGolden,
@@ -11,6 +10,7 @@ import {
   spawnMerged,
   withoutNumbers,
 } from "../gdb/transcript.js";
+import { isWithout, requireTools } from "../tools.js";
 import { program, until, Workbench } from "../workbench.js";
 
 const sources = fileURLToPath(new URL("../gdb/program/", import.meta.url));
@@ -185,13 +185,20 @@ describe("a server on a port", () => {
       const args = gdbArguments([...attach, ...commands]);
       expect(await printed(spawnMerged("gdb", args, { cwd: sources }))).toMatch(expected);
     }
-    const lldb = await findProgram("lldb-16");
-    if (lldb) {
-      const args = lldbArguments([`target create ${symbols}`, `gdb-remote ${listen}`, ...lldbCommands]);
-      const text = await printed(spawnMerged(lldb, args, { cwd: sources }));
-      const plain = withoutNumbers(text.replaceAll(bench.directory, "BENCH").replaceAll(listen, "HERE"));
-      await expectGolden("lldb", plain.replace(/^Traceback[\s\S]*?(?=\(lldb\))/, ""));
-    }
+    child.kill("SIGINT");
+    expect(await child.ended).toMatchObject({ code: 0 });
+    await until(async () => (await bench.leftovers()).length === 0, "the end of all processes");
+  });
+
+  test.skipIf(isWithout("lldb-16"))("serves lldb", async () => {
+    requireTools("lldb-16");
+    const child = bench.start(["gdb", "t", "--at", "deposit", "--listen", "localhost:0", "--json"]);
+    await child.prints("listen");
+    const { listen } = JSON.parse(child.stdout) as { listen: string };
+    const args = lldbArguments([`target create ${symbols}`, `gdb-remote ${listen}`, ...lldbCommands]);
+    const text = await printed(spawnMerged("lldb-16", args, { cwd: sources }));
+    const plain = withoutNumbers(text.replaceAll(bench.directory, "BENCH").replaceAll(listen, "HERE"));
+    await expectGolden("lldb", plain.replace(/^Traceback[\s\S]*?(?=\(lldb\))/, ""));
     child.kill("SIGINT");
     expect(await child.ended).toMatchObject({ code: 0 });
     await until(async () => (await bench.leftovers()).length === 0, "the end of all processes");

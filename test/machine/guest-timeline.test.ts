@@ -44,7 +44,7 @@ beforeAll(async () => {
   });
   const options = await defaultRecordOptions("boot");
   tape = await (await record(bench.places, { ...options, kernel, initrd, append })).done;
-}, 180_000);
+});
 afterAll(() => bench?.[Symbol.asyncDispose]());
 
 test("handlers get the machine of their hit, of all probes in one pass", async () => {
@@ -93,7 +93,7 @@ test("handlers get the machine of their hit, of all probes in one pass", async (
   const returned = of("first").filter((line) => line.includes("returned"));
   expect(returned.length).toBeGreaterThan(3);
   for (const line of returned) expect(of("first")).toContain(/^ \d+/.exec(line)![0]);
-}, 120_000);
+});
 
 test("system calls take conditions, values, both ends and positions that can be gone to", async () => {
   const args = ["sys_enter:openat", "--when", "(flags & 3) == 0", "--print", "filename", "--return"];
@@ -118,7 +118,7 @@ test("system calls take conditions, values, both ends and positions that can be 
     },
   );
   expect(failed.stdout).toMatch(/ = -E[A-Z]+$/m);
-}, 120_000);
+});
 
 test("strace tells calls, signals and ends in one pass, and leaves what it learned of the tasks", async () => {
   const { stdout } = await bench.run(["strace", "boot"], { env: home() });
@@ -135,7 +135,7 @@ test("strace tells calls, signals and ends in one pass, and leaves what it learn
   expect(stdout).toMatch(/ exit_group\(3\) = \?\n@\d+ \d+ init {2}\+\+\+ exited with 3 \+\+\+$/m);
   const misspelt = await bench.run(["strace", "boot", "--task", "cst"], { env: home() });
   expect(misspelt.stderr).toMatch(/no task 'cst' ever runs; the nearest is cat/);
-}, 120_000);
+});
 
 test.each([
   [["do_filp_open", "--when", "1 || pathnam->name"], /no 'pathnam' is known.* there are pathname/],
@@ -161,4 +161,4 @@ test("the README's program runs as it stands there", async () => {
   expect([code, stderr]).toEqual([0, ""]);
   expect(stdout).toMatch(/cat opens 0x[0-9a-f]+ "\/missing"/);
   expect(stdout).toMatch(/a read of \d+ instructions gave \d+/);
-}, 120_000);
+});

@@ -7,7 +7,7 @@ import { Workbench } from "../workbench.js";
 let bench: Workbench;
 beforeAll(async () => {
   bench = await Workbench.make();
-  const child = bench.start(["record", "t", "--kernel", (await buildGuest("obey")).kernel, "-c"]);
+  const child = bench.start(["record", "t", "--kernel", (await buildGuest("obey")).kernel, "-M", "32", "-c"]);
   await child.prints("ready");
   for (let spun = 0; spun < 6; spun++) child.type("s");
   child.type("q");

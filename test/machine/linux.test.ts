@@ -51,7 +51,7 @@ beforeAll(async () => {
     plugin: await buildPlugin({ cacheDir: cache, qemuVersion: tape.manifest.qemu.version }),
     cache: cacheOf(tape),
   });
-}, 180_000);
+});
 afterAll(() => bench?.[Symbol.asyncDispose]());
 
 /** Where the command line finds what was learned here. */

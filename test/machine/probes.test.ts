@@ -6,7 +6,7 @@ import { assembleExpression } from "../formats/agent-expression.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
 import { type SteppedInstant, stepInstants } from "../oracle/instants.js";
 import type { Operand } from "../oracle/memory-operands.js";
-import { Workbench } from "../workbench.js";
+import { sharedCache, Workbench } from "../workbench.js";
 import { type CollectedHit, ProbedReplay } from "./probed-replay.js";
 
 // Probes in tiny guests, against every instant of their windows as single steps of a plain QEMU show it.
@@ -42,7 +42,7 @@ async function stepThrough(name: string): Promise<Stepped> {
   await bench.json(["record", name, "--kernel", guest.kernel, ...machine]);
   const { replayCommand } = await bench.json<{ replayCommand: string[] }>(["info", name]);
   const { qemu } = (await Tape.open(bench.places, name)).manifest;
-  const plugin = await buildPlugin({ cacheDir: bench.places.cache, qemuVersion: qemu.version });
+  const plugin = await buildPlugin({ cacheDir: sharedCache, qemuVersion: qemu.version });
   const instants = await stepInstants(replayCommand, labels.get("window_begin")!, labels.get("window_end")!);
   return { argv: replayCommand, plugin, instants, first: instants[0]!.icount, last: instants.at(-1)!.icount };
 }
@@ -74,7 +74,7 @@ describe.each(["on", "off"])("with branches followed: %s", (following) => {
       const here = key(instant.icount, instant.pc);
       const hit = told.get(here);
       // An instruction that faults may have begun.
-      if (instant.executed) expect(hit, here).toBeDefined();
+      if (instant.executed) expect(hit, here).toMatchObject({ icount: instant.icount, pc: instant.pc });
       if (hit) expect(withoutResume(hit.pieces[0]!), here).toBe(withoutResume(instant.registers));
       told.delete(here);
     }

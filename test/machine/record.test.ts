@@ -25,7 +25,7 @@ interface Info {
 
 /** A recording that waits for letters; see test/guests/obey.S. */
 async function startObeying(name: string, ...more: string[]) {
-  const child = bench.start(["record", name, "--kernel", await obey(), "-c", ...more]);
+  const child = bench.start(["record", name, "--kernel", await obey(), "-M", "32", "-c", ...more]);
   await child.prints("ready");
   return child;
 }
@@ -228,7 +228,9 @@ test("nothing that is typed is lost, however early and fast", async () => {
 test("tapes are recorded side by side", async () => {
   const kernel = await hello();
   const names = ["a", "b", "c"];
-  const outcomes = await Promise.all(names.map((name) => bench.run(["record", name, "--kernel", kernel])));
+  const outcomes = await Promise.all(
+    names.map((name) => bench.run(["record", name, "--kernel", kernel, "-M", "32"])),
+  );
   expect(outcomes.map(({ code }) => code)).toEqual([0, 0, 0]);
   for (const name of names) await verified(name);
 });

@@ -6,15 +6,13 @@ import { findProgram } from "../../src/base/tool.js";
 import { buildGuest, type Guest } from "../guests/build.js";
 import { until, Workbench } from "../workbench.js";
 
-const hasGdb = (await findProgram("gdb")) !== undefined;
-
 let bench: Workbench;
 let guest: Guest;
 let printed: string;
 beforeAll(async () => {
   bench = await Workbench.make();
   guest = await buildGuest("hello");
-  expect((await bench.run(["record", "t", "--kernel", guest.kernel])).code).toBe(0);
+  expect((await bench.run(["record", "t", "--kernel", guest.kernel, "-M", "32"])).code).toBe(0);
   printed = readFileSync(bench.path("home", "t", "console.raw"), "latin1");
 });
 afterAll(() => bench[Symbol.asyncDispose]());
@@ -81,7 +79,7 @@ describe("a replay", () => {
     await gone();
   });
 
-  test.skipIf(!hasGdb)("paused: GDB attaches, breaks, reads registers, lets it go on", async () => {
+  test("paused: GDB attaches, breaks, reads registers, lets it go on", async () => {
     const { child, gdb } = await startPaused("-c");
     const commands = [
       "set pagination off",
@@ -239,11 +237,9 @@ describe("a tape that was changed", () => {
     const path = at("manifest.json");
     writeFileSync(path, change(readFileSync(path, "utf8")));
     for (const command of ["info", "replay"]) {
-      const begin = performance.now();
       const { code, stderr } = await bench.run([command, "changed"]);
       expect([code, stderr]).toEqual([2, expect.stringMatching(sentence)]);
       expect(stderr.length).toBeLessThan(700);
-      expect(performance.now() - begin).toBeLessThan(5000);
     }
     expect((await bench.run(["list"])).stdout).toMatch(/changed .*damaged/);
     expect((await bench.run(["destroy", "changed"])).code).toBe(0);

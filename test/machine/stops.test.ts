@@ -9,7 +9,7 @@ import { startPlugged } from "../../src/replay/session/plugged-session.js";
 import { Session } from "../../src/replay/session/session.js";
 import { Tape } from "../../src/tape/tape.js";
 import { buildGuest } from "../guests/build.js";
-import { Workbench } from "../workbench.js";
+import { sharedCache, Workbench } from "../workbench.js";
 
 let bench: Workbench;
 beforeAll(async () => {
@@ -47,7 +47,7 @@ describe.each(["hello", "timer", "pending"])("guest %s", (name) => {
     await bench.json(["record", name, "--kernel", kernel, "-M", "32"]);
     tape = await Tape.open(bench.places, name);
     const { version } = tape.manifest.qemu;
-    plugin = await buildPlugin({ cacheDir: bench.places.cache, qemuVersion: version });
+    plugin = await buildPlugin({ cacheDir: sharedCache, qemuVersion: version });
     await using session = await Session.create(tape, qemu);
     await session.start();
     await session.runToEnd();

@@ -41,7 +41,7 @@ beforeAll(async () => {
   });
   const options = await defaultRecordOptions("ends");
   await (await record(bench.places, { ...options, kernel, initrd, append })).done;
-}, 180_000);
+});
 afterAll(() => bench?.[Symbol.asyncDispose]());
 
 test("stops, deaths and executions by other threads are told as strace tells them, with nobody following", async () => {
@@ -60,7 +60,7 @@ test("stops, deaths and executions by other threads are told as strace tells the
     const seen = lines.map((one, i) => (isHidden(one, golden[part]![i]) ? one.slice(1) : one));
     expect(seen, part).toEqual(golden[part]);
   }
-}, 180_000);
+});
 
 /** The kernel hides from tracers the signal of a filter that kills. */
 function isHidden(own: readonly string[], wanted: readonly string[] | undefined): boolean {

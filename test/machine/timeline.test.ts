@@ -11,7 +11,7 @@ import { Tape } from "../../src/tape/tape.js";
 import { buildGuest, guestLabels } from "../guests/build.js";
 import { ReplayProcess } from "../oracle/replay-process.js";
 import { judgeStops, randomNumbers, type Stop, walk } from "../timeline-walk.js";
-import { Workbench } from "../workbench.js";
+import { sharedCache, Workbench } from "../workbench.js";
 
 let bench: Workbench;
 beforeAll(async () => {
@@ -28,7 +28,7 @@ async function recorded(name: string, checkpoints: number) {
   const tape = await Tape.open(bench.places, name);
   const cache = tapeCache(bench.places, tape);
   const plugin = await buildPlugin({
-    cacheDir: bench.places.cache,
+    cacheDir: sharedCache,
     qemuVersion: tape.manifest.qemu.version,
   });
   if (checkpoints > 0) await indexTape(tape, { cache, plugin, checkpoints, qemu });
@@ -146,7 +146,7 @@ describe("a tape of the guest transfers", () => {
     await using timeline = await guest.open();
     const random = randomNumbers(11);
     const plugin = await buildPlugin({
-      cacheDir: bench.places.cache,
+      cacheDir: sharedCache,
       qemuVersion: guest.tape.manifest.qemu.version,
     });
     for (let i = 0; i < 5; i++) {

@@ -89,7 +89,8 @@ function short(value: number): string {
   const units = ["", " k", " M", " G", " T"];
   let unit = 0;
   let scaled = value;
-  while (scaled >= 1000 && unit < units.length - 1) {
+  // Three digits are shown: what would be rounded to a thousand is one of the next unit.
+  while (scaled >= 999.5 && unit < units.length - 1) {
     scaled /= 1000;
     unit++;
   }
