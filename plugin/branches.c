@@ -43,9 +43,6 @@
 
 /* ---- The run so far -------------------------------------------------------------------------------------------- */
 
-/* Which records are logged. NONE: the instants alone are awaited, at the cost of counting. */
-enum selection { ALL, USER, KERNEL, NONE };
-
 struct block;
 static struct {
     /* what every block touches: a cache line */
@@ -63,7 +60,6 @@ static struct {
     uint64_t next_icount, next_brctr; /* see "The window" */
     uint64_t repeats;        /* iterations done before `current`, when that is one rep instruction */
     uint32_t *queue_end;     /* of the open batch */
-    enum selection selection; /* of the batches from the open one on */
     bool logging;
 } run __attribute__((aligned(64))) = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
 

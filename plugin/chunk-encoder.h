@@ -184,10 +184,11 @@ static NOINLINE uint32_t find_symbol(const struct fields *wanted)
     return symbol;
 }
 
-static bool is_selected(const struct edge *edge, enum selection selection)
+static bool is_selected(const struct edge *edge)
 {
     /* The upper half of the address space is the kernel's. */
-    return selection == ALL || (selection == KERNEL ? (edge->from | edge->to) >> 63 : !((edge->from & edge->to) >> 63));
+    return window.selection == ALL || (window.selection == KERNEL ? (edge->from | edge->to) >> 63
+                                                                  : !((edge->from & edge->to) >> 63));
 }
 
 /* Before a batch: makes room for each number that may be in it. */
@@ -205,11 +206,11 @@ static void grow_local(void)
  * Adds a record by its fields, if it is selected. In a log with gaps each record comes here, else only a chunk's first
  * one and the first of each number: the queued symbol's fields are then the record's.
  */
-static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount, enum selection selection)
+static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount)
 {
     const struct edge *edge = symbol_at(number)->edge;
     struct fields fields = { edge->from, edge->to, 0, 0, edge->kind };
-    if (!is_selected(edge, selection))
+    if (!is_selected(edge))
         return;
     if (encoder.records == 0) {
         encoder.first_brctr = now;
@@ -219,7 +220,7 @@ static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount, 
         fields.gap = now - encoder.last_brctr - 1;
     }
     uint32_t symbol = find_symbol(&fields);
-    if (encoder.records > 0 && selection == ALL) {
+    if (encoder.records > 0 && window.selection == ALL) {
         encoder.local[number] = symbol;
         encoder.named[encoder.named_count++] = number;
     }
@@ -273,14 +274,14 @@ static void encode_batch(const struct batch *batch)
     if (encoder.records && (encoder.first_brctr ^ batch->first_brctr) >> CHUNK_BITS)
         finish_chunk();
     for (uint32_t i = 0; i < batch->length; i++) {
-        if (batch->selection == ALL && encoder.records > 0) {
+        if (window.selection == ALL && encoder.records > 0) {
             i += add_known(batch->symbols + i, batch->length - i);
             icount = encoder.last_icount;
             if (i == batch->length)
                 break;
         }
         icount += symbol_at(batch->symbols[i])->step;
-        add_slowly(batch->symbols[i], batch->first_brctr + i, icount, batch->selection);
+        add_slowly(batch->symbols[i], batch->first_brctr + i, icount);
     }
     if (batch->then != RECORDS)
         finish_chunk();

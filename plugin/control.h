@@ -6,6 +6,8 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include <poll.h>
+
 /* ---- The machine stopped: what the control thread does ---------------------------------------------------------- */
 
 static uint64_t stopped_pc(void)
@@ -195,7 +197,7 @@ static void where(void)
 static void want_marks(uint64_t every)
 {
     marks.every = every;
-    marks.next = every ? (run.executed / every + 1) * every : UINT64_MAX;
+    marks.next = every ? (run.executed / every + 1) * every : 0;
     tell_position("marks", (struct position){ run.executed, run.brctr, 0, 0 });
 }
 
@@ -237,6 +239,10 @@ static void command(char *line)
     int count = 0;
     for (char *word = strtok_r(line, " ", &rest); word && count < 10; word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
+    if (count == 1 && !strcmp(words[0], "progress")) {
+        tell_position("progress", (struct position){ executed_now(), brctr_now(), 0, 0 });
+        return;
+    }
     if (is_running())
         return refuse("the machine is running");
     qemu.cpu = qemu.get_cpu(0);
@@ -266,29 +272,24 @@ static void command(char *line)
 
 static void *control(void *unused UNUSED)
 {
-    static char line[1 << 18], next;
+    static char line[1 << 18];
     size_t length = 0;
-    bool too_long = false; /* what has come of the line is no command, nor is the rest */
     for (;;) {
-        ssize_t got = read(control_fd, &next, 1);
+        struct pollfd asked = { .fd = control_fd, .events = POLLIN };
+        while (marks.every && poll(&asked, 1, 1 /* ms */) == 0)
+            look_for_marks();
+        ssize_t got = read(control_fd, line + length, 1);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             return NULL; /* nobody asks any more */
-        if (next != '\n') {
-            if (length == sizeof line - 1)
-                too_long = true;
-            else
-                line[length++] = next;
-            continue;
-        }
-        line[length] = 0;
-        if (too_long)
-            refuse("the line is too long");
-        else
+        if (line[length] == '\n') {
+            line[length] = 0;
+            length = 0;
             command(line);
-        length = 0;
-        too_long = false;
+        } else if (++length == sizeof line) {
+            length = 0;
+        }
     }
 }
 

@@ -585,7 +585,7 @@ static inline struct pair *pair_of(const struct block *block, const struct block
 /* The code that was registered as `to` and runs as `next` came after the block. Caught up before. */
 static NOINLINE void slow_step(struct block *block, struct block *next, const struct block *to)
 {
-    if (unlikely(run.executed >= marks.next))
+    if (unlikely(mark_wanted))
         mark(block);
     struct pair *pair = pair_of(block, to, next->ip);
     if (unlikely(edge_arena.total > most_memory))

@@ -22,7 +22,6 @@ static struct plugin_u64 finished_entry;
 /* Queue of symbol numbers to the encoder. */
 enum { BATCH_RECORDS = 1 << 16, BATCHES = 8 };
 struct batch {
-    enum selection selection; /* of the window that it belongs to: another may be open by the time it is encoded */
     uint64_t first_brctr, icount_before; /* of its first record; instructions before the record before that */
     uint32_t length;
     enum { RECORDS, CHUNK_END, FINISH } then; /* what to do after its records */
@@ -63,7 +62,7 @@ static NOINLINE void use_symbol(struct edge *edge, uint64_t step)
         if (!symbol_pages[page])
             symbol_pages[page] = must_have(calloc(1 << PAGE_BITS, sizeof(struct symbol *)));
         symbol_pages[page][symbol_count & ((1 << PAGE_BITS) - 1)] = symbol;
-        __atomic_store_n(&symbol_count, symbol_count + 1, __ATOMIC_RELAXED); /* the encoder looks how many there are */
+        symbol_count++;
     }
     edge->step = step;
     edge->symbol = symbol->number;
@@ -80,7 +79,6 @@ static void find_queue_last(void)
 
 static void open_batch(struct batch *batch)
 {
-    batch->selection = run.selection;
     batch->first_brctr = run.brctr;
     batch->icount_before = run.icount_of_last;
     run.queue_at = batch->symbols;
@@ -270,7 +268,7 @@ static void forget_edges(void)
     forget_successors();
     memset(edges, 0, sizeof edges);
     drop(&edge_arena);
-    __atomic_store_n(&symbol_count, 0, __ATOMIC_RELAXED);
+    symbol_count = 0;
     encoder_forgets = true;
 }
 

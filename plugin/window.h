@@ -27,7 +27,7 @@ static struct {
     enum { CLOSED, WAITING, OPEN } state;
     struct point start, end;
     struct visits start_visits, end_visits;
-    enum selection selection;
+    enum { ALL, USER, KERNEL, NONE } selection; /* NONE: the instants alone are awaited, at the cost of counting */
 } window;
 
 static bool translated; /* a block, already: too late to watch an address */
@@ -49,7 +49,6 @@ static void begin_logging(void)
         for (int i = 0; i < BATCHES; i++)
             queue.batches[i] = must_have(malloc(sizeof(struct batch)));
     run.icount_of_last = run.executed;
-    run.selection = window.selection;
     run.logging = true;
     open_batch(queue.batches[queue.filled % BATCHES]);
 }

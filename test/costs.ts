@@ -23,7 +23,6 @@ export const costs: Readonly<Record<string, number>> = {
   "gdb-program": 53,
   "first-visits": 47,
   "debug-info": 36,
-  "plugin-harness": 30,
   "branches-oracle": 29,
   library: 28,
   interrupt: 25,
