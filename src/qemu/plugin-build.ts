@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fileError, isVmtapeError, VmtapeError } from "../base/errors.js";
 import { findProgram, runTool } from "../base/tool.js";
@@ -8,7 +8,7 @@ import { findProgram, runTool } from "../base/tool.js";
 /** The plugin's sources, in this package. */
 const sourceDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
 /** What is compiled, each to a plugin of its own; the branch plugin includes the headers beside it. */
-const sourceFiles = ["branches.c", "guard.c"] as const;
+const sourceFiles = ["branches/branches.c", "guard/guard.c"] as const;
 const flags = ["-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall"] as const;
 /** The command that installs a compiler on Debian and Ubuntu. */
 export const installCompiler = "sudo apt-get install gcc libc6-dev";
@@ -90,14 +90,14 @@ function pluginApi(qemuVersion: string): 1 | 2 {
 
 async function pluginName(api: number): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify({ api, flags }));
-  const files = (await readdir(sourceDirectory)).filter((file) => /\.[ch]$/.test(file)).sort();
+  const files = (await readdir(sourceDirectory, { recursive: true })).filter((file) => /\.[ch]$/.test(file)).sort();
   for (const file of files) hash.update(file).update(await readFile(join(sourceDirectory, file)));
   return hash.digest("hex").slice(0, 16);
 }
 
 async function compile(compiler: string, api: number, file: string, directory: string): Promise<void> {
   const source = join(sourceDirectory, file);
-  const target = join(directory, file.replace(/\.c$/, ".so"));
+  const target = join(directory, basename(file).replace(/\.c$/, ".so"));
   try {
     await runTool(compiler, [
       ...flags,

@@ -20,8 +20,8 @@ static void *must_have(void *memory)
     return memory;
 }
 
-#include "branch-stream.h"
-#include "chunk-coder.h"
+#include "branches/branch-stream.h"
+#include "branches/chunk-coder.c"
 
 static void take(void *to, size_t size)
 {

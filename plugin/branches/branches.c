@@ -67,12 +67,12 @@ static struct {
 static inline uint64_t executed_now(void) { return run.executed + ((run.counter - run.base) >> 32); }
 static inline uint64_t brctr_now(void) { return run.brctr + (uint32_t)(run.counter - run.base); }
 
-#include "qemu.h"
-#include "blocks.h"
-#include "records.h"
-#include "first-visits.h"
-#include "explain.h"
-#include "instructions.h"
+#include "qemu.c"
+#include "blocks.inc.h"
+#include "records.inc.h"
+#include "first-visits.inc.h"
+#include "explain.inc.h"
+#include "instructions.c"
 
 /* ---- Callbacks of running blocks ------------------------------------------------------------------------------ */
 
@@ -182,12 +182,12 @@ static void on_early_block(unsigned vcpu, void *udata)
     loaded_at = 0;
 }
 
-#include "window.h"
-#include "agent.h"
-#include "machine-state.h"
-#include "hits.h"
-#include "probes.h"
-#include "probe-commands.h"
+#include "window.c"
+#include "agent.c"
+#include "machine-state.inc.h"
+#include "hits.c"
+#include "probes.inc.h"
+#include "probe-commands.c"
 
 /* ---- Translation ---------------------------------------------------------------------------------------------- */
 
@@ -285,9 +285,9 @@ static void on_flush(plugin_id id UNUSED)
     note_flush();
 }
 
-#include "chunk-coder.h"
-#include "chunk-encoder.h"
-#include "control.h"
+#include "chunk-coder.c"
+#include "chunk-encoder.c"
+#include "control.c"
 
 /* ---- Begin and end of the process --------------------------------------------------------------------------------- */
 
