@@ -70,8 +70,8 @@ static inline uint64_t brctr_now(void) { return run.brctr + (uint32_t)(run.count
 #include "qemu.c"
 #include "blocks.inc.h"
 #include "records.inc.h"
-#include "first-visits.inc.h"
-#include "explain.inc.h"
+#include "first-visits.c"
+#include "steps.inc.h"
 #include "instructions.c"
 
 /* ---- Callbacks of running blocks ------------------------------------------------------------------------------ */
@@ -184,7 +184,7 @@ static void on_early_block(unsigned vcpu, void *udata)
 
 #include "window.c"
 #include "agent.c"
-#include "machine-state.inc.h"
+#include "registers.inc.h"
 #include "hits.c"
 #include "probes.inc.h"
 #include "probe-commands.c"

@@ -529,7 +529,7 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
     return certain;
 }
 
-#include "marks.inc.h"
+#include "marks.c"
 
 /* Remembers a near successor, in the place of the one that came longest ago; or a far one, where there is room. */
 static void learn(struct block *block, const struct pair *pair)
