@@ -1,74 +1,12 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What is learned of the guest's code and kept: blocks as QEMU translated them, which of them followed one another,
- * and the distinct branches (edges) and records (symbols) that came of it.
+ * What is learned of the guest's code and kept: blocks, pairs of them that followed one another, and edges.
  */
-#ifndef BLOCKS_H
-#define BLOCKS_H
+#ifndef BLOCKS_INC_H
+#define BLOCKS_INC_H
 
-/* ---- Blocks, edges, symbols --------------------------------------------------------------------------------- */
-
-/* How a block ends. */
-enum ending {
-    UNKNOWN,    /* nothing is known of what ran before */
-    FALLS,      /* into the next instruction */
-    REPEATS,    /* a rep string instruction: into itself or the next */
-    BRANCHES,   /* conditionally, to the target or the next */
-    GOES,       /* to the target */
-    GOES_ANY,   /* anywhere: returns, indirect and far jumps, system calls */
-    TRAPS,      /* int n, int3, int1: to a handler that finds the next instruction on its stack */
-    TRAPS_OR_FALLS, /* into */
-};
-
-/* A distinct (from, to, kind). `step` and `symbol` belong to the record that was made slowly last. */
-struct edge {
-    uint64_t from, to, step;
-    uint32_t symbol, kind;
-    struct edge *chain;
-    struct symbol *symbols;
-};
-
-/* A distinct (edge, instructions since the record before): what the encoder is given, by number. */
-struct symbol {
-    const struct edge *edge;
-    uint64_t step;
-    uint32_t number;
-    struct symbol *chain;
-};
-
-struct block;
-/* What it means that `to` ran next. */
-struct successor {
-    const struct block *to;
-    uint64_t delta; /* instructions << 32 | records (0 or 1) */
-    /* What to queue for the record when so many instructions ran since the record before; the one met last is first. */
-    uint32_t steps[2], symbols[2];
-};
-
-enum { THROUGH_OTHER = -1, THROUGH_MEMORY = -2, THROUGH_STACK = -3, NOT_INSIDE = -1, SUCCESSORS = 4, FIRST_FAR = 2 };
-struct block {
-    /* 0 and 1: near, `to` alone tells which address is next (see `is_near`). 2 and 3: if it has the right one.
-       Two of them fill a cache line, which is all that a step along a known way reads of a block. */
-    struct successor after[SUCCESSORS];
-    uint64_t ip;             /* at its start */
-    struct block *elsewhere; /* the same code at another address, used last */
-    struct edge *records[SUCCESSORS]; /* of `after`, if any */
-    uint64_t pc, last, next, target; /* linear: start, last instruction, what follows it, where it goes */
-    uint32_t count;
-    uint8_t ending, kind;
-    int8_t through; /* GOES_ANY: the gdb register that holds the target, or a THROUGH_… */
-    bool marks;     /* counts up `finished` when its last instruction begins */
-    uint16_t pops;  /* RETURN: bytes that it takes off the stack besides */
-    int16_t inside; /* which of its instructions its last one leads to; or NOT_INSIDE */
-    bool loads_idt, seen;
-    bool noted; /* first visits of all its instructions are */
-    uint64_t hash; /* of all that does not depend on the address */
-    struct block *chain;
-    uint8_t sizes[]; /* of each instruction */
-};
-
-enum { MOST_INSNS = 2048, BLOCK_BITS = 18, EDGE_BITS = 18, PAIR_BITS = 15 };
+enum { BLOCK_BITS = 18, EDGE_BITS = 18, PAIR_BITS = 15 };
 static struct block *blocks[1 << BLOCK_BITS];
 static struct edge *edges[1 << EDGE_BITS];
 static struct pair {
@@ -79,46 +17,9 @@ static struct pair {
     bool near;
 } pairs[1 << PAIR_BITS];
 
-/* Memory that is given back all at once. */
-struct arena { struct slab *slab; size_t left, total, align; };
-enum { SLAB_SIZE = 1 << 20, CACHE_LINE = 64 };
-struct slab { struct slab *before; char room[] __attribute__((aligned(CACHE_LINE))); };
 static struct arena block_arena = { .align = CACHE_LINE }, edge_arena = { .align = 16 };
 /* Beyond this, everything learned is forgotten and learned again. */
 static const size_t most_memory = 384u << 20;
-
-static void *take(struct arena *arena, size_t size)
-{
-    size_t align = arena->align ? arena->align : 16;
-    size = (size + align - 1) & -align;
-    if (size > arena->left) {
-        struct slab *slab = must_have(aligned_alloc(CACHE_LINE, SLAB_SIZE));
-        memset(slab, 0, SLAB_SIZE);
-        slab->before = arena->slab;
-        arena->slab = slab;
-        arena->left = SLAB_SIZE - sizeof *slab;
-        arena->total += SLAB_SIZE;
-    }
-    arena->left -= size;
-    return arena->slab->room + (SLAB_SIZE - sizeof(struct slab) - arena->left - size);
-}
-
-static void drop(struct arena *arena)
-{
-    while (arena->slab) {
-        struct slab *before = arena->slab->before;
-        free(arena->slab);
-        arena->slab = before;
-    }
-    arena->left = arena->total = 0;
-}
-
-static uint64_t mix(uint64_t hash)
-{
-    hash ^= hash >> 32;
-    hash *= 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 29;
-}
 
 /*
  * Where the machine is known to be without having run a block there: at rest, no instructions. Or what is left of the

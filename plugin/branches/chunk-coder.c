@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The payload of a chunk: from a walk over symbols to bytes. docs/FORMATS.md, "Branch log", has the layout;
- * src/formats/branch-walk-coder.ts writes the same bytes.
- *
- * Most walks are as hard to foretell for the processor as for us, so a record that is coded takes no jump that depends
- * on where the walk goes: about 2 ns, and a fifth of that within a repeat.
+ * Coding walks. Most walks are as hard to foretell for the processor as for us, so a record that is coded takes no jump that
+ * depends on where the walk goes: about 2 ns, and a fifth of that within a repeat.
  */
-#ifndef CHUNK_CODER_H
-#define CHUNK_CODER_H
+#include "chunk-coder.h"
+#include "../common/fail.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
-
-enum { CHUNK_RECORDS_MOST = 1 << CHUNK_BITS, NO_SYMBOL = -1 };
-
-struct fields { uint64_t from, to, step, gap; uint32_t kind; };
-
-/* Bits that are written, the lowest of each byte first; `count` below 32 are held back. */
-struct bits { uint64_t held; uint32_t count; uint8_t *at, *start; };
 
 /* A symbol's two questions: was it the first slot (turn), and if not, which other one (choice)? */
 enum { TURN, CHOICE, QUESTIONS };
@@ -43,68 +33,6 @@ static struct {
     /* by used slots and which of them were right: answers, and bits of the choice */
     struct answers { uint8_t turn, choice, choice_bits, unused; } answers[(SLOTS + 1) << SLOTS];
 } coder;
-
-/* ---- Bits --------------------------------------------------------------------------------------------------------- */
-
-/* At most 32. */
-static inline void put_bits(struct bits *bits, uint64_t value, uint32_t count)
-{
-    bits->held |= value << bits->count;
-    bits->count += count;
-    if (bits->count >= 32) {
-        memcpy(bits->at, &bits->held, 4);
-        bits->at += 4;
-        bits->held >>= 32;
-        bits->count -= 32;
-    }
-}
-
-static uint32_t length_of(uint64_t value)
-{
-    return value ? 64 - __builtin_clzll(value) : 0;
-}
-
-static void put_wide(struct bits *bits, uint64_t value, uint32_t count)
-{
-    uint32_t low = count < 32 ? count : 32;
-    put_bits(bits, value & (((uint64_t)1 << low) - 1), low);
-    if (count > 32)
-        put_bits(bits, value >> 32 & (((uint64_t)1 << (count - 32)) - 1), count - 32);
-}
-
-/* The bits below the highest one of a number of `length` bits. */
-static void put_below(struct bits *bits, uint64_t value, uint32_t length)
-{
-    if (length > 1)
-        put_wide(bits, value & ~((uint64_t)1 << (length - 1)), length - 1);
-}
-
-/* A number: short below 2^least. */
-static void put_number(struct bits *bits, uint64_t value, uint32_t least)
-{
-    uint32_t length = length_of(value);
-    if (length <= least) {
-        put_bits(bits, 1, 1);
-        put_bits(bits, value, least);
-    } else {
-        put_wide(bits, 0, length - least);
-        put_bits(bits, 1, 1);
-        put_below(bits, value, length);
-    }
-}
-
-static void start_bits(struct bits *bits)
-{
-    bits->held = bits->count = 0;
-    bits->at = bits->start;
-}
-
-/* Writes what is held back; how many bytes it is in all. */
-static size_t end_bits(struct bits *bits)
-{
-    memcpy(bits->at, &bits->held, 4);
-    return bits->at - bits->start + (bits->count + 7) / 8;
-}
 
 /* ---- Blocks of answers --------------------------------------------------------------------------------------------- */
 
@@ -342,8 +270,7 @@ static NOINLINE struct node *code_until(const uint32_t *at, const uint32_t *stop
     return node;
 }
 
-/* Codes a walk; the payload is then in `coder.events` and `coder.coded_blocks` up to the sizes that end_bits tells. */
-static void code_walk(const uint32_t *walk, uint32_t records, const struct fields *fields)
+struct payload code_walk(const uint32_t *walk, uint32_t records, const struct fields *fields)
 {
     struct node *node = coder.nodes;
     const uint32_t *at = walk, *end = walk + records, *coded = walk, *next = walk + REPEAT_CONTEXT;
@@ -379,9 +306,11 @@ static void code_walk(const uint32_t *walk, uint32_t records, const struct field
             if (coder.nodes[i].used > question + 1)
                 close_block(&coder.nodes[i], question);
     code_blocks();
+    return (struct payload){ coder.events.start, coder.coded_blocks.start, (uint32_t)end_bits(&coder.events),
+                             (uint32_t)end_bits(&coder.coded_blocks) };
 }
 
-static void open_coder(void)
+void open_coder(void)
 {
     /* For the worst case; the kernel gives memory only where it is touched. */
     coder.nodes = must_have(aligned_alloc(sizeof *coder.nodes, sizeof *coder.nodes * (CHUNK_RECORDS_MOST + 1)));
@@ -392,5 +321,3 @@ static void open_coder(void)
     make_codes();
     make_answers();
 }
-
-#endif

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The encoder thread: makes chunks of queued records and writes them to the data socket. The layout is that of
- * docs/FORMATS.md, "Branch log".
+ * From records to chunks.
  */
-#ifndef CHUNK_ENCODER_H
-#define CHUNK_ENCODER_H
+#include "chunk-encoder.h"
+#include "../common/fail.h"
+#include "../common/lines.h"
+#include "block.h"
+#include "chunk-coder.h"
+#include "crc32.h"
+#include "queue.h"
 
-/* ---- Encoder thread: records to chunks ---------------------------------------------------------------------------- */
-
-static int data_fd = -1;
+int data_fd = -1;
 
 /* 16 counts of records by kind, which are added at once. */
 typedef uint8_t kind_counts __attribute__((vector_size(16)));
@@ -28,54 +30,7 @@ static struct {
     uint32_t *local, local_size, *named, named_count;
     /* the log */
     uint64_t logged;
-    uint32_t crc_tables[8][256];
 } encoder;
-
-static uint32_t crc32(const uint8_t *bytes, size_t size, uint32_t before)
-{
-    uint32_t crc = ~before;
-    for (; size >= 8; size -= 8, bytes += 8) {
-        uint32_t words[2];
-        memcpy(words, bytes, 8);
-        words[0] ^= crc;
-        crc = 0;
-        for (int byte = 0; byte < 4; byte++)
-            crc ^= encoder.crc_tables[7 - byte][words[0] >> 8 * byte & 0xff] ^
-                   encoder.crc_tables[3 - byte][words[1] >> 8 * byte & 0xff];
-    }
-    for (; size > 0; size--)
-        crc = crc >> 8 ^ encoder.crc_tables[0][(crc ^ *bytes++) & 0xff];
-    return ~crc;
-}
-
-static void make_crc_tables(void)
-{
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t rest = byte;
-        for (int bit = 0; bit < 8; bit++)
-            rest = rest >> 1 ^ (rest & 1 ? 0xedb88320u : 0);
-        encoder.crc_tables[0][byte] = rest;
-    }
-    for (int table = 1; table < 8; table++)
-        for (uint32_t byte = 0; byte < 256; byte++) {
-            uint32_t shorter = encoder.crc_tables[table - 1][byte];
-            encoder.crc_tables[table][byte] = shorter >> 8 ^ encoder.crc_tables[0][shorter & 0xff];
-        }
-}
-
-static void send_all(int fd, const void *bytes, size_t size)
-{
-    const char *at = bytes;
-    while (size > 0) {
-        ssize_t sent = write(fd, at, size);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
-            fail(EXIT_STREAM, "cannot write the branch stream: %s", strerror(errno));
-        at += sent;
-        size -= sent;
-    }
-}
 
 static void reset_chunk(void)
 {
@@ -100,6 +55,12 @@ static void open_encoder(void)
     reset_chunk();
 }
 
+static void send_all(const void *bytes, size_t size)
+{
+    if (!send_bytes(data_fd, bytes, size))
+        fail(EXIT_STREAM, "cannot write the branch stream: %s", strerror(errno));
+}
+
 static void put32(uint8_t *header, int at, uint32_t value) { memcpy(header + at, &value, 4); }
 static void put64(uint8_t *header, int at, uint64_t value) { memcpy(header + at, &value, 8); }
 
@@ -108,24 +69,22 @@ static void finish_chunk(void)
     uint8_t header[HEADER_SIZE] = { 0 };
     if (encoder.records == 0)
         return;
-    code_walk(encoder.walk, encoder.records, encoder.fields);
-    const uint8_t *events = coder.events.start, *blocks = coder.coded_blocks.start;
-    size_t events_size = end_bits(&coder.events), blocks_size = end_bits(&coder.coded_blocks);
+    struct payload payload = code_walk(encoder.walk, encoder.records, encoder.fields);
     put32(header, CHUNK_MAGIC, CHUNK_MAGIC_WORD);
     put32(header, CHUNK_RECORDS, encoder.records);
     put64(header, CHUNK_FIRST_BRCTR, encoder.first_brctr);
     put64(header, CHUNK_LAST_BRCTR, encoder.last_brctr);
     put64(header, CHUNK_FIRST_ICOUNT, encoder.first_icount);
     put64(header, CHUNK_LAST_ICOUNT, encoder.last_icount);
-    put32(header, CHUNK_EVENTS_BYTES, events_size);
-    put32(header, CHUNK_BLOCKS_BYTES, blocks_size);
+    put32(header, CHUNK_EVENTS_BYTES, payload.events_size);
+    put32(header, CHUNK_BLOCKS_BYTES, payload.blocks_size);
     put32(header, CHUNK_SYMBOLS, encoder.symbols);
     memcpy(header + CHUNK_KINDS, encoder.kinds, KINDS * sizeof *encoder.kinds);
-    put32(header, CHUNK_PAYLOAD_CRC, crc32(blocks, blocks_size, crc32(events, events_size, 0)));
+    put32(header, CHUNK_PAYLOAD_CRC, crc32(payload.blocks, payload.blocks_size, crc32(payload.events, payload.events_size, 0)));
     put32(header, HEADER_CRC, crc32(header, HEADER_CRC, 0));
-    send_all(data_fd, header, sizeof header);
-    send_all(data_fd, events, events_size);
-    send_all(data_fd, blocks, blocks_size);
+    send_all(header, sizeof header);
+    send_all(payload.events, payload.events_size);
+    send_all(payload.blocks, payload.blocks_size);
     encoder.logged += encoder.records;
     reset_chunk();
 }
@@ -140,7 +99,7 @@ static void send_end(const struct batch *batch)
     put64(header, END_RECORDS, encoder.logged);
     put64(header, END_UNEXPLAINED, batch->unexplained);
     put32(header, HEADER_CRC, crc32(header, HEADER_CRC, 0));
-    send_all(data_fd, header, sizeof header);
+    send_all(header, sizeof header);
     encoder.logged = 0;
 }
 
@@ -184,11 +143,10 @@ static NOINLINE uint32_t find_symbol(const struct fields *wanted)
     return symbol;
 }
 
-static bool is_selected(const struct edge *edge)
+static bool is_selected(const struct edge *edge, enum selection selection)
 {
     /* The upper half of the address space is the kernel's. */
-    return window.selection == ALL || (window.selection == KERNEL ? (edge->from | edge->to) >> 63
-                                                                  : !((edge->from & edge->to) >> 63));
+    return selection == ALL || (selection == KERNEL ? (edge->from | edge->to) >> 63 : !((edge->from & edge->to) >> 63));
 }
 
 /* Before a batch: makes room for each number that may be in it. */
@@ -206,11 +164,11 @@ static void grow_local(void)
  * Adds a record by its fields, if it is selected. In a log with gaps each record comes here, else only a chunk's first
  * one and the first of each number: the queued symbol's fields are then the record's.
  */
-static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount)
+static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount, enum selection selection)
 {
     const struct edge *edge = symbol_at(number)->edge;
     struct fields fields = { edge->from, edge->to, 0, 0, edge->kind };
-    if (!is_selected(edge))
+    if (!is_selected(edge, selection))
         return;
     if (encoder.records == 0) {
         encoder.first_brctr = now;
@@ -220,7 +178,7 @@ static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount)
         fields.gap = now - encoder.last_brctr - 1;
     }
     uint32_t symbol = find_symbol(&fields);
-    if (encoder.records > 0 && window.selection == ALL) {
+    if (encoder.records > 0 && selection == ALL) {
         encoder.local[number] = symbol;
         encoder.named[encoder.named_count++] = number;
     }
@@ -274,14 +232,14 @@ static void encode_batch(const struct batch *batch)
     if (encoder.records && (encoder.first_brctr ^ batch->first_brctr) >> CHUNK_BITS)
         finish_chunk();
     for (uint32_t i = 0; i < batch->length; i++) {
-        if (window.selection == ALL && encoder.records > 0) {
+        if (batch->selection == ALL && encoder.records > 0) {
             i += add_known(batch->symbols + i, batch->length - i);
             icount = encoder.last_icount;
             if (i == batch->length)
                 break;
         }
         icount += symbol_at(batch->symbols[i])->step;
-        add_slowly(batch->symbols[i], batch->first_brctr + i, icount);
+        add_slowly(batch->symbols[i], batch->first_brctr + i, icount, batch->selection);
     }
     if (batch->then != RECORDS)
         finish_chunk();
@@ -289,22 +247,11 @@ static void encode_batch(const struct batch *batch)
         send_end(batch);
 }
 
-static void *encode(void *unused UNUSED)
+void *encode(void *unused UNUSED)
 {
     open_encoder();
     for (;;) {
-        pthread_mutex_lock(&queue.lock);
-        while (queue.filled == queue.emptied)
-            pthread_cond_wait(&queue.changed, &queue.lock);
-        const struct batch *batch = queue.batches[queue.emptied % BATCHES];
-        pthread_mutex_unlock(&queue.lock);
-        encode_batch(batch);
-        pthread_mutex_lock(&queue.lock);
-        queue.emptied++;
-        pthread_cond_broadcast(&queue.changed);
-        pthread_mutex_unlock(&queue.lock);
+        encode_batch(queue_take());
+        queue_done();
     }
-    return NULL;
 }
-
-#endif

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * First visits: at which icount each instruction was reached for the first time since they are wanted. A block makes its
- * first step slowly, from each address where it runs, so that this is where to look: it costs the run nothing. The layout
- * is in docs/FORMATS.md, "First visits".
+ * Noting first visits.
  */
-#ifndef FIRST_VISITS_H
-#define FIRST_VISITS_H
+#include "first-visits.h"
+#include "../common/fail.h"
 
 enum { VISITED_SLOTS = 1 << 16, MOST_VISITED_PAGES = 1 << 17, MOST_VISITED_BYTES = 192 << 20 };
 struct visited_page { uint64_t number; struct visited_page *chain; uint64_t instructions[64]; /* a bit an address */ };
 
-static struct {
-    bool wanted;
-    struct visited_page **pages;
-    size_t page_count;
-    uint8_t *bytes; /* stretches that nobody has fetched yet */
-    size_t size, room, fetched;
-    uint64_t icount, end; /* of the stretch before: where it began; the address behind it */
-    uint64_t complete_to; /* beyond it some may be missing: there were too many */
-} first_visits = { .complete_to = UINT64_MAX };
+struct first_visits first_visits = { .complete_to = UINT64_MAX };
+
+void want_first_visits(void)
+{
+    first_visits.pages = must_have(calloc(VISITED_SLOTS, sizeof *first_visits.pages));
+    first_visits.wanted = true;
+}
 
 /* Is it the first visit of this address? It is known from now on. */
 static bool visits_first(uint64_t address)
@@ -68,8 +64,7 @@ static void put_stretch(uint64_t icount, uint64_t address, uint64_t end, const u
     first_visits.end = end;
 }
 
-/* The block began at `icount`, and its first `count` instructions ran; the one behind them was reached, if only to fault. */
-static NOINLINE void note_first_visits(const struct block *block, uint64_t icount, uint64_t count)
+void note_first_visits(const struct block *block, uint64_t icount, uint64_t count)
 {
     uint32_t reached = count < block->count ? count + 1 : block->count;
     uint64_t at = block->pc;
@@ -93,5 +88,3 @@ static NOINLINE void note_first_visits(const struct block *block, uint64_t icoun
     first_visits.wanted = false;
     first_visits.complete_to = icount + count;
 }
-
-#endif

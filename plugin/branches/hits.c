@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The stream of probe hits: records as `hit-layout` below says, gathered in two buffers. The vCPU thread fills one while
- * the sender thread writes the other; it waits when both are full, so that nothing is ever lost.
+ * Sending hits.
  */
-#ifndef HITS_H
-#define HITS_H
+#include "hits.h"
+#include "../common/fail.h"
+#include "../common/lines.h"
+#include <pthread.h>
+#include <unistd.h>
 
-/* A record: this header, then what was asked to be collected. src/formats/plugin-stream.ts has the same table. */
-struct hit {
-    uint32_t size, id;    /* of the whole record, a multiple of 8 */
-    uint64_t icount, brctr, pc, number; /* brctr: UINT64_MAX when branches are not followed */
-    uint32_t flags, length;             /* of the access */
-    uint64_t address, physical;         /* of the access; without one `address` is the iterations done of a rep instruction */
-};
-static void send_all(int fd, const void *bytes, size_t size);
-enum { HIT_WRITE = 1, HIT_FAILED = 2, HIT_ACCESS = 4, HIT_PHYSICAL = 8, HIT_DELIVERY = 16, HIT_STOP = 32 };
-/* Before each collected piece: its bytes, and whether all of it could be read. Padded to 8. */
-struct piece { uint32_t size, whole; };
+int hits_fd = -1;
 
-enum { HITS_BUFFER = 1 << 20, HIT_MOST = 1 << 19, HITS_PAUSE_US = 300, HITS_BATCH = HITS_BUFFER / 4 };
+enum { HITS_BUFFER = 1 << 20, HITS_PAUSE_US = 300, HITS_BATCH = HITS_BUFFER / 4 };
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t filled, sent;
@@ -27,11 +19,15 @@ static struct {
     size_t used;      /* of `open` */
     uint64_t total;   /* bytes sent, ever */
     bool idle, sending;
-    int fd;
-} hits = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .sent = PTHREAD_COND_INITIALIZER, .fd = -1 };
+} hits = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .sent = PTHREAD_COND_INITIALIZER };
 
-/* Room for a record of `size` bytes, at most HIT_MOST. The lock is held until `hit_done`. */
-static char *hit_room(size_t size)
+void open_hits(void)
+{
+    hits.open = must_have(malloc(HITS_BUFFER));
+    hits.other = must_have(malloc(HITS_BUFFER));
+}
+
+char *hit_room(size_t size)
 {
     pthread_mutex_lock(&hits.lock);
     while (hits.used + size > HITS_BUFFER)
@@ -39,7 +35,7 @@ static char *hit_room(size_t size)
     return hits.open + hits.used;
 }
 
-static void hit_done(size_t size)
+void hit_done(size_t size)
 {
     hits.used += size;
     bool wake = hits.idle;
@@ -49,7 +45,7 @@ static void hit_done(size_t size)
         pthread_cond_signal(&hits.filled);
 }
 
-static void *send_hits(void *unused UNUSED)
+void *send_hits(void *unused UNUSED)
 {
     pthread_mutex_lock(&hits.lock);
     for (;;) {
@@ -70,17 +66,16 @@ static void *send_hits(void *unused UNUSED)
         hits.sending = true;
         pthread_cond_broadcast(&hits.sent);
         pthread_mutex_unlock(&hits.lock);
-        send_all(hits.fd, full, size);
+        if (!send_bytes(hits_fd, full, size))
+            fail(EXIT_STREAM, "cannot write the stream of hits: %s", strerror(errno));
         pthread_mutex_lock(&hits.lock);
         hits.sending = false;
         hits.total += size;
         pthread_cond_broadcast(&hits.sent);
     }
-    return NULL;
 }
 
-/* Waits until all is sent; how many bytes that is. */
-static uint64_t flush_hits(void)
+uint64_t flush_hits(void)
 {
     pthread_mutex_lock(&hits.lock);
     while (hits.used || hits.sending)
@@ -89,5 +84,3 @@ static uint64_t flush_hits(void)
     pthread_mutex_unlock(&hits.lock);
     return total;
 }
-
-#endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What the last instruction of a block does, told from its bytes.
+ * Reading instructions.
  */
-#ifndef INSTRUCTIONS_H
-#define INSTRUCTIONS_H
+#include "instructions.h"
 
 static bool is_prefix(uint8_t byte)
 {
@@ -30,17 +29,13 @@ static int64_t displacement(const uint8_t *end, size_t size)
     }
 }
 
-static void ends_by(struct block *block, enum ending ending, enum branch_kind kind)
+static void ends_by(struct last_instruction *last, enum ending ending, enum branch_kind kind)
 {
-    block->ending = ending;
-    block->kind = kind;
+    last->ending = ending;
+    last->kind = kind;
 }
 
-/*
- * What the last instruction does. Its bytes may be cut at a page's end (QEMU 7.2 shows an instruction that it
- * then leaves to the next block): what has not the right size is taken for an ordinary one.
- */
-static void classify(struct block *block, const uint8_t *bytes, size_t size)
+static void read_last(struct last_instruction *last, const uint8_t *bytes, size_t size, uint64_t next)
 {
     size_t at = 0;
     bool repeated = false;
@@ -52,67 +47,65 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
     size_t rest = size - at;
     bool near = rest == 2 || rest == 4;
     const uint8_t *end = bytes + size;
-    ends_by(block, FALLS, JUMP);
-    block->through = THROUGH_OTHER;
     switch (op) {
     case 0x6c ... 0x6f: /* ins, outs */
     case 0xa4 ... 0xa7: /* movs, cmps */
     case 0xaa ... 0xaf: /* stos, lods, scas */
         if (repeated && rest == 0)
-            block->ending = REPEATS;
+            last->ending = REPEATS;
         return;
     case 0x70 ... 0x7f: /* jcc */
     case 0xe0 ... 0xe3: /* loop, jcxz */
         if (rest != 1)
             return;
-        ends_by(block, BRANCHES, CONDITIONAL);
-        block->target = block->next + displacement(end, 1);
+        ends_by(last, BRANCHES, CONDITIONAL);
+        last->target = next + displacement(end, 1);
         return;
     case 0xeb:
         if (rest != 1)
             return;
-        ends_by(block, GOES, JUMP);
-        block->target = block->next + displacement(end, 1);
+        ends_by(last, GOES, JUMP);
+        last->target = next + displacement(end, 1);
         return;
     case 0xe8:
     case 0xe9:
         if (!near)
             return;
-        ends_by(block, GOES, op == 0xe8 ? CALL : JUMP);
-        block->target = block->next + displacement(end, rest);
+        ends_by(last, GOES, op == 0xe8 ? CALL : JUMP);
+        last->target = next + displacement(end, rest);
         return;
     case 0xc2: /* ret */
     case 0xc3:
         if (rest == (op == 0xc2 ? 2 : 0))
-            ends_by(block, GOES_ANY, RETURN);
+            ends_by(last, GOES_ANY, RETURN);
         if (rest == 2)
-            block->pops = (uint16_t)displacement(end, 2);
+            last->pops = (uint16_t)displacement(end, 2);
         return;
     case 0xca: /* far ret */
     case 0xcb:
         if (rest == (op == 0xca ? 2 : 0))
-            ends_by(block, GOES_ANY, FAR);
-        block->through = THROUGH_STACK;
+            ends_by(last, GOES_ANY, FAR);
+        last->through = THROUGH_STACK;
         return;
     case 0x9a: /* far call, jump */
     case 0xea:
         if (rest >= 4)
-            ends_by(block, GOES_ANY, FAR);
+            ends_by(last, GOES_ANY, FAR);
         return;
     case 0xcf:
-        ends_by(block, GOES_ANY, IRET);
-        block->through = THROUGH_STACK;
+        ends_by(last, GOES_ANY, IRET);
+        last->through = THROUGH_STACK;
         return;
     case 0xcc: /* int3 */
     case 0xf1: /* int1 */
-        ends_by(block, TRAPS, EXCEPTION);
+        ends_by(last, TRAPS, EXCEPTION);
         return;
     case 0xcd: /* int n */
         if (rest == 1)
-            ends_by(block, TRAPS, EXCEPTION);
+            ends_by(last, TRAPS, EXCEPTION);
         return;
     case 0xce:
-        ends_by(block, TRAPS_OR_FALLS, EXCEPTION);
+        ends_by(last, TRAPS_OR_FALLS, EXCEPTION);
         return;
     case 0xff: {
         if (rest == 0)
@@ -121,12 +114,12 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
         int operation = bytes[at] >> 3 & 7, rm = bytes[at] & 7;
         bool from_memory = bytes[at] >> 6 != 3, high = at >= 2 && (bytes[at - 2] & 0xf1) == 0x41;
         if (operation == 2)
-            ends_by(block, GOES_ANY, INDIRECT_CALL);
+            ends_by(last, GOES_ANY, INDIRECT_CALL);
         else if (operation == 4)
-            ends_by(block, GOES_ANY, INDIRECT_JUMP);
+            ends_by(last, GOES_ANY, INDIRECT_JUMP);
         else if ((operation == 3 || operation == 5) && from_memory)
-            ends_by(block, GOES_ANY, FAR);
-        block->through = from_memory ? THROUGH_MEMORY : high ? 8 + rm : registers[rm];
+            ends_by(last, GOES_ANY, FAR);
+        last->through = from_memory ? THROUGH_MEMORY : high ? 8 + rm : registers[rm];
         return;
     }
     case 0x0f:
@@ -141,30 +134,37 @@ static void classify(struct block *block, const uint8_t *bytes, size_t size)
     switch (op) {
     case 0x05: /* syscall */
     case 0x34: /* sysenter */
-        ends_by(block, GOES_ANY, SYSCALL);
+        ends_by(last, GOES_ANY, SYSCALL);
         return;
     case 0x07: /* sysret */
     case 0x35: /* sysexit */
-        ends_by(block, GOES_ANY, SYSRETURN);
+        ends_by(last, GOES_ANY, SYSRETURN);
         return;
     case 0xaa: /* rsm */
-        ends_by(block, GOES_ANY, FAR);
+        ends_by(last, GOES_ANY, FAR);
         return;
     case 0x01:
         if (rest == 1 && (bytes[at] == 0xd8 || bytes[at] == 0xd9)) /* vmrun, vmmcall */
-            ends_by(block, GOES_ANY, FAR);
+            ends_by(last, GOES_ANY, FAR);
         return;
     case 0x80 ... 0x8f: /* jcc */
         if (rest != 2 && rest != 4)
             return;
-        ends_by(block, BRANCHES, CONDITIONAL);
-        block->target = block->next + displacement(end, rest);
+        ends_by(last, BRANCHES, CONDITIONAL);
+        last->target = next + displacement(end, rest);
         return;
     }
 }
 
-/* lidt, or rsm, which loads the table's address too. */
-static bool loads_idt(const uint8_t *bytes, size_t size)
+struct last_instruction classify(const uint8_t *bytes, size_t size, uint64_t next)
+{
+    struct last_instruction last = { .ending = FALLS, .kind = JUMP, .through = THROUGH_OTHER };
+    if (size > 0)
+        read_last(&last, bytes, size, next);
+    return last;
+}
+
+bool loads_idt(const uint8_t *bytes, size_t size)
 {
     size_t at = 0;
     while (at + 1 < size && is_prefix(bytes[at]))
@@ -175,5 +175,3 @@ static bool loads_idt(const uint8_t *bytes, size_t size)
         return true;
     return at + 2 < size && bytes[at + 1] == 0x01 && (bytes[at + 2] >> 3 & 7) == 3 && bytes[at + 2] >> 6 != 3;
 }
-
-#endif

@@ -1,34 +1,43 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Marks: while the machine runs, the counts at an instant are told now and then, which costs the run nothing. The
- * control thread sees that it is time by counters that it reads without a lock; the vCPU thread makes the mark at its
- * next slow step. Such steps are never far, but in a tight loop.
+ * Making marks.
  */
-#ifndef MARKS_H
-#define MARKS_H
+#include "marks.h"
+#include "control.h"
 
-static struct { uint64_t every; volatile uint64_t next; } marks; /* instructions */
-static volatile bool mark_wanted;
+bool mark_wanted;
+static struct { uint64_t every, next; } marks; /* instructions */
 
-static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void set_next(uint64_t next)
+{
+    __atomic_store_n(&marks.next, next, __ATOMIC_RELAXED);
+}
 
-/* Before `block`, whose start is an instant without doubt: all steps to it are explained. */
-static NOINLINE void mark(const struct block *block)
+void want_marks(uint64_t every)
+{
+    __atomic_store_n(&marks.every, every, __ATOMIC_RELAXED);
+    set_next(every ? (run.executed / every + 1) * every : 0);
+}
+
+bool are_marks_wanted(void)
+{
+    return __atomic_load_n(&marks.every, __ATOMIC_RELAXED) != 0;
+}
+
+void look_for_marks(void)
+{
+    /* Roughly: a mark that comes too soon is exact, too. */
+    if (counts_of_run().icount >= __atomic_load_n(&marks.next, __ATOMIC_RELAXED))
+        __atomic_store_n(&mark_wanted, true, __ATOMIC_RELAXED);
+}
+
+void mark(const struct block *block)
 {
     /* An instant comes before the deliveries at its icount: this one is past. */
     if (!marks.every || block->ending == UNKNOWN || (delivered.count && delivered.icount == run.executed))
         return;
-    marks.next = (run.executed / marks.every + 1) * marks.every;
-    mark_wanted = false;
+    set_next((run.executed / marks.every + 1) * marks.every);
+    __atomic_store_n(&mark_wanted, false, __ATOMIC_RELAXED);
     tell("{\"event\":\"mark\",\"icount\":%" PRIu64 ",\"brctr\":%" PRIu64 "}", run.executed, run.brctr);
 }
-
-/* Is it time? */
-static void look_for_marks(void)
-{
-    if (executed_now() >= marks.next) /* roughly: a mark that comes too soon is exact, too */
-        mark_wanted = true;
-}
-
-#endif

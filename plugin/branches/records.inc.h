@@ -3,12 +3,12 @@
 /*
  * A record is made: counted, and while a log is written queued for the encoder thread, 4 bytes each.
  */
-#ifndef RECORDS_H
-#define RECORDS_H
+#ifndef RECORDS_INC_H
+#define RECORDS_INC_H
 
 /* ---- Records ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t unexplained;    /* transfers that no rule explains: must stay 0 */
+uint64_t unexplained;
 static uint64_t *finished;      /* see block.marks; set to 0 whenever such a block starts */
 static uint64_t loaded_at;      /* where an instruction THROUGH_MEMORY or THROUGH_STACK read first; likewise */
 static uint64_t loaded;         /* what one THROUGH_STACK found there; a delivery may overwrite it */
@@ -19,34 +19,6 @@ static uint64_t finished_word;
 static struct plugin_u64 finished_entry;
 #endif
 
-/* Queue of symbol numbers to the encoder. */
-enum { BATCH_RECORDS = 1 << 16, BATCHES = 8 };
-struct batch {
-    uint64_t first_brctr, icount_before; /* of its first record; instructions before the record before that */
-    uint32_t length;
-    enum { RECORDS, CHUNK_END, FINISH } then; /* what to do after its records */
-    enum end_reason reason;
-    uint64_t end_brctr, end_icount, unexplained;
-    uint32_t symbols[BATCH_RECORDS];
-};
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct batch *batches[BATCHES];
-    unsigned long filled, emptied; /* counts of batches */
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-
-/* The symbols' descriptions by number, for the encoder: a table of tables, so that none ever moves. */
-enum { PAGE_BITS = 14, MOST_PAGES = 1 << 11 };
-static const struct symbol **symbol_pages[MOST_PAGES];
-static uint32_t symbol_count;
-static bool encoder_forgets; /* symbols' numbers begin anew; set while the encoder waits */
-
-static struct symbol *symbol_at(uint32_t number)
-{
-    return (struct symbol *)symbol_pages[number >> PAGE_BITS][number & ((1 << PAGE_BITS) - 1)];
-}
-
 static NOINLINE void use_symbol(struct edge *edge, uint64_t step)
 {
     struct symbol *symbol = edge->symbols;
@@ -54,22 +26,15 @@ static NOINLINE void use_symbol(struct edge *edge, uint64_t step)
         symbol = symbol->chain;
     if (!symbol) {
         symbol = take(&edge_arena, sizeof *symbol);
-        *symbol = (struct symbol){ edge, step, symbol_count, edge->symbols };
+        *symbol = (struct symbol){ edge, step, 0, edge->symbols };
+        number_symbol(symbol);
         edge->symbols = symbol;
-        uint32_t page = symbol_count >> PAGE_BITS;
-        if (page >= MOST_PAGES)
-            fail(EXIT_STREAM, "more than %u distinct branches", MOST_PAGES << PAGE_BITS);
-        if (!symbol_pages[page])
-            symbol_pages[page] = must_have(calloc(1 << PAGE_BITS, sizeof(struct symbol *)));
-        symbol_pages[page][symbol_count & ((1 << PAGE_BITS) - 1)] = symbol;
-        symbol_count++;
     }
     edge->step = step;
     edge->symbol = symbol->number;
 }
 
-/* After each change of the open batch, of `logging` or of `next_brctr`. */
-static void find_queue_last(void)
+void find_queue_last(void)
 {
     uint64_t room = run.logging ? run.queue_end - run.queue_at : 0, awaited = run.next_brctr - run.brctr;
     run.queue_last = run.queue_at + (room < awaited ? room : awaited);
@@ -77,7 +42,7 @@ static void find_queue_last(void)
         run.queue_last--;
 }
 
-static void open_batch(struct batch *batch)
+void open_batch(struct batch *batch)
 {
     batch->first_brctr = run.brctr;
     batch->icount_before = run.icount_of_last;
@@ -88,32 +53,17 @@ static void open_batch(struct batch *batch)
     find_queue_last();
 }
 
-/* Hands the open batch over and opens another; waits while the encoder is behind. */
-static NOINLINE void hand_over(int then, enum end_reason reason, uint64_t icount)
+NOINLINE void hand_over(int then, enum end_reason reason, uint64_t icount)
 {
-    pthread_mutex_lock(&queue.lock);
-    struct batch *batch = queue.batches[queue.filled % BATCHES];
-    batch->length = run.queue_at - batch->symbols;
+    struct batch *batch = queue_open();
+    batch->length = (uint32_t)(run.queue_at - batch->symbols);
+    batch->selection = window.selection; /* a later window may have another, while this is being encoded */
     batch->then = then;
     batch->reason = reason;
     batch->end_brctr = run.brctr;
     batch->end_icount = icount;
     batch->unexplained = unexplained;
-    queue.filled++;
-    pthread_cond_broadcast(&queue.changed);
-    while (queue.filled - queue.emptied >= BATCHES)
-        pthread_cond_wait(&queue.changed, &queue.lock);
-    batch = queue.batches[queue.filled % BATCHES];
-    pthread_mutex_unlock(&queue.lock);
-    open_batch(batch);
-}
-
-static void wait_for_encoder(void)
-{
-    pthread_mutex_lock(&queue.lock);
-    while (queue.filled != queue.emptied)
-        pthread_cond_wait(&queue.changed, &queue.lock);
-    pthread_mutex_unlock(&queue.lock);
+    open_batch(queue_pass());
 }
 
 static NOINLINE void batch_full(void)
@@ -121,9 +71,7 @@ static NOINLINE void batch_full(void)
     hand_over((run.brctr & ((1 << CHUNK_BITS) - 1)) == 0 ? CHUNK_END : RECORDS, 0, 0);
 }
 
-static bool delivering; /* the record is of a delivery, not of an instruction that ran */
-static void before_record(void);
-static void after_record(const struct edge *edge);
+bool delivering;
 
 static void record(struct edge *edge)
 {
@@ -151,22 +99,52 @@ static void record(struct edge *edge)
 enum { MOST_COUNTED = 1 << 30 };
 static const uint64_t looked_at = 1ull << 63;
 
-static void catch_up(void)
+/*
+ * What other threads read of the run: `counter`, and what it counts from. The number is odd while they do not belong
+ * together. Only catch_up and go_on change more than the counter.
+ */
+static struct { uint64_t number, executed, brctr, base; } published;
+
+static void set_counter(uint64_t counter)
+{
+    __atomic_store_n(&run.counter, counter, __ATOMIC_RELEASE);
+}
+
+/* The counter begins anew at `base`, from the counts of now. */
+static void publish(uint64_t base)
+{
+    __atomic_store_n(&published.number, published.number + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&published.executed, run.executed, __ATOMIC_RELEASE);
+    __atomic_store_n(&published.brctr, run.brctr, __ATOMIC_RELEASE);
+    __atomic_store_n(&published.base, base, __ATOMIC_RELEASE);
+    set_counter(base);
+    __atomic_store_n(&published.number, published.number + 1, __ATOMIC_RELEASE);
+}
+
+struct position counts_of_run(void)
+{
+    for (;;) {
+        uint64_t number = __atomic_load_n(&published.number, __ATOMIC_ACQUIRE);
+        uint64_t executed = __atomic_load_n(&published.executed, __ATOMIC_ACQUIRE);
+        uint64_t brctr = __atomic_load_n(&published.brctr, __ATOMIC_ACQUIRE);
+        uint64_t base = __atomic_load_n(&published.base, __ATOMIC_ACQUIRE);
+        uint64_t done = __atomic_load_n(&run.counter, __ATOMIC_ACQUIRE) - base;
+        if (!(number & 1) && __atomic_load_n(&published.number, __ATOMIC_RELAXED) == number)
+            return (struct position){ executed + (done >> 32), brctr + (uint32_t)done, 0, 0 };
+    }
+}
+
+void catch_up(void)
 {
     uint64_t done = run.counter - run.base;
     run.executed += done >> 32;
     run.brctr += (uint32_t)done;
     if (run.logging && (uint32_t)done)
         run.icount_of_last = run.executed - ((run.counter - run.last) >> 32);
-    run.counter = run.base;
+    publish(run.base);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static void go_on(void)
+void go_on(void)
 {
     uint64_t room = run.next_icount > run.executed ? run.next_icount - run.executed : 0;
     room = least(room, MOST_COUNTED);
@@ -180,7 +158,7 @@ static void go_on(void)
         run.base = looked_at - (least(room, run.next_brctr - run.brctr) << 32);
         run.limit = 0;
     }
-    run.counter = run.base;
+    publish(run.base);
 }
 
 /* A step that was seen before, caught up before and to go on behind it. */
@@ -200,7 +178,7 @@ static void take_step(struct successor *successor, struct edge *edge)
 
 static NOINLINE void step_slowly(struct successor *successor, struct edge **edge)
 {
-    run.counter -= successor->delta;
+    set_counter(run.counter - successor->delta);
     catch_up();
     take_step(successor, *edge);
     go_on();
@@ -244,8 +222,7 @@ static struct edge *edge_between(uint64_t from, uint64_t to, unsigned kind)
     return edge;
 }
 
-/* Forgets what may follow what, not the blocks themselves. */
-static void forget_successors(void)
+void forget_successors(void)
 {
     memset(pairs, 0, sizeof pairs);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
@@ -259,17 +236,16 @@ static void forget_successors(void)
 
 static void forget_edges(void)
 {
-    wait_for_encoder();
+    queue_wait();
     /* Numbers of symbols in the open batch would lose their meaning. */
-    if (run.logging && run.queue_at != queue.batches[queue.filled % BATCHES]->symbols) {
+    if (run.logging && run.queue_at != queue_open()->symbols) {
         hand_over(RECORDS, 0, 0);
-        wait_for_encoder();
+        queue_wait();
     }
     forget_successors();
     memset(edges, 0, sizeof edges);
     drop(&edge_arena);
-    symbol_count = 0;
-    encoder_forgets = true;
+    forget_symbols();
 }
 
 #endif

@@ -1,40 +1,15 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * From which instant to which records are logged, and visits of watched addresses.
+ * The window of the log.
  */
-#ifndef WINDOW_H
-#define WINDOW_H
+#include "window.h"
+#include "control.h"
 
-/* ---- The window: from which instant to which records are logged ----------------------------------------------- */
+__typeof__(window) window;
+bool translated;
 
-/* An instant, given beforehand. A visit of an address is an instant just before the instruction there runs. */
-struct point {
-    enum { NOW, AT_ICOUNT, AT_BRCTR, AT_ADDRESS, AT_VISIT, NEVER } type;
-    uint64_t count;        /* icount or brctr */
-    uint64_t address, rep; /* AT_ADDRESS, AT_VISIT; iterations done of a rep instruction */
-};
-struct position { uint64_t icount, brctr, pc, repeats; /* of the rep instruction at pc */ };
-
-/* Visits of the address of a point, for an error that names the nearest. */
-struct visits {
-    uint64_t count, last_brctr;
-    bool before_known, after_known;
-    struct position before, after;
-};
-
-static struct {
-    enum { CLOSED, WAITING, OPEN } state;
-    struct point start, end;
-    struct visits start_visits, end_visits;
-    enum { ALL, USER, KERNEL, NONE } selection; /* NONE: the instants alone are awaited, at the cost of counting */
-} window;
-
-static bool translated; /* a block, already: too late to watch an address */
-
-static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void arm(void)
+void arm(void)
 {
     const struct point *point = window.state == WAITING ? &window.start : &window.end;
     run.next_icount = window.state != CLOSED && point->type == AT_ICOUNT ? point->count : UINT64_MAX;
@@ -45,15 +20,12 @@ static void arm(void)
 
 static void begin_logging(void)
 {
-    if (!queue.batches[0])
-        for (int i = 0; i < BATCHES; i++)
-            queue.batches[i] = must_have(malloc(sizeof(struct batch)));
     run.icount_of_last = run.executed;
     run.logging = true;
-    open_batch(queue.batches[queue.filled % BATCHES]);
+    open_batch(queue_open());
 }
 
-static void end_logging(enum end_reason reason, uint64_t icount)
+void end_logging(enum end_reason reason, uint64_t icount)
 {
     if (!run.logging)
         begin_logging(); /* a window that never began, or logs nothing, has an end all the same */
@@ -62,8 +34,7 @@ static void end_logging(enum end_reason reason, uint64_t icount)
     hand_over(FINISH, reason, icount);
 }
 
-/* The awaited instant is now. */
-static void reached(struct position now)
+void reached(struct position now)
 {
     bool begins = window.state == WAITING;
     if (begins) {
@@ -79,21 +50,16 @@ static void reached(struct position now)
 }
 
 /* Is the awaited icount an instant before the record that is about to be made? A delivery at N comes after N. */
-static NOINLINE void before_record(void)
+void before_record(void)
 {
     while (run.executed > run.next_icount || (run.executed == run.next_icount && delivering))
         reached((struct position){ run.next_icount, run.brctr, 0, 0 });
 }
 
-static NOINLINE void after_record(const struct edge *edge)
+void after_record(const struct edge *edge)
 {
     while (run.brctr == run.next_brctr)
         reached((struct position){ run.executed, run.brctr, edge->to, 0 });
-}
-
-static bool has_address(const struct point *point)
-{
-    return point->type == AT_ADDRESS || point->type == AT_VISIT;
 }
 
 static void visit(const struct point *point, struct visits *visits, struct position now, bool awaited)
@@ -125,17 +91,14 @@ static void on_watched(unsigned vcpu UNUSED, void *udata)
     go_on();
 }
 
-static bool is_watched(uint64_t pc)
+bool is_watched(uint64_t pc)
 {
-    /* The block may run at another address of the same offset in its page. */
     return (has_address(&window.start) && ((window.start.address ^ pc) & 0xfff) == 0) ||
            (has_address(&window.end) && ((window.end.address ^ pc) & 0xfff) == 0);
 }
 
-static void watch(struct qemu_plugin_insn *insn, uint64_t number, uint64_t distance)
+void watch(struct qemu_plugin_insn *insn, uint64_t number, uint64_t distance)
 {
     void *udata = (void *)(uintptr_t)(number << 16 | distance);
     qemu_plugin_register_vcpu_insn_exec_cb(insn, on_watched, CB_NO_REGS, udata);
 }
-
-#endif
