@@ -10,9 +10,19 @@
 #include "marks.h"
 #include <dlfcn.h>
 #include <pthread.h>
+#include <time.h>
 
 int control_fd = -1;
-static pthread_mutex_t control_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t control_lock = PTHREAD_MUTEX_INITIALIZER, commands_lock = PTHREAD_MUTEX_INITIALIZER;
+
+bool end_commands(void)
+{
+    enum { MOST_SECONDS = 2 };
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += MOST_SECONDS;
+    return pthread_mutex_timedlock(&commands_lock, &until) == 0;
+}
 
 void tell_line(const char *line, size_t size)
 {
@@ -89,7 +99,9 @@ void *control(void *unused UNUSED)
     for (;;) {
         switch (read_line(&reader, are_marks_wanted() ? 1 : -1)) {
         case LINE_READ:
+            pthread_mutex_lock(&commands_lock);
             command(line);
+            pthread_mutex_unlock(&commands_lock);
             break;
         case LINE_TOO_LONG:
             refuse("the line is too long");

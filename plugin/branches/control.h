@@ -20,6 +20,9 @@ OURS void tell_position(const char *what, struct position at);
 OURS void tell_visits(const char *which, const struct point *point, const struct visits *visits);
 OURS bool is_running(void);
 
+/* QEMU ends: no command is begun any more. False when one does not end: it may wait for a processor that is gone. */
+OURS bool end_commands(void);
+
 /* The thread: answers commands. Most need a stopped machine. */
 OURS void *control(void *unused);
 

@@ -21,7 +21,7 @@ static bool summary;
 static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
 {
     struct position at = counts_of_run();
-    if (qemu.cpu && !is_running())
+    if (end_commands() && qemu.cpu && !is_running())
         at = settle();
     if (window.state != CLOSED) {
         end_logging(END_RUN, at.icount);

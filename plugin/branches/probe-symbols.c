@@ -39,7 +39,24 @@ const char *find_more_symbols(void)
  */
 static struct { const char *name; uintptr_t word; bool found; } call_note;
 
-static int find_in_program(struct dl_phdr_info *info, size_t size UNUSED, void *unused UNUSED)
+/* Looks through all of the program's memory, which has no bounds that sanitizers know. */
+#define ANYWHERE __attribute__((no_sanitize("address", "thread")))
+
+/* The whole string in it, between two NULs; NULL: it is not there. */
+static ANYWHERE const char *find_string(const char *from, const char *end, const char *wanted)
+{
+    size_t size = strlen(wanted) + 1;
+    for (const char *at = from + 1; at + size <= end; at++) {
+        size_t same = 0;
+        while (!at[-1] && same < size && at[same] == wanted[same])
+            same++;
+        if (same == size)
+            return at;
+    }
+    return NULL;
+}
+
+static ANYWHERE int find_in_program(struct dl_phdr_info *info, size_t size UNUSED, void *unused UNUSED)
 {
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -48,11 +65,7 @@ static int find_in_program(struct dl_phdr_info *info, size_t size UNUSED, void *
             if (part->p_type != PT_LOAD || !(part->p_flags & PF_R))
                 continue;
             if (pass == 0 && !(part->p_flags & PF_W)) {
-                size_t length = strlen(call_note.name);
-                char *found = from;
-                /* Whole strings only. */
-                while ((found = memmem(found, end - found, call_note.name, length + 1)) && found[-1] != 0)
-                    found++;
+                const char *found = find_string(from, end, call_note.name);
                 if (found)
                     call_note.word = (uintptr_t)found;
             } else if (pass == 1 && part->p_flags & PF_W && call_note.word) {
