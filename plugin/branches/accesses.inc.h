@@ -61,14 +61,14 @@ static bool met_before(struct probe *probe, const struct access *access, uint64_
 /* An access at the instant `here`, whose count is asked for only when it is needed. */
 static void meet_access(struct access *access, unsigned flags, uint64_t (*icount)(const struct site *, uintptr_t))
 {
-    bool translated = access->mapped, counted = false;
+    bool is_mapped = access->mapped, counted = false;
     for (struct probe *probe = probes.all; probe; probe = probe->next) {
         if (!(probe->accesses & (access->write ? MEM_WRITE : MEM_READ)) || !may_overlap(access, probe))
             continue;
         if (!probe->physical && !overlap(access->address, access->length, probe->address, probe->length))
             continue;
-        if (!translated)
-            access->mapped = translate(access->address, &access->physical), translated = true;
+        if (!is_mapped)
+            access->mapped = translate(access->address, &access->physical), is_mapped = true;
         if (probe->physical && !touches_physically(access, probe))
             continue;
         if (!counted)

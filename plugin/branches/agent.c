@@ -113,6 +113,9 @@ static uint64_t agent_binary(unsigned opcode, uint64_t a, uint64_t b)
     }
 }
 
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wanalyzer-use-of-uninitialized-value" /* it does not see that `depth` bounds what was pushed */
+#endif
 bool agent_evaluate(const uint8_t *code, size_t size, uint64_t *result)
 {
     uint64_t stack[AGENT_STACK], value;
@@ -155,7 +158,7 @@ bool agent_evaluate(const uint8_t *code, size_t size, uint64_t *result)
             if (depth < 1 || operand == 0)
                 return false;
             if (operand < 64)
-                stack[depth - 1] = agent_extend(stack[depth - 1], operand, opcode == AGENT_EXT);
+                stack[depth - 1] = agent_extend(stack[depth - 1], (unsigned)operand, opcode == AGENT_EXT);
             break;
         case AGENT_REF8 ... AGENT_REF64:
             value = 0;
@@ -201,7 +204,7 @@ bool agent_evaluate(const uint8_t *code, size_t size, uint64_t *result)
             if (depth >= AGENT_STACK)
                 return false;
             if (opcode == AGENT_REG) {
-                if (!agent_register(operand, &value))
+                if (!agent_register((unsigned)operand, &value))
                     return false;
             } else if (opcode >= AGENT_ICOUNT) {
                 if (!agent_special(opcode, &value))

@@ -17,6 +17,7 @@
 #include "probe.h"
 #include "probe-commands.h"
 #include "probe-symbols.h"
+#include "self-check.h"
 #include "translation.h"
 #include "window.h"
 

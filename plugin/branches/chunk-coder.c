@@ -48,7 +48,7 @@ static void make_codes(void)
         uint32_t class = 0;
         while (most[class] < (ones > ANSWERS / 2 ? ANSWERS - ones : ones))
             class++;
-        coder.class_of[ones] = class + (ones > ANSWERS / 2 ? CLASSES : 0);
+        coder.class_of[ones] = (uint8_t)(class + (ones > ANSWERS / 2 ? CLASSES : 0));
     }
     for (int class = 0; class < CLASSES; class++) {
         uint32_t next = 0;
@@ -59,8 +59,8 @@ static void make_codes(void)
                 uint32_t code = 0; /* its highest bit goes first */
                 for (int bit = 0; bit < length; bit++)
                     code |= (next >> bit & 1) << (length - 1 - bit);
-                coder.codes[class][byte].code = code;
-                coder.codes[class][byte].length = length;
+                coder.codes[class][byte].code = (uint16_t)code;
+                coder.codes[class][byte].length = (uint8_t)length;
                 next++;
             }
     }
@@ -104,7 +104,7 @@ static NOINLINE void code_blocks(void)
                 continue;
         }
         for (int pair = 0; pair < 4; pair++, block <<= 16) {
-            uint32_t first = block >> 56, second = block >> 48 & 0xff, length = coder.codes[class][first].length;
+            uint32_t first = (uint32_t)(block >> 56), second = block >> 48 & 0xff, length = coder.codes[class][first].length;
             put_bits(&bits, coder.codes[class][first].code | (uint32_t)coder.codes[class][second].code << length,
                      length + coder.codes[class][second].length);
         }
@@ -195,8 +195,8 @@ static void make_answers(void)
         for (unsigned slot = 0; slot < used; slot++) {
             unsigned i = used << SLOTS | 1u << slot;
             coder.answers[i].turn = slot > 0;
-            coder.answers[i].choice = slot > 0 ? slot - 1 : 0;
-            coder.answers[i].choice_bits = slot > 0 && used > 2 ? used - 2 : 0;
+            coder.answers[i].choice = (uint8_t)(slot > 0 ? slot - 1 : 0);
+            coder.answers[i].choice_bits = (uint8_t)(slot > 0 && used > 2 ? used - 2 : 0);
         }
 }
 
@@ -213,7 +213,7 @@ static uint32_t common_length(const uint32_t *before, const uint32_t *at, const 
     }
     for (; at < end && *before == *at; before++)
         at++;
-    return at - start;
+    return (uint32_t)(at - start);
 }
 
 /* Of the next 16 places, the one after the symbol with the least hash: the same one when the same symbols come again. */
@@ -240,7 +240,7 @@ static uint32_t look_for_repeat(const uint32_t *walk, const uint32_t *at)
     for (int back = REPEAT_CONTEXT; back > 0; back--)
         hash = (hash + at[-back]) * HASH_A;
     uint32_t *place = &coder.repeats[(hash ^ hash >> 15) * HASH_C >> (32 - REPEAT_TABLE_BITS)], found = *place;
-    *place = at - walk;
+    *place = (uint32_t)(at - walk);
     return found;
 }
 
@@ -262,7 +262,7 @@ static NOINLINE struct node *code_until(const uint32_t *at, const uint32_t *stop
             if (unlikely((turns | choices) >> ANSWERS_FULL))
                 next_blocks(node);
         } else {
-            put_new_follower(node, at - *coded, symbol, fields);
+            put_new_follower(node, (uint32_t)(at - *coded), symbol, fields);
             *coded = at + 1;
         }
         node = first + symbol;
@@ -290,7 +290,7 @@ struct payload code_walk(const uint32_t *walk, uint32_t records, const struct fi
         uint32_t before = look_for_repeat(walk, at);
         uint32_t length = before ? common_length(walk + before, at, end) : 0;
         if (length >= REPEAT_LEAST) {
-            put_repeat(at - coded, at - walk - before, length);
+            put_repeat((uint32_t)(at - coded), (uint32_t)(at - walk) - before, length);
             coded = at += length;
             node = &coder.nodes[at[-1] + 1];
             patience = REPEAT_PATIENCE;

@@ -105,7 +105,7 @@ static void send_end(const struct batch *batch)
 
 static uint32_t index_slot(const struct fields *fields)
 {
-    return mix(fields->from * 31 + fields->to * 0x9e3779b97f4a7c15u + fields->step * 0x85ebca6b + fields->gap * 7 +
+    return (uint32_t)mix(fields->from * 31 + fields->to * 0x9e3779b97f4a7c15u + fields->step * 0x85ebca6b + fields->gap * 7 +
                fields->kind) & (encoder.index_size - 1);
 }
 

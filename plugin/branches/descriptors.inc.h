@@ -80,7 +80,7 @@ static void build_handlers(void)
         if (pc) {
             int16_t *slot = &idt.first[mix(pc) & (HANDLER_SLOTS - 1)];
             idt.next[vector] = *slot;
-            *slot = vector;
+            *slot = (int16_t)vector;
             idt.offset[pc & 0xfff] = true;
         }
     }

@@ -27,7 +27,7 @@ static NOINLINE void meet_execution(struct probe *probe, const struct site *site
 {
     enum { DEBUG_EXCEPTION = 0x10002 };
     uint64_t icount = following ? executed_now() + site->index : icount_by_qemu(site, host);
-    bool stops = false, can_stop = run.ip_word && !general.other;
+    bool stops = false, can_stop = run.ip_word;
     here.site = site;
     here.host = host;
     hit.access = NULL;

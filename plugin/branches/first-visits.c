@@ -45,7 +45,7 @@ static void put_varint(uint64_t number)
 {
     for (; number >= 0x80; number >>= 7)
         first_visits.bytes[first_visits.size++] = (number & 0x7f) | 0x80;
-    first_visits.bytes[first_visits.size++] = number;
+    first_visits.bytes[first_visits.size++] = (uint8_t)number;
 }
 
 static void put_stretch(uint64_t icount, uint64_t address, uint64_t end, const uint8_t *sizes, uint32_t count)
@@ -59,14 +59,14 @@ static void put_stretch(uint64_t icount, uint64_t address, uint64_t end, const u
     put_varint(distance << 1 ^ -(distance >> 63));
     put_varint(count);
     for (uint32_t i = 0; i < count; i += 2)
-        first_visits.bytes[first_visits.size++] = (sizes[i] & 15) | (i + 1 < count ? sizes[i + 1] << 4 : 0);
+        first_visits.bytes[first_visits.size++] = (uint8_t)((sizes[i] & 15) | (i + 1 < count ? sizes[i + 1] << 4 : 0));
     first_visits.icount = icount;
     first_visits.end = end;
 }
 
 void note_first_visits(const struct block *block, uint64_t icount, uint64_t count)
 {
-    uint32_t reached = count < block->count ? count + 1 : block->count;
+    uint32_t reached = count < block->count ? (uint32_t)count + 1 : block->count;
     uint64_t at = block->pc;
     if (block->noted)
         return;

@@ -27,7 +27,7 @@ static struct frame read_frame(uint64_t sp, bool error_code, bool wide)
                           (pushed[FLAGS] & 0xffffffffffc08002) == 2;
         frame.pc = pushed[IP];
         if (pushed[CS] & 4) /* 32-bit code in a segment of its own */
-            frame.pc = (uint32_t)(frame.pc + segment_base(pushed[CS]));
+            frame.pc = (uint32_t)(frame.pc + segment_base((unsigned)pushed[CS]));
         frame.sp = pushed[SP];
         return frame;
     }

@@ -43,7 +43,7 @@ enum { PIECE_UNREADABLE, PIECE_WHOLE, PIECE_CUT };
 
 static char *put_piece(char *at, size_t size, unsigned state)
 {
-    struct piece piece = { size, state };
+    struct piece piece = { (uint32_t)size, state };
     memcpy(at, &piece, sizeof piece);
     at += sizeof piece;
     memset(at + size, 0, -size & 7);
@@ -119,7 +119,7 @@ static void put_hit(const struct probe *probe, unsigned flags)
     struct hit record = { 0, probe->id, hit.icount, following ? brctr_now() : UINT64_MAX, here.pc, probe->hits, flags, 0, 0, 0 };
     for (unsigned i = 0; i < probe->item_count; i++)
         at = put_item(at, &probe->items[i]);
-    record.size = at - start;
+    record.size = (uint32_t)(at - start);
     if (!hit.access && following && run.current->ending == REPEATS && run.current->count == 1)
         record.address = run.repeats;
     if (hit.access) {

@@ -5,7 +5,7 @@
  */
 #include "run.h"
 #include "qemu.h"
-#include "../common/fail.h"
+#include "self-check.h"
 #include <malloc.h>
 
 enum { IP_SAMPLES = 24, IP_CANDIDATES = 512 };
@@ -32,7 +32,10 @@ void find_ip_word(void)
     }
     last = ip;
     if (count == 0)
-        fail(EXIT_INEXACT, "this QEMU does not keep the instruction pointer where it can be read");
-    if (++samples == IP_SAMPLES)
+        refuse_qemu("the instruction pointer");
+    if (++samples == IP_SAMPLES) {
         run.ip_word = (const uint64_t *)(object + offsets[0]);
+        if (!is_instruction_pointer(run.ip_word))
+            refuse_qemu("the instruction pointer");
+    }
 }

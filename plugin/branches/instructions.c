@@ -119,7 +119,7 @@ static void read_last(struct last_instruction *last, const uint8_t *bytes, size_
             ends_by(last, GOES_ANY, INDIRECT_JUMP);
         else if ((operation == 3 || operation == 5) && from_memory)
             ends_by(last, GOES_ANY, FAR);
-        last->through = from_memory ? THROUGH_MEMORY : high ? 8 + rm : registers[rm];
+        last->through = (int8_t)(from_memory ? THROUGH_MEMORY : high ? 8 + rm : registers[rm]);
         return;
     }
     case 0x0f:

@@ -46,6 +46,8 @@ static void run_thread(void *(*body)(void *))
     pthread_detach(thread);
 }
 
+static const char other_qemu[] = "use one of 7.2 to 10.2, built with modules as distributions do (plugin/README.md, What it trusts)";
+
 /* data=FD, a stream socket or pipe for chunks; control=FD, a stream socket for commands; probes=FD, one for hits; follow=off,
  * not to follow branches; brctr=N, the records before the instant where the run begins; summary=on, to print counts at the
  * end. False: it is none of these. */
@@ -86,7 +88,9 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int
     if (!missing && hits_fd >= 0)
         missing = find_more_symbols();
     if (missing)
-        return refuse_to_load("this QEMU does not export %s", missing);
+        return refuse_to_load("this QEMU does not export %s: %s", missing, other_qemu);
+    if (hits_fd >= 0 && !are_notes_known())
+        return refuse_to_load("this QEMU keeps its table of helpers otherwise than 7.2 does: %s", other_qemu);
     begin_run(id);
     if (data_fd >= 0)
         run_thread(encode);

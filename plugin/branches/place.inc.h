@@ -59,7 +59,7 @@ static void learn_counted(struct probed_block *block, uintptr_t host)
             notes_at = at;
     }
     if (!notes || !notes_at)
-        fail(EXIT_INEXACT, "this QEMU keeps its notes on blocks in another way");
+        refuse_qemu("its notes on blocks");
     memcpy(found, notes + notes_at, 4);
     memcpy(&flags, notes + notes_at - 4, 4);
     if (!flags)

@@ -17,7 +17,7 @@ static bool parse_expression(const char *text, const char *end, struct expressio
     expression->size = size;
     for (size_t i = 0; i < size; i++) {
         char digits[3] = { text[2 * i], text[2 * i + 1], 0 }, *stop;
-        expression->code[i] = strtoul(digits, &stop, 16);
+        expression->code[i] = (uint8_t)strtoul(digits, &stop, 16);
         if (*stop || digits[0] == '-' || digits[0] == '+' || digits[0] == ' ')
             return false;
     }
@@ -142,7 +142,7 @@ const char *parse_probe(struct probe *probe, char **words, int count)
     int used;
     if (count < 2 || !parse_number(words[0], 10, &id, &end) || *end || id > UINT32_MAX)
         return "no such id";
-    probe->id = id;
+    probe->id = (uint32_t)id;
     const char *wrong = parse_place(probe, words + 1, count - 1, &used);
     if (wrong)
         return wrong;

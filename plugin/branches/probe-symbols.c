@@ -80,23 +80,33 @@ static ANYWHERE int find_in_program(struct dl_phdr_info *info, size_t size UNUSE
     return 1; /* the first is the program itself */
 }
 
-static bool store_registers_before(const char *name)
+enum { NO_READ = 1, NO_WRITE = 2 };
+
+/* The note on calls of the helper; NULL when it is not there, or none that we know. */
+static uint32_t *find_note(const char *name)
 {
-    enum { NO_READ = 1, NO_WRITE = 2 };
     call_note.name = name;
     call_note.word = 0;
     call_note.found = false;
     dl_iterate_phdr(find_in_program, NULL);
-    if (!call_note.found)
-        return false;
     uint32_t *flags = (uint32_t *)call_note.word;
-    if (*flags == NO_WRITE)
-        return true;
+    return call_note.found && (*flags == NO_READ || *flags == NO_WRITE) ? flags : NULL;
+}
+
+static bool store_registers_before(const char *name)
+{
+    uint32_t *flags = find_note(name);
     uintptr_t page = (uintptr_t)flags & ~(uintptr_t)0xfff;
-    if (*flags != NO_READ || mprotect((void *)page, 0x1000, PROT_READ | PROT_WRITE) != 0)
+    if (!flags || (*flags != NO_WRITE && mprotect((void *)page, 0x1000, PROT_READ | PROT_WRITE) != 0))
         return false;
-    *flags = NO_WRITE;
+    if (*flags != NO_WRITE)
+        *flags = NO_WRITE;
     return true;
+}
+
+bool are_notes_known(void)
+{
+    return find_note("plugin_vcpu_udata_cb") && find_note("plugin_vcpu_mem_cb");
 }
 
 bool make_registers_readable(void)
@@ -104,6 +114,11 @@ bool make_registers_readable(void)
     return store_registers_before("plugin_vcpu_udata_cb") && store_registers_before("plugin_vcpu_mem_cb");
 }
 #else
+bool are_notes_known(void)
+{
+    return true;
+}
+
 bool make_registers_readable(void)
 {
     return true; /* callbacks say so one by one */

@@ -21,6 +21,8 @@ extern struct {
 
 /* Finds them; the name of what this QEMU lacks, or NULL. */
 OURS const char *find_more_symbols(void);
+/* Are QEMU's notes on its calls of plugins, which `make_registers_readable` changes, as they are thought to be? */
+OURS bool are_notes_known(void);
 /* Makes registers readable in callbacks of blocks translated from now on; false when that is not to be had. */
 OURS bool make_registers_readable(void);
 

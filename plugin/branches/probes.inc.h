@@ -19,7 +19,7 @@ static void probe_block(struct qemu_plugin_tb *tb)
 {
     struct probed_block *block = NULL;
     int registers = probes.instrumented.registers ? CB_READ_REGISTERS : CB_NO_REGS;
-    uint32_t count = qemu_plugin_tb_n_insns(tb);
+    uint32_t count = (uint32_t)qemu_plugin_tb_n_insns(tb);
     for (uint32_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint64_t pc = qemu_plugin_insn_vaddr(insn);
@@ -30,11 +30,11 @@ static void probe_block(struct qemu_plugin_tb *tb)
             uint64_t start = qemu_plugin_tb_vaddr(tb);
             block = take(&site_arena, sizeof *block);
             struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
-            uint32_t size = qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last) - start;
+            uint32_t size = (uint32_t)(qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last) - start);
             *block = (struct probed_block){ .base = start - instruction_pointer(), .count = count, .size = size };
             if (registers && cc_op_unknown < 0)
                 qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), learn_cc_op, registers, NULL);
-            if (registers && run.ip_word && !general.known && !general.other && start >> 32)
+            if (registers && run.ip_word && !general.known && start >> 32)
                 compare_general();
         }
         struct site *site = take(&site_arena, sizeof *site);

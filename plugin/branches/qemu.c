@@ -6,6 +6,7 @@
 #include "qemu.h"
 #include "../common/exports.h"
 #include "../common/fail.h"
+#include "self-check.h"
 #include <dlfcn.h>
 
 __typeof__(qemu) qemu;
@@ -84,17 +85,19 @@ void read_machine(void)
     fputc(0, memory);
     fflush(memory);
     bool ok = parse(text, "\nIDT=", 2, v);
-    machine.idt = v[0], machine.idt_limit = v[1];
+    machine.idt = v[0], machine.idt_limit = (uint32_t)v[1];
     ok = ok && parse(text, "\nGDT=", 2, v);
-    machine.gdt = v[0], machine.gdt_limit = v[1];
+    machine.gdt = v[0], machine.gdt_limit = (uint32_t)v[1];
     ok = ok && parse(text, "\nLDT=", 3, v);
-    machine.ldt = v[1], machine.ldt_limit = v[2];
+    machine.ldt = v[1], machine.ldt_limit = (uint32_t)v[2];
     ok = ok && parse(text, "\nCS =", 2, v);
     machine.cs_base = v[1];
     ok = ok && parse(text, "\nSS =", 4, v);
-    machine.ss_base = v[1], machine.ss_flags = v[3];
+    machine.ss_base = v[1], machine.ss_flags = (uint32_t)v[3];
     ok = ok && (parse(text, "\nRIP=", 1, v) || parse(text, "\nEIP=", 1, v));
     machine.ip = v[0];
+    ok = ok && (parse(text, " RFL=", 1, v) || parse(text, " EFL=", 1, v));
+    machine.flags = v[0];
     ok = ok && (parse(text, " RSP=", 1, v) || parse(text, " ESP=", 1, v));
     machine.sp = v[0];
     ok = ok && parse(text, "CR0=", 1, v);
@@ -104,5 +107,5 @@ void read_machine(void)
     ok = ok && parse(text, " SMM=", 1, v);
     machine.smm = v[0];
     if (!ok)
-        fail(EXIT_INEXACT, "QEMU prints the machine's state in a way this plugin does not know");
+        refuse_qemu("the text of the machine's state");
 }

@@ -33,7 +33,7 @@ OURS const char *find_symbols(void);
  */
 OURS void forgo_own_reversing(void);
 
-enum { REGISTER_SP = 7, REGISTER_IP = 16, REGISTER_CR0 = 27, REGISTER_EFER = 32 };
+enum { REGISTER_SP = 7, REGISTER_IP = 16, REGISTER_FLAGS = 17, REGISTER_CR0 = 27, REGISTER_EFER = 32 };
 
 OURS uint64_t read_register(int number);
 /* Guest memory as the machine maps it now. */
@@ -41,7 +41,7 @@ OURS bool read_memory(uint64_t linear, void *to, size_t size);
 
 /* The machine's state as `info registers` prints it: the one exported way to segment bases, GDT, IDT and SMM. */
 extern struct {
-    uint64_t ip, sp, cs_base, ss_base, gdt, ldt, idt, cr0, efer;
+    uint64_t ip, sp, cs_base, ss_base, gdt, ldt, idt, cr0, efer, flags;
     uint32_t ss_flags, gdt_limit, ldt_limit, idt_limit;
     bool smm;
 } machine OURS;

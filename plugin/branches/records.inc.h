@@ -172,7 +172,7 @@ static void take_step(struct successor *successor, struct edge *edge)
         return;
     successor->steps[1] = successor->steps[0];
     successor->symbols[1] = successor->symbols[0];
-    successor->steps[0] = edge->step;
+    successor->steps[0] = (uint32_t)edge->step;
     successor->symbols[0] = edge->symbol;
 }
 
@@ -193,7 +193,7 @@ static NOINLINE void look(struct successor *successor, struct edge **edge)
         goto slowly;
     if (!(uint32_t)successor->delta)
         return;
-    uint32_t step = (counter - run.last) >> 32;
+    uint32_t step = (uint32_t)((counter - run.last) >> 32);
     if (step == successor->steps[0])
         symbol = successor->symbols[0];
     else if (step == successor->steps[1])

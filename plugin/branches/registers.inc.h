@@ -11,9 +11,9 @@
  * The words around the instruction pointer's: the general registers before it (QEMU's order), then flags, the operands
  * of the last instruction that set flags (3), what that was (32 bits) and the direction.
  */
-enum { REGISTER_FLAGS = 17, GENERAL = 16, REGISTERS = 66, WORD_CC_OP = 5, EIGHT = 8 };
+enum { GENERAL = 16, REGISTERS = 66, WORD_CC_OP = 5, EIGHT = 8 };
 static const uint8_t place_of[GENERAL] = { 0, 3, 1, 2, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15 };
-static struct { unsigned compared; bool known, other; } general;
+static struct { unsigned compared; bool known; } general;
 static int cc_op_unknown = -1; /* "in the CPU's own word": what insn_start notes where a block begins */
 
 static bool read_any_register(unsigned number, uint64_t *value)
@@ -37,8 +37,7 @@ static NOINLINE void compare_general(void)
     for (unsigned i = 0; i < GENERAL; i++) {
         uint64_t value;
         if (!read_any_register(i, &value) || value != run.ip_word[(int)place_of[i] - GENERAL]) {
-            general.other = true;
-            return;
+            refuse_qemu("general registers"); /* those that have no place before 64-bit code */
         }
     }
     general.known = ++general.compared >= SAMPLES;
@@ -50,7 +49,7 @@ static bool read_flags(uint64_t *value)
     uint64_t noted[4] = { 0 };
     int32_t words[2];
     uint64_t quiet;
-    if (!run.ip_word || general.other || !read_any_register(REGISTER_FLAGS, &quiet))
+    if (!run.ip_word || !read_any_register(REGISTER_FLAGS, &quiet))
         return false;
     char *at = (char *)(run.ip_word + WORD_CC_OP);
     memcpy(words, at, sizeof words);
@@ -59,7 +58,7 @@ static bool read_flags(uint64_t *value)
         if (cc_op_unknown < 0 || !more.peek_instruction(qemu.cpu, here.host, noted))
             return false;
         if ((int)noted[1] != cc_op_unknown)
-            cc_op = noted[1];
+            cc_op = (int32_t)noted[1];
     }
     memcpy(at, &cc_op, sizeof cc_op); /* some versions take it from there */
     uint64_t flags = more.flags_of((void *)(run.ip_word - GENERAL), cc_op);
@@ -107,7 +106,7 @@ static NOINLINE void learn_cc_op(unsigned vcpu UNUSED, void *unused UNUSED)
 {
     uint64_t noted[4] = { 0 };
     if (cc_op_unknown < 0 && more.peek_instruction(qemu.cpu, (uintptr_t)__builtin_return_address(0), noted))
-        cc_op_unknown = noted[1];
+        cc_op_unknown = (int)noted[1];
 }
 
 /* Reads guest RAM at a linear address as the machine maps it now. Never a device: reading one could change it. */

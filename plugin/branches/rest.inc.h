@@ -54,13 +54,14 @@ void on_flush(plugin_id id UNUSED)
     note_flush();
 }
 
-#if QEMU_PLUGIN_API > 1
-static void on_vcpu(plugin_id id UNUSED, unsigned vcpu)
+static void on_vcpu(plugin_id id, unsigned vcpu)
 {
+#if QEMU_PLUGIN_API > 1
     if (vcpu == 0)
         finished = qemu_plugin_scoreboard_find(finished_entry.scoreboard, 0);
-}
 #endif
+    check_processor(id, vcpu);
+}
 
 void begin_run(plugin_id id UNUSED)
 {
@@ -72,8 +73,8 @@ void begin_run(plugin_id id UNUSED)
     finished = &finished_word;
 #else
     finished_entry.scoreboard = qemu_plugin_scoreboard_new(sizeof(uint64_t));
-    qemu_plugin_register_vcpu_init_cb(id, on_vcpu);
 #endif
+    qemu_plugin_register_vcpu_init_cb(id, on_vcpu);
 }
 
 #endif

@@ -6,6 +6,22 @@
 #ifndef TRANSLATION_INC_H
 #define TRANSLATION_INC_H
 
+/* Before the first block's first instruction: QEMU's notes on the block must be where and what they are thought to be. */
+static void on_first_block(unsigned vcpu UNUSED, void *block)
+{
+    learn_counted(block, (uintptr_t)__builtin_return_address(0));
+}
+
+static void check_notes(struct qemu_plugin_tb *tb)
+{
+    static struct probed_block first;
+    uint32_t count = (uint32_t)qemu_plugin_tb_n_insns(tb);
+    const struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
+    uint64_t end = qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last);
+    first = (struct probed_block){ .count = count, .size = (uint32_t)(end - qemu_plugin_tb_vaddr(tb)) };
+    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_first_block, CB_NO_REGS, &first);
+}
+
 void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
 {
     static union { struct block block; char room[sizeof(struct block) + MOST_INSNS]; } fresh;
@@ -14,6 +30,10 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         qemu.cpu = qemu.get_cpu(0);
         qemu.current_cpu = dlsym(RTLD_DEFAULT, "current_cpu"); /* thread-local: this thread's */
         translated = true;
+        if (*qemu.current_cpu != qemu.cpu)
+            refuse_qemu("the processor that runs");
+        if (hits_fd >= 0)
+            check_notes(tb);
     }
     if (unlikely(!run.ip_word))
         find_ip_word();
@@ -23,7 +43,7 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
     if (!following)
         return;
     memset(block, 0, sizeof *block);
-    block->count = qemu_plugin_tb_n_insns(tb);
+    block->count = (uint32_t)qemu_plugin_tb_n_insns(tb);
     if (block->count == 0 || block->count > MOST_INSNS)
         fail(EXIT_INEXACT, "a block of %u instructions", block->count);
     block->pc = qemu_plugin_tb_vaddr(tb);
@@ -37,7 +57,7 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         size = qemu_plugin_insn_size(insn);
         if (size > sizeof bytes - 1)
             size = sizeof bytes - 1;
-        block->sizes[i] = size;
+        block->sizes[i] = (uint8_t)size;
         hash = mix(hash ^ size);
 #if QEMU_PLUGIN_API == 1
         memcpy(bytes, qemu_plugin_insn_data(insn), size);
@@ -58,7 +78,7 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
     block->target = last.target;
     bool direct = block->ending == BRANCHES || block->ending == GOES;
     bool loads = block->ending == GOES_ANY && block->through <= THROUGH_MEMORY;
-    block->inside = direct ? instruction_at(block, block->target) : NOT_INSIDE;
+    block->inside = (int16_t)(direct ? instruction_at(block, block->target) : NOT_INSIDE);
     block->marks = block->ending > GOES_ANY || loads || (block->ending == GOES_ANY && block->count > 1) ||
                    (block->kind == CALL && block->inside == (int)block->count - 1);
     block->hash = mix(hash ^ (direct ? block->target - block->pc : 0)) ^ block->ending * 64 ^ block->kind ^

@@ -27,6 +27,7 @@ void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, udata_cal
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *,
                                       void (*)(unsigned vcpu, uint32_t info, uint64_t linear, void *udata), int flags,
                                       int access, void *udata);
+void qemu_plugin_register_vcpu_init_cb(plugin_id, void (*)(plugin_id, unsigned vcpu));
 void qemu_plugin_register_flush_cb(plugin_id, void (*)(plugin_id));
 void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *udata);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
@@ -47,7 +48,6 @@ bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *);
 uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *);
 void *qemu_plugin_scoreboard_new(size_t element_size);
 void *qemu_plugin_scoreboard_find(void *scoreboard, unsigned vcpu);
-void qemu_plugin_register_vcpu_init_cb(plugin_id, void (*)(plugin_id, unsigned vcpu));
 void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(struct qemu_plugin_insn *, int op, struct plugin_u64,
                                                          uint64_t value);
 #endif

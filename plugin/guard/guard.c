@@ -42,7 +42,11 @@ EXPORT int qemu_plugin_install(plugin_id id UNUSED, const struct plugin_info *in
         return refuse_to_load("the machine is no x86_64 system with one processor");
     const char *missing = find_symbols();
     if (missing)
-        return refuse_to_load("this QEMU does not export %s as expected", missing);
+        return refuse_to_load("this QEMU does not export %s: use one of 7.2 to 10.2, built with modules as distributions do", missing);
+    const char *otherwise = check_qemu();
+    if (otherwise)
+        return refuse_to_load("this QEMU keeps %s otherwise than 7.2 to 10.2 do: use one of those, or see the end of vmtape's plugin/README.md",
+                              otherwise);
     guard_stops();
     pthread_t thread;
     if (control_fd >= 0 && pthread_create(&thread, NULL, control, NULL) == 0)

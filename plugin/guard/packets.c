@@ -32,7 +32,7 @@ static struct {
 } networks[MOST_NETWORKS];
 static int network_count = -1;
 
-static void learn_networks(void)
+void learn_networks(void)
 {
     void *found[MOST_NETWORKS];
     if (network_count >= 0)
@@ -42,8 +42,9 @@ static void learn_networks(void)
         fail(EXIT_INEXACT, "the machine has more than %d network parts", MOST_NETWORKS);
     for (int i = 0; i < network_count; i++) {
         networks[i].network = found[i];
-        if (networks[i].network->incoming->owner != found[i])
-            fail(EXIT_INEXACT, "this QEMU keeps its network queues in another way");
+        if (networks[i].network->incoming->owner != found[i] || networks[i].network->receive_disabled > 1 ||
+            networks[i].network->incoming->count > networks[i].network->incoming->most)
+            refuse_qemu("its network queues");
         networks[i].empty = qemu.new_queue(NULL, found[i]);
     }
 }

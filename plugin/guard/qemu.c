@@ -5,6 +5,10 @@
  */
 #include "qemu.h"
 #include "../common/exports.h"
+#include "../common/fail.h"
+
+#include <time.h>
+#include <unistd.h>
 
 __typeof__(qemu) qemu;
 __typeof__(replay) replay;
@@ -49,13 +53,75 @@ const char *find_symbols(void)
         { "replay_has_events", &qemu.events_wait },
         { "async_run_on_cpu", &qemu.run_soon },
         { "ShutdownCause_lookup", &qemu.causes },
+        { "ReplayMode_lookup", &qemu.modes },
+        { "main_loop_tlg", &qemu.lists },
         { "qemu_find_net_clients_except", &qemu.find_networks },
         { "qemu_new_net_queue", &qemu.new_queue },
     };
-    const char *missing = find_exports(wanted, sizeof wanted / sizeof *wanted);
-    if (missing)
-        return missing;
+    return find_exports(wanted, sizeof wanted / sizeof *wanted);
+}
+
+void refuse_qemu(const char *what)
+{
+    fail(EXIT_INEXACT, "this QEMU keeps %s otherwise than 7.2 to 10.2 do: use one of those, or see the end of vmtape's "
+                       "plugin/README.md", what);
+}
+
+static bool has_name(const struct enum_names *names, int number, const char *name)
+{
+    return names->count > number && names->names[number] && !strcmp(names->names[number], name);
+}
+
+/* A replay has read its log's first event; a recording has none yet. */
+static bool is_first_event(void)
+{
+    enum { HEADER = 12 }; /* of the log: version, reserved */
+    uint8_t bytes[5];
+    if (*replay.event_icount != 0 || *replay.requests != 0)
+        return false;
+    if (!is_replaying())
+        return true;
+    if (!*qemu.replay_file || pread(fileno(*qemu.replay_file), bytes, sizeof bytes, HEADER) != sizeof bytes)
+        return true; /* too short to tell */
+    int count = (int)((uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4]);
+    return *replay.kind == bytes[0] && *replay.instructions == (bytes[0] == EVENT_INSTRUCTION ? count : 0);
+}
+
+static bool is_real_time(int64_t ns)
+{
+    enum { NS_A_SECOND = 1000000000 };
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t distance = now.tv_sec * INT64_C(1000000000) + now.tv_nsec - ns;
+    return distance >= 0 && distance < NS_A_SECOND;
+}
+
+const char *check_qemu(void)
+{
     if (!find_layout())
-        return "replay_state";
-    return qemu.causes->count < 1 || qemu.causes->count > MOST_CAUSES ? "ShutdownCause_lookup" : NULL;
+        return "replay_state (its size)";
+    if (size_of_export(qemu.replay_mode) != sizeof *qemu.replay_mode || !has_name(qemu.modes, REPLAYING, "play"))
+        return "replay_mode";
+    if (size_of_export(qemu.break_icount) != sizeof *qemu.break_icount || size_of_export(qemu.break_timer) != sizeof *qemu.break_timer)
+        return "replay_break_icount and replay_break_timer";
+    if (!is_first_event())
+        return "replay_state (the log's first event)";
+    if (!has_name(qemu.causes, 0, "none") || qemu.causes->count > MOST_CAUSES)
+        return "ShutdownCause";
+    if (size_of_export(qemu.lists) != sizeof *qemu.lists || !is_real_time(qemu.now(REALTIME)))
+        return "its clocks";
+    return NULL;
+}
+
+void check_timer(const struct timer *timer, const void *list, void (*call)(void *))
+{
+    bool has_list = false, has_call = false;
+    for (size_t at = 0; at < sizeof *timer; at += sizeof(void *)) {
+        const void *word;
+        memcpy(&word, timer->room + at, sizeof word);
+        has_list |= word == list;
+        has_call |= word == *(const void **)(void *)&call;
+    }
+    if (!has_list || !has_call)
+        refuse_qemu("its timers");
 }

@@ -47,6 +47,8 @@ extern struct {
     bool (*events_wait)(void);
     void (*run_soon)(void *cpu, void (*)(void *cpu, void *data), void *data);
     const struct enum_names *causes; /* of shutdowns */
+    const struct enum_names *modes;  /* of replay */
+    struct timer_lists *lists;
     int (*find_networks)(const char *id, void **found, int except, int most);
     void *(*new_queue)(void *deliver, void *opaque);
 } qemu OURS;
@@ -71,8 +73,14 @@ extern struct {
     uint64_t *requests;     /* of disks, so far */
 } replay OURS;
 
-/* Finds all of it; the name of what this QEMU lacks or has otherwise, or NULL. */
+/* Finds all of it; the name of what this QEMU lacks, or NULL. */
 OURS const char *find_symbols(void);
+/* Is it as the guard takes it to be? What is otherwise, or NULL. */
+OURS const char *check_qemu(void);
+/* Does the timer, just made, name its list and what it calls? Else QEMU ends. */
+OURS void check_timer(const struct timer *timer, const void *list, void (*call)(void *));
+/* Ends QEMU with a sentence. */
+OURS void refuse_qemu(const char *what) __attribute__((noreturn));
 
 static inline bool is_replaying(void)
 {

@@ -77,6 +77,7 @@ static void watch_break(void)
     if (!lists.of[REALTIME]) {
         lists.of[REALTIME] = qemu.new_timer_list(REALTIME, on_break, NULL);
         qemu.init_timer(&stop.timer, &lists, REALTIME, 1, 0, never, NULL);
+        check_timer(&stop.timer, lists.of[REALTIME], never);
     }
     stop.qemus = *qemu.break_timer;
     *qemu.break_timer = &stop.timer;
@@ -106,6 +107,7 @@ static void on_outermost(void *opaque UNUSED, bool running, int state UNUSED)
     if (!is_replaying())
         return;
     if (running) {
+        learn_networks();
         put_packets_back();
         switch_clocks(true);
         watch_break();

@@ -41,6 +41,9 @@ uint64_t random_below(uint64_t *state, uint64_t most)
     return (z ^ z >> 31) % most;
 }
 
+static enum { USUAL, SWAPPED, NO_TABLE, OTHER_NOTES, OTHER_FLAGS, STRANGE } strange; /* what is otherwise than QEMU has it */
+static const char *const strange_names[STRANGE] = { "", "registers", "table", "notes", "flags" };
+
 /* ---- The guest -------------------------------------------------------------------------------------------------------- */
 
 enum { BLOCKS = 300, AREAS = 2, MOST_BYTES = 32 };
@@ -123,12 +126,13 @@ static void make_guest(uint64_t seed)
         uint32_t flags = 0x20000;
         uint16_t sizes[2] = { (uint16_t)(block->next - block->at), (uint16_t)block->count };
         memcpy(block->notes + 24, &flags, 4);
-        memcpy(block->notes + 32, sizes, 4);
+        memcpy(block->notes + (strange == OTHER_NOTES ? 34 : 32), sizes, 4);
     }
 }
 
 /* ---- The CPU ---------------------------------------------------------------------------------------------------------- */
 
+static bool is_on; /* the processor has left its reset: 64-bit code */
 enum { REGISTERS_AT = 8, IP_AT = REGISTERS_AT + 16, CPU_WORDS = 64 };
 static uint64_t *cpu_object;
 static struct qemu_plugin_tb *block_now; /* runs */
@@ -164,7 +168,7 @@ int x86_cpu_gdb_read_register(void *cpu, struct array *to, int number)
     else if (number == 27)
         value = 0x80000001;
     else if (number == 32)
-        value = 0x500;
+        value = is_on ? 0x500 : 0;
     return append(to, &value, 8);
 }
 
@@ -172,7 +176,10 @@ int x86_cpu_gdb_write_register(void *cpu, uint8_t *bytes, int number)
 {
     static const int places[16] = { 0, 3, 1, 2, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15 };
     uint64_t *words = cpu;
-    memcpy(&words[number < 16 ? REGISTERS_AT + places[number] : IP_AT], bytes, 8);
+    int at = number < 16 ? REGISTERS_AT + places[number] : IP_AT + number - 16;
+    if (strange == SWAPPED && number < 2)
+        at = REGISTERS_AT + places[1 - number];
+    memcpy(&words[at], bytes, 8);
     return 8;
 }
 
@@ -201,14 +208,18 @@ bool cpu_physical_memory_is_io(uint64_t physical)
 void x86_cpu_dump_state(void *cpu, FILE *to, int flags)
 {
     const uint64_t *words = cpu;
+    int32_t operation[2];
+    memcpy(operation, words + IP_AT + 5, sizeof operation);
+    uint64_t all = words[IP_AT + 1] | words[IP_AT + (strange == OTHER_FLAGS ? 4 : 3)] | (operation[1] < 0 ? 0x400 : 0);
     (void)flags;
     fprintf(to,
-            "RAX=%016lx RBX=0\nRSI=0 RDI=0 RBP=0 RSP=%016lx\nR8 =0\nRIP=%016lx RFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
+            "RAX=%016lx RBX=0\nRSI=0 RDI=0 RBP=0 RSP=%016lx\nR8 =0\nRIP=%016lx RFL=%08lx [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
             "ES =0000 0000000000000000 00000000 00000000\nCS =0010 0000000000000000 ffffffff 00a09b00 DPL=0 CS64 [-RA]\n"
             "SS =0018 0000000000000000 ffffffff 00c09300 DPL=0 DS   [-WA]\nLDT=0000 0000000000000000 00000000 00008200\n"
             "TR =0040 0 0 0\nGDT=     fffffe0000001000 0000007f\nIDT=     fffffe0000000000 00000fff\n"
-            "CR0=80000001 CR2=0 CR3=0 CR4=0\nEFER=0000000000000500\n",
-            (unsigned long)words[REGISTERS_AT], (unsigned long)words[REGISTERS_AT + 4], (unsigned long)words[IP_AT]);
+            "CR0=80000001 CR2=0 CR3=0 CR4=0\nEFER=%016x\n",
+            (unsigned long)words[REGISTERS_AT], (unsigned long)words[REGISTERS_AT + 4], (unsigned long)words[IP_AT], (unsigned long)all,
+            is_on ? 0x500 : 0);
 }
 
 void icount_update(void *cpu) { (void)cpu; }
@@ -238,8 +249,8 @@ bool cpu_unwind_state_data(void *cpu, uintptr_t host, uint64_t *data)
 
 uint64_t cpu_cc_compute_all(void *env, int cc_op)
 {
-    (void)env, (void)cc_op;
-    return 0;
+    (void)cc_op;
+    return ((uint64_t *)env)[16 + 3];
 }
 
 void raise_exception_ra(void *env, int exception, uintptr_t host)
@@ -458,6 +469,11 @@ int qemu_plugin_install(plugin_id, const struct plugin_info *, int, char **) __a
 void power_on(uint64_t seed, const char *plugin, int data_buffer)
 {
     char options[3][32];
+    for (int i = SWAPPED; i < STRANGE; i++)
+        if (plugin && !strcmp(plugin, strange_names[i]))
+            strange = i, plugin = NULL;
+    if (strange == NO_TABLE)
+        helper_table[1].flags = 5;
     make_guest(seed);
     run_seed = seed;
     cpu_object = calloc(CPU_WORDS, 8);
@@ -473,8 +489,14 @@ void power_on(uint64_t seed, const char *plugin, int data_buffer)
         install = (__typeof__(install))dlsym(library, "qemu_plugin_install");
     }
     expect(install(0, &info, 3, (char *[]){ options[0], options[1], options[2] }) == 0, "the plugin does not load");
+    cpu_object[IP_AT] = 0xfff0;
     if (begins)
         begins(0, 0);
+    for (int i = 0; i < 16; i++)
+        expect(cpu_object[REGISTERS_AT + i] == 0, "registers as they were");
+    expect(cpu_object[IP_AT] == 0xfff0, "the instruction pointer as it was");
+    is_on = true;
+    cpu_object[IP_AT] = guest[0].at;
     pthread_create(&vcpu, NULL, run_vcpu, NULL);
 }
 
