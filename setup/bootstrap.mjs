@@ -35,8 +35,26 @@ switch (mode) {
     fail(`'${mode}' is not known: use setup, demo, test, test:long or bench`, 2);
 }
 
+/** What tests need beyond vmtape itself: programs, and the Debian packages that have them. */
+function installTestTools() {
+  const tools = [{ program: /^clang(-\d+)?$/, packages: ["clang"] }];
+  const names = (process.env.PATH ?? "").split(":").flatMap((place) => {
+    try {
+      return readdirSync(place);
+    } catch {
+      return []; // no such directory
+    }
+  });
+  const missing = tools.filter(({ program }) => !names.some((name) => program.test(name)));
+  if (missing.length === 0) return;
+  const packages = missing.flatMap((tool) => tool.packages);
+  const install = [...(process.getuid?.() === 0 ? [] : ["sudo"]), "apt-get", "install", "-y", ...packages];
+  run("installing what tests need", install, install.join(" "));
+}
+
 /** The tests of some projects, unless the user names others. */
 function test(projects, mend) {
+  installTestTools();
   const chosen = rest.some((word) => word.startsWith("--project"))
     ? []
     : projects.flatMap((one) => ["--project", one]);

@@ -54,7 +54,7 @@ static void learn_counted(struct probed_block *block, uintptr_t host)
     for (size_t at = NOTES_START; !notes_at && notes && at < FARTHEST; at += 4) {
         memcpy(found, notes + at, 4);
         size_t more_bytes = block->size - found[0];
-        bool without_last = found[1] && found[1] + 1u == block->count && more_bytes - 1 < LONGEST_INSTRUCTION;
+        bool without_last = found[0] && found[1] && found[1] + 1u == block->count && more_bytes - 1 < LONGEST_INSTRUCTION;
         if ((found[0] == block->size && found[1] == block->count) || without_last)
             notes_at = at;
     }

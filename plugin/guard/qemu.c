@@ -72,19 +72,22 @@ static bool has_name(const struct enum_names *names, int number, const char *nam
     return names->count > number && names->names[number] && !strcmp(names->names[number], name);
 }
 
-/* A replay has read its log's first event; a recording has none yet. */
-static bool is_first_event(void)
+/* Nothing was executed yet. A replay has read the kind of the log's next event: it is what the log has there. */
+static bool is_next_event(void)
 {
-    enum { HEADER = 12 }; /* of the log: version, reserved */
-    uint8_t bytes[5];
-    if (*replay.event_icount != 0 || *replay.requests != 0)
+    enum { LENGTH = 5 }; /* of an INSTRUCTION: kind, count */
+    uint8_t bytes[LENGTH];
+    if (*replay.event_icount != 0)
         return false;
     if (!is_replaying())
-        return true;
-    if (!*qemu.replay_file || pread(fileno(*qemu.replay_file), bytes, sizeof bytes, HEADER) != sizeof bytes)
-        return true; /* too short to tell */
-    int count = (int)((uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4]);
-    return *replay.kind == bytes[0] && *replay.instructions == (bytes[0] == EVENT_INSTRUCTION ? count : 0);
+        return *replay.requests == 0;
+    long at = *qemu.replay_file ? ftell(*qemu.replay_file) : -1;
+    if (at < LENGTH || pread(fileno(*qemu.replay_file), bytes, sizeof bytes, at - LENGTH) != sizeof bytes)
+        return false;
+    uint32_t count = (uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4];
+    if (*replay.kind == EVENT_INSTRUCTION)
+        return bytes[0] == EVENT_INSTRUCTION && (uint32_t)*replay.instructions == count;
+    return bytes[LENGTH - 1] == *replay.kind && *replay.instructions == 0;
 }
 
 static bool is_real_time(int64_t ns)
@@ -104,8 +107,8 @@ const char *check_qemu(void)
         return "replay_mode";
     if (size_of_export(qemu.break_icount) != sizeof *qemu.break_icount || size_of_export(qemu.break_timer) != sizeof *qemu.break_timer)
         return "replay_break_icount and replay_break_timer";
-    if (!is_first_event())
-        return "replay_state (the log's first event)";
+    if (!is_next_event())
+        return "replay_state (the log's next event)";
     if (!has_name(qemu.causes, 0, "none") || qemu.causes->count > MOST_CAUSES)
         return "ShutdownCause";
     if (size_of_export(qemu.lists) != sizeof *qemu.lists || !is_real_time(qemu.now(REALTIME)))
