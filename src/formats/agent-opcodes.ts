@@ -1,6 +1,6 @@
 /**
  * GDB's agent expressions: bytecode for a stack of 64-bit values, in which GDB sends conditions. Definition: GDB manual,
- * appendix "The GDB Agent Expression Mechanism". Operands are big-endian. plugin/agent.h evaluates them, and
+ * appendix "The GDB Agent Expression Mechanism". Operands are big-endian. plugin/branches/agent.c evaluates them, and
  * test/formats/agent-evaluation.ts is the same in TypeScript.
  *
  * Where the manual leaves it open: registers and memory are zero-extended; shifts by 64 and more give 0 or the sign;

@@ -1,6 +1,6 @@
 /**
  * What the branch plugin sends, all little-endian. The data stream has whole chunks as they stand in a branch log
- * (`branch-log-layout.ts`), then one end marker as long as a chunk's header; plugin/branch-stream.h has the same table.
+ * (`branch-log-layout.ts`), then one end marker as long as a chunk's header; plugin/branches/branch-stream.h has the same table.
  */
 
 /** "BFIN" */
@@ -15,7 +15,7 @@ export const streamEndReasons = [undefined, "window", "closed", "run"] as const;
 /** A chunk of 2^19 records at 64 bytes each, and some: more is no chunk. */
 export const longestStreamPayload = 40 << 20;
 
-/** A probe's hit, on a stream of its own; what was collected follows the header. plugin/hits.h has the same table. */
+/** A probe's hit, on a stream of its own; what was collected follows the header. plugin/branches/hits.h has the same table. */
 export const hitLayout = {
   /** Bytes of the whole record, a multiple of 8. */
   size: 0,

@@ -27,7 +27,7 @@ export function guardArguments(guard: string, fd: number): string[] {
 }
 
 /**
- * Speaks to the guard (`plugin/guard.c`) of one QEMU: lines of JSON, one answer for each command.
+ * Speaks to the guard (`plugin/guard`) of one QEMU: lines of JSON, one answer for each command.
  */
 export class GuardChannel {
   private readonly socket: Socket;

@@ -7,15 +7,15 @@ import { findProgram, runTool } from "../base/tool.js";
 
 /** The plugin's sources, in this package. */
 const sourceDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
-/** What is compiled, each to a plugin of its own; the branch plugin includes the headers beside it. */
-const sourceFiles = ["branches.c", "guard.c"] as const;
+/** The plugins: each is compiled from the `.c` files of its directory and those of `common`. */
+const plugins = ["branches", "guard"] as const;
 const flags = ["-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall"] as const;
 /** The command that installs a compiler on Debian and Ubuntu. */
 export const installCompiler = "sudo apt-get install gcc libc6-dev";
 
 /**
  * Builds the plugins for a QEMU version, or finds them built: in a directory of `cacheDir/plugins`, named by a hash of
- * the sources and how they are compiled. Cost: about 2 s once.
+ * the sources and how they are compiled. Cost: about 3 s once.
  *
  * @returns the branch plugin; {@link guardOf} has the other one
  * @param options.compiler default: the system's `cc`
@@ -42,7 +42,7 @@ export async function buildPlugin(options: {
     await mkdir(directory, { recursive: true });
     const half = await mkdtemp(join(directory, "new-"));
     try {
-      for (const source of sourceFiles) await compile(compiler, api, source, half);
+      await Promise.all(plugins.map((plugin) => compile(compiler, api, plugin, half)));
       await rename(half, home).catch(async (error) => {
         if (!(await isThere(target))) throw error; // else somebody built them meanwhile
       });
@@ -75,7 +75,7 @@ export async function builtGuard(options: {
   return branches === undefined ? undefined : guardOf(branches);
 }
 
-/** The guard that was built with a branch plugin: `plugin/guard.c`. */
+/** The guard that was built with a branch plugin: `plugin/guard`. */
 export function guardOf(branches: string): string {
   return join(dirname(branches), "guard.so");
 }
@@ -90,19 +90,28 @@ function pluginApi(qemuVersion: string): 1 | 2 {
 
 async function pluginName(api: number): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify({ api, flags }));
-  const files = (await readdir(sourceDirectory)).filter((file) => /\.[ch]$/.test(file)).sort();
-  for (const file of files) hash.update(file).update(await readFile(join(sourceDirectory, file)));
+  for (const file of await sourcesIn("", /\.[ch]$/))
+    hash.update(file).update(await readFile(join(sourceDirectory, file)));
   return hash.digest("hex").slice(0, 16);
 }
 
-async function compile(compiler: string, api: number, file: string, directory: string): Promise<void> {
-  const source = join(sourceDirectory, file);
-  const target = join(directory, file.replace(/\.c$/, ".so"));
+/** Sources of a directory of the plugins' and below, in a stable order; names are relative to all of them. */
+async function sourcesIn(directory: string, named: RegExp): Promise<string[]> {
+  const files = await readdir(join(sourceDirectory, directory), { recursive: true });
+  return files
+    .filter((file) => named.test(file))
+    .map((file) => join(directory, file))
+    .sort();
+}
+
+async function compile(compiler: string, api: number, plugin: string, directory: string): Promise<void> {
+  const sources = [...(await sourcesIn("common", /\.c$/)), ...(await sourcesIn(plugin, /\.c$/))];
+  const target = join(directory, `${plugin}.so`);
   try {
     await runTool(compiler, [
       ...flags,
       `-DQEMU_PLUGIN_API=${api}`,
-      source,
+      ...sources.map((source) => join(sourceDirectory, source)),
       "-o",
       target,
       "-lpthread",
@@ -114,7 +123,7 @@ async function compile(compiler: string, api: number, file: string, directory: s
       throw new VmtapeError("disk-full", `no space left while building ${target}`, { file: target }, error);
     }
     throw new VmtapeError("missing-tool", `the plugin cannot be compiled: ${error.message}`, {
-      file: source,
+      file: join(sourceDirectory, plugin),
       mend: installCompiler,
     });
   }

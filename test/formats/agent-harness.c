@@ -7,22 +7,22 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include "agent.h"
+#include "branches/agent.h"
 
-static bool agent_register(unsigned number, uint64_t *value)
+bool agent_register(unsigned number, uint64_t *value)
 {
     *value = number * 0x9e3779b97f4a7c15u;
     return number < 40;
 }
 
-static bool agent_memory(uint64_t address, void *to, size_t size)
+bool agent_memory(uint64_t address, void *to, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         ((uint8_t *)to)[i] = (address + i) * 37 >> 3;
     return address >= 0x1000 && address < 0x100000;
 }
 
-static bool agent_special(unsigned opcode, uint64_t *value)
+bool agent_special(unsigned opcode, uint64_t *value)
 {
     *value = (uint64_t)opcode << 33;
     return opcode != AGENT_BRCTR;

@@ -9,21 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOINLINE __attribute__((noinline))
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
+#include "branches/chunk-coder.h"
 
-static void *must_have(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
+const char plugin_name[] = "harness";
 
-#include "branch-stream.h"
-#include "chunk-coder.h"
-
-static void take(void *to, size_t size)
+static void read_in(void *to, size_t size)
 {
     if (fread(to, 1, size, stdin) != size)
         exit(1);
@@ -36,18 +26,18 @@ int main(void)
     open_coder();
     while (fread(counts, sizeof counts, 1, stdin) == 1) {
         for (uint32_t i = 0; i < counts[1]; i++) {
-            take(&fields[i].from, 8);
-            take(&fields[i].to, 8);
-            take(&fields[i].step, 8);
-            take(&fields[i].gap, 8);
-            take(&fields[i].kind, 4);
+            read_in(&fields[i].from, 8);
+            read_in(&fields[i].to, 8);
+            read_in(&fields[i].step, 8);
+            read_in(&fields[i].gap, 8);
+            read_in(&fields[i].kind, 4);
         }
-        take(walk, counts[0] * sizeof *walk);
-        code_walk(walk, counts[0], fields);
-        uint32_t sizes[2] = { end_bits(&coder.events), end_bits(&coder.coded_blocks) };
+        read_in(walk, counts[0] * sizeof *walk);
+        struct payload payload = code_walk(walk, counts[0], fields);
+        uint32_t sizes[2] = { payload.events_size, payload.blocks_size };
         fwrite(sizes, sizeof sizes, 1, stdout);
-        fwrite(coder.events.start, 1, sizes[0], stdout);
-        fwrite(coder.coded_blocks.start, 1, sizes[1], stdout);
+        fwrite(payload.events, 1, sizes[0], stdout);
+        fwrite(payload.blocks, 1, sizes[1], stdout);
     }
     return 0;
 }

@@ -16,7 +16,17 @@ beforeAll(async () => {
   harness = join(bench.directory, "harness");
   const source = fileURLToPath(new URL("../formats/agent-harness.c", import.meta.url));
   const plugin = fileURLToPath(new URL("../../plugin/", import.meta.url));
-  execFileSync("cc", ["-O1", "-Wall", "-fsanitize=undefined", `-I${plugin}`, source, "-o", harness]);
+  execFileSync("cc", [
+    "-O1",
+    "-Wall",
+    "-fsanitize=undefined",
+    "-DQEMU_PLUGIN_API=1",
+    `-I${plugin}`,
+    source,
+    `${plugin}branches/agent.c`,
+    "-o",
+    harness,
+  ]);
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 

@@ -19,7 +19,19 @@ beforeAll(async () => {
   const source = fileURLToPath(new URL("../formats/chunk-harness.c", import.meta.url));
   const plugin = fileURLToPath(new URL("../../plugin/", import.meta.url));
   const checks = "-fsanitize=undefined,address";
-  execFileSync("cc", ["-O2", "-Wall", "-Werror", checks, `-I${plugin}`, source, "-o", harness]);
+  execFileSync("cc", [
+    "-O2",
+    "-Wall",
+    "-Werror",
+    checks,
+    "-DQEMU_PLUGIN_API=1",
+    `-I${plugin}`,
+    source,
+    `${plugin}branches/chunk-coder.c`,
+    `${plugin}common/fail.c`,
+    "-o",
+    harness,
+  ]);
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * Interrupts, exceptions and system management mode: transfers that no instruction makes.
+ */
+#ifndef DELIVERIES_INC_H
+#define DELIVERIES_INC_H
+
+/* Instructions QEMU has counted, the block that is about to run included. */
+static uint64_t count_of_qemu(void)
+{
+    qemu.icount_update(qemu.cpu);
+    void *self = *qemu.current_cpu;
+    *qemu.current_cpu = NULL; /* else it asks whether this is a place for I/O */
+    uint64_t counted = qemu.icount_get_raw();
+    *qemu.current_cpu = self;
+    return counted;
+}
+
+/*
+ * Did a block run to its end that leads back into itself, or was it left before the instruction that it leads to? One
+ * that QEMU abandons it runs again in a block of its own. The last one is a jump here, and is never abandoned.
+ */
+static bool ran_whole(const struct block *block, enum manner manner)
+{
+    uint64_t whole = run.executed + block->count;
+    if (block->inside == (int)block->count - 1 || (manner == REACHED && entered && entered->count > 1))
+        return true;
+    if (!entered)
+        return (uint64_t)qemu.icount_get_raw() == whole;
+    uint64_t counted = count_of_qemu();
+    return counted - entered->count == whole || (entered->count == 1 && counted == whole); /* as below */
+}
+
+/*
+ * QEMU counts an instruction that raised an exception as executed when the exception was found while
+ * translating (an undefined opcode), not when it was found while running (a page fault): ask what it counted.
+ * `handler`: the block that is about to run; NULL when the machine is stopped.
+ */
+static void count_as_qemu_does(const struct block *block, uint32_t began, const struct block *handler)
+{
+    uint64_t counted = handler ? count_of_qemu() : (uint64_t)qemu.icount_get_raw();
+    uint64_t least = run.executed, most = run.executed + block->count, now = counted - (handler ? handler->count : 0);
+    if (now >= least + began && now <= most)
+        run.executed = now;
+    else if (handler && handler->count == 1 && counted >= least + began && counted <= most)
+        run.executed = counted; /* replay runs an instruction that is going to fault without counting it */
+    else
+        fail(EXIT_INEXACT, "QEMU counts %" PRIu64 " instructions behind %#" PRIx64 ", the plugin %" PRIu64 " to %" PRIu64,
+             now, block->pc, least + began, most);
+}
+
+static void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount);
+
+/* The processor has pushed a frame at the instant (icount, from), which no callback shows. (A change of privilege pushes two words more outside long mode.) */
+static void tell_frame(uint64_t sp, bool error_code, bool wide, uint64_t from, uint64_t icount)
+{
+    if (idt.mode == LONG)
+        meet_frame(sp, (5 + error_code) * 8, from, icount);
+    else
+        meet_frame((uint32_t)(machine.ss_base + (machine.ss_flags & 0x400000 ? sp : sp & 0xffff)),
+                   (3 + error_code) * (wide ? 4 : 2), from, icount);
+}
+
+/*
+ * Explains how the handler at `pc`, with the stack at `sp`, came to run after the block. Deliveries can follow
+ * on one another without an instruction between; then the older frame explains the younger.
+ */
+static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp, int depth)
+{
+    bool trap = block->ending == TRAPS || block->ending == TRAPS_OR_FALLS;
+    for (int error_code = idt.mode != REAL; error_code >= 0; error_code--) {
+        int vector = vector_of(pc, error_code);
+        if (vector < 0)
+            continue;
+        struct frame frame = read_frame(sp, error_code, idt.wide[vector]);
+        if (!frame.plausible)
+            continue;
+        if (!error_code && trap && *finished && same_address(block->next, frame.pc)) {
+            run.executed += block->count;
+            if (unlikely(frames_watched))
+                tell_frame(sp, error_code, idt.wide[vector], block->last, run.executed - 1);
+            record_delivery(block->last, pc, block->kind);
+            return true;
+        }
+        bool exception = is_exception(vector, error_code, block, frame.pc);
+        enum branch_kind kind = exception ? EXCEPTION : INTERRUPT;
+        if (depth < 4 && is_handler(frame.pc) && instruction_at(block, frame.pc) < 0 &&
+            !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
+            if (unlikely(frames_watched))
+                tell_frame(sp, error_code, idt.wide[vector], frame.pc, run.executed);
+            record_delivery(frame.pc, pc, kind);
+            return true;
+        }
+        struct explanation how = explain(block, frame.pc, exception ? FAULTED : INTERRUPTED);
+        if (!how.found || (trap && how.kind != NO_RECORD))
+            continue;
+        uint64_t began = run.executed + how.count; /* an instruction refused at decoding will be counted */
+        if (exception && how.kind == NO_RECORD && how.count < block->count) {
+            count_as_qemu_does(block, how.count, entered);
+            how.count = 0;
+        }
+        step_to(block, frame.pc, how);
+        if (block->ending == REPEATS) /* an iteration is never refused: QEMU has counted one that ran */
+            began = run.executed;
+        if (unlikely(frames_watched))
+            tell_frame(sp, error_code, idt.wide[vector], frame.pc, began);
+        record_delivery(frame.pc, pc, kind);
+        return true;
+    }
+    return false;
+}
+
+/* System management mode: entered without a frame; the state saved in its memory tells from where. */
+static bool explain_smi(const struct block *block, uint64_t pc)
+{
+    enum { ENTRY = 0x8000, REVISION = 0x7efc, LONG_REVISION = 0x64 };
+    enum { LONG_IP = 0x7f78, LONG_CS_BASE = 0x7e18, SHORT_IP = 0x7ff0, SHORT_CS_BASE = 0x7f98 };
+    uint32_t revision, short_ip, short_base;
+    uint64_t from, base;
+    if (!machine.smm || machine.cs_base + ENTRY != pc || !read_memory(pc + REVISION, &revision, 4))
+        return false;
+    if ((revision & 0xff) == LONG_REVISION) {
+        if (!read_memory(pc + LONG_IP, &from, 8) || !read_memory(pc + LONG_CS_BASE, &base, 8))
+            return false;
+        from += base;
+    } else {
+        if (!read_memory(pc + SHORT_IP, &short_ip, 4) || !read_memory(pc + SHORT_CS_BASE, &short_base, 4))
+            return false;
+        from = (uint32_t)(short_ip + short_base);
+    }
+    struct explanation how = explain(block, from, INTERRUPTED);
+    if (!how.found)
+        return false;
+    step_to(block, from, how);
+    record_delivery(from, pc, INTERRUPT);
+    return true;
+}
+
+#endif

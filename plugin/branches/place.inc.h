@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * Where a callback is in the middle of a running block: the address, and the instruction count by QEMU's own notes.
+ */
+#ifndef PLACE_INC_H
+#define PLACE_INC_H
+
+/* A translated block with probes in it. */
+struct probed_block {
+    uint64_t base;   /* linear address minus instruction pointer */
+    uint32_t count, size; /* instructions, bytes */
+    uint32_t counted; /* see learn_counted() */
+    bool known;
+};
+/* An instruction in it. */
+struct site { struct probed_block *block; uint32_t index, offset; /* in the page */ };
+
+/* The instant of the callback that is running. */
+static struct {
+    const struct site *site;
+    uintptr_t host; /* where in QEMU's translated code */
+    uint64_t pc;    /* linear */
+} here;
+
+/*
+ * Blocks are shared between virtual addresses of one physical page. All of a block's instructions begin in one page, and
+ * the instruction pointer, behind as it may be, lies in that page, too.
+ */
+static inline uint64_t linear_pc(const struct site *site)
+{
+    return ((instruction_pointer() + site->block->base) & ~(uint64_t)0xfff) | site->offset;
+}
+
+/* ---- The instruction count ------------------------------------------------------------------------------------------ */
+
+/*
+ * How many of a block's instructions QEMU counts when the block begins. An instruction that is known to fault is replayed
+ * in a block that is not counted at all; and 7.2 shows plugins one instruction too many where the last one lies across the
+ * end of a page. QEMU's notes on the block tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of
+ * instructions. Where they are is found by the latter two, of such a block, too: it may be the first that is met.
+ */
+static void learn_counted(struct probed_block *block, uintptr_t host)
+{
+    enum { FARTHEST = 64, NOTES_START = 8, LONGEST_INSTRUCTION = 15 };
+    enum { COUNTED = 0x20000, NEWER_COUNTED = 0x2000, OLDER_FLAGS = 0xf00000 };
+    static size_t notes_at;
+    if (block->known)
+        return;
+    const char *notes = more.block_of(host);
+    uint16_t found[2];
+    uint32_t flags;
+    block->known = true;
+    for (size_t at = NOTES_START; !notes_at && notes && at < FARTHEST; at += 4) {
+        memcpy(found, notes + at, 4);
+        size_t more_bytes = block->size - found[0];
+        bool without_last = found[0] && found[1] && found[1] + 1u == block->count && more_bytes - 1 < LONGEST_INSTRUCTION;
+        if ((found[0] == block->size && found[1] == block->count) || without_last)
+            notes_at = at;
+    }
+    if (!notes || !notes_at)
+        refuse_qemu("its notes on blocks");
+    memcpy(found, notes + notes_at, 4);
+    memcpy(&flags, notes + notes_at - 4, 4);
+    if (!flags)
+        memcpy(&flags, notes + notes_at - 8, 4);
+    bool newer = QEMU_PLUGIN_API > 1 && !(flags & OLDER_FLAGS);
+    block->counted = flags & (newer ? NEWER_COUNTED : COUNTED) ? found[1] : 0;
+}
+
+/* Instructions before the one at the site, by QEMU's own count. `host` is in the block's code. About 20 ns. */
+static uint64_t icount_by_qemu(const struct site *site, uintptr_t host)
+{
+    learn_counted(site->block, host);
+    return count_of_qemu() + site->index - site->block->counted;
+}
+
+/*
+ * The place in translated code from which QEMU's own functions were called that have called us: 0 when there is none.
+ * 7.2 can show accesses of an interrupt's delivery as if the last block made them.
+ */
+static uintptr_t translated_caller(uintptr_t host)
+{
+    enum { DEEPEST = 24 };
+    void *callers[DEEPEST];
+    if (more.block_of(host))
+        return host;
+    int depth = backtrace(callers, DEEPEST);
+    for (int i = 1; i < depth; i++)
+        if (more.block_of((uintptr_t)callers[i]))
+            return (uintptr_t)callers[i];
+    return 0;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * Setting and removing probes.
+ */
+#include "probe-commands.h"
+#include "../common/fail.h"
+#include "../common/numbers.h"
+#include "control.h"
+#include "probe-parser.h"
+#include "probe-symbols.h"
+#include <pthread.h>
+
+__typeof__(probes) probes;
+bool frames_watched, translated_since_flush;
+struct arena site_arena;
+
+static pthread_mutex_t flush_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t flush_done = PTHREAD_COND_INITIALIZER;
+static unsigned long flushes;
+
+void note_flush(void)
+{
+    drop(&site_arena);
+    pthread_mutex_lock(&flush_lock);
+    flushes++;
+    translated_since_flush = false;
+    pthread_cond_broadcast(&flush_done);
+    pthread_mutex_unlock(&flush_lock);
+}
+
+static void flush_now(void *cpu, void *unused UNUSED)
+{
+    more.flush_blocks(cpu);
+}
+
+/* Has all blocks translated anew. The stopped vCPU's thread does it; that is waited for. */
+static void retranslate(void)
+{
+    pthread_mutex_lock(&flush_lock);
+    unsigned long before = flushes;
+    if (translated_since_flush) {
+        more.ask_cpu(qemu.cpu, flush_now, NULL);
+        while (flushes == before)
+            pthread_cond_wait(&flush_done, &flush_lock);
+    }
+    pthread_mutex_unlock(&flush_lock);
+}
+
+static void filter_accesses(const struct probe *probe)
+{
+    uint64_t first = probe->address - (LONGEST_ACCESS - 1), size = probe->length + LONGEST_ACCESS - 1;
+    for (uint64_t at = 0; at < size && at <= GRANULES * LONGEST_ACCESS; at += LONGEST_ACCESS)
+        probes.filter[(first + at) / LONGEST_ACCESS % GRANULES] = true;
+    probes.filter[(first + size - 1) / LONGEST_ACCESS % GRANULES] = true;
+}
+
+/* After a change: finds what accesses are of interest, and has blocks translated anew when they lack a callback, or
+ * when they have one at every access that none needs any more. */
+static void arm_probes(void)
+{
+    typeof(probes.instrumented) needed = { .any = false };
+    bool lacks = false;
+    memset(probes.filter, 0, sizeof probes.filter);
+    frames_watched = false;
+    for (struct probe *probe = probes.all; probe; probe = probe->next) {
+        needed.any = true;
+        needed.registers |= needs_registers(probe);
+        needed.accesses |= probe->accesses;
+        frames_watched |= (probe->accesses & MEM_WRITE) != 0;
+        if (probe->accesses)
+            filter_accesses(probe);
+        else
+            needed.offsets[probe->address % OFFSETS] = true;
+    }
+    for (int i = 0; i < OFFSETS; i++)
+        lacks |= needed.offsets[i] && !probes.instrumented.offsets[i];
+    lacks |= needed.registers && !probes.instrumented.registers;
+    if (!lacks && needed.accesses == probes.instrumented.accesses)
+        return;
+    probes.instrumented = needed;
+    retranslate();
+}
+
+/* What is wrong with setting it beside the others, or NULL. */
+static const char *cannot_set(const struct probe *probe)
+{
+    for (struct probe *other = probes.all; other; other = other->next)
+        if (other->id == probe->id)
+            return "this id is taken";
+    if (needs_registers(probe) && !make_registers_readable())
+        return "this QEMU does not let plugins read registers";
+    return NULL;
+}
+
+static void set_probe(char **words, int count)
+{
+    if (hits_fd < 0)
+        return refuse("no probes descriptor was given");
+    struct probe *probe = must_have(calloc(1, sizeof *probe));
+    probe->icount = UINT64_MAX;
+    probe->most = sizeof(struct hit);
+    const char *wrong = parse_probe(probe, words, count);
+    if (!wrong)
+        wrong = cannot_set(probe);
+    if (wrong) {
+        free_probe(probe);
+        return refuse(wrong);
+    }
+    probe->next = probes.all;
+    probes.all = probe;
+    if (!probe->accesses) {
+        struct probe **head = probes_at(probe->address);
+        probe->same = *head;
+        *head = probe;
+    }
+    arm_probes();
+    tell("{\"answer\":\"probe\"}");
+}
+
+static void remove_probe(const char *which)
+{
+    uint64_t id = 0;
+    const char *end;
+    unsigned long removed = 0;
+    bool all = !strcmp(which, "all");
+    if (!all && (!parse_number(which, 10, &id, &end) || *end))
+        return refuse("no such id");
+    for (struct probe **link = &probes.all; *link;) {
+        struct probe *probe = *link;
+        if (!all && probe->id != id) {
+            link = &probe->next;
+            continue;
+        }
+        *link = probe->next;
+        for (struct probe **same = probes_at(probe->address); *same; same = &(*same)->same)
+            if (*same == probe) {
+                *same = probe->same;
+                break;
+            }
+        free_probe(probe);
+        removed++;
+    }
+    arm_probes();
+    tell("{\"answer\":\"unprobe\",\"count\":%lu}", removed);
+}
+
+bool probe_command(char **words, int count)
+{
+    if (count >= 1 && !strcmp(words[0], "probe"))
+        set_probe(words + 1, count - 1);
+    else if (count == 2 && !strcmp(words[0], "unprobe"))
+        remove_probe(words[1]);
+    else if (count == 1 && !strcmp(words[0], "hits"))
+        tell("{\"answer\":\"hits\",\"bytes\":%" PRIu64 "}", hits_fd < 0 ? 0 : flush_hits());
+    else
+        return false;
+    return true;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
+
+/*
+ * Registers and memory in the middle of a running block, where QEMU's own copies of the instruction pointer and of the flags are
+ * behind, and on 7.2 to 8.2 all registers are, unless QEMU is told otherwise.
+ */
+#ifndef REGISTERS_INC_H
+#define REGISTERS_INC_H
+
+/*
+ * The words around the instruction pointer's: the general registers before it (QEMU's order), then flags, the operands
+ * of the last instruction that set flags (3), what that was (32 bits) and the direction.
+ */
+enum { GENERAL = 16, REGISTERS = 66, WORD_CC_OP = 5, EIGHT = 8 };
+static const uint8_t place_of[GENERAL] = { 0, 3, 1, 2, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15 };
+static struct { unsigned compared; bool known; } general;
+static int cc_op_unknown = -1; /* "in the CPU's own word": what insn_start notes where a block begins */
+
+static bool read_any_register(unsigned number, uint64_t *value)
+{
+    static __thread struct byte_array *array;
+    if (!array)
+        array = qemu.new_array();
+    qemu.set_size(array, 0);
+    int size = qemu.read_register(qemu.cpu, array, number);
+    if (size <= 0 || size > EIGHT || (unsigned)size > array->length)
+        return false;
+    *value = 0;
+    memcpy(value, array->data, size);
+    return true;
+}
+
+/* At the start of a block, in 64-bit mode: are the general registers where they are thought to be? */
+static NOINLINE void compare_general(void)
+{
+    enum { SAMPLES = 24 };
+    for (unsigned i = 0; i < GENERAL; i++) {
+        uint64_t value;
+        if (!read_any_register(i, &value) || value != run.ip_word[(int)place_of[i] - GENERAL]) {
+            refuse_qemu("general registers"); /* those that have no place before 64-bit code */
+        }
+    }
+    general.known = ++general.compared >= SAMPLES;
+}
+
+static bool read_flags(uint64_t *value)
+{
+    enum { DIRECTION = 0x400, RESUME = 0x10000 };
+    uint64_t noted[4] = { 0 };
+    int32_t words[2];
+    uint64_t quiet;
+    if (!run.ip_word || !read_any_register(REGISTER_FLAGS, &quiet))
+        return false;
+    char *at = (char *)(run.ip_word + WORD_CC_OP);
+    memcpy(words, at, sizeof words);
+    int32_t cc_op = words[0];
+    if (here.site->index > 0) {
+        if (cc_op_unknown < 0 || !more.peek_instruction(qemu.cpu, here.host, noted))
+            return false;
+        if ((int)noted[1] != cc_op_unknown)
+            cc_op = (int32_t)noted[1];
+    }
+    memcpy(at, &cc_op, sizeof cc_op); /* some versions take it from there */
+    uint64_t flags = more.flags_of((void *)(run.ip_word - GENERAL), cc_op);
+    memcpy(at, &words[0], sizeof words[0]);
+    *value = quiet | (uint32_t)flags | (words[1] & DIRECTION);
+    if (here.site->index > 0)
+        *value &= ~(uint64_t)RESUME; /* ends with an instruction; QEMU ends it with the block */
+    return true;
+}
+
+bool agent_register(unsigned number, uint64_t *value)
+{
+    if (number < GENERAL && general.known && here.pc >> 32) {
+        *value = run.ip_word[(int)place_of[number] - GENERAL];
+        return true;
+    }
+    if (number == REGISTER_IP) {
+        *value = here.pc - here.site->block->base;
+        return true;
+    }
+    return number == REGISTER_FLAGS ? read_flags(value) : read_any_register(number, value);
+}
+
+/* All of them as QEMU's gdb stub gives them; NULL when that cannot be. About 1 us. */
+static const uint8_t *read_all_registers(size_t *size)
+{
+    enum { IP_BYTE = 16 * 8, FLAGS_BYTE = 17 * 8, LEAST_BYTES = FLAGS_BYTE + 4 };
+    static struct byte_array *array;
+    uint64_t ip, flags;
+    if (!array)
+        array = qemu.new_array();
+    qemu.set_size(array, 0);
+    for (unsigned i = 0; i < REGISTERS; i++)
+        qemu.read_register(qemu.cpu, array, i);
+    if (array->length < LEAST_BYTES || !agent_register(REGISTER_IP, &ip) || !agent_register(REGISTER_FLAGS, &flags))
+        return NULL;
+    memcpy(array->data + IP_BYTE, &ip, 8);
+    memcpy(array->data + FLAGS_BYTE, &flags, 4);
+    *size = array->length;
+    return array->data;
+}
+
+/* Once before an instruction that is no block's first is asked for flags: a block's first has "unknown" noted. */
+static NOINLINE void learn_cc_op(unsigned vcpu UNUSED, void *unused UNUSED)
+{
+    uint64_t noted[4] = { 0 };
+    if (cc_op_unknown < 0 && more.peek_instruction(qemu.cpu, (uintptr_t)__builtin_return_address(0), noted))
+        cc_op_unknown = (int)noted[1];
+}
+
+/* Reads guest RAM at a linear address as the machine maps it now. Never a device: reading one could change it. */
+static bool read_ram(uint64_t linear, void *to, size_t size)
+{
+    while (size > 0) {
+        size_t chunk = 0x1000 - (linear & 0xfff);
+        if (chunk > size)
+            chunk = size;
+        uint64_t page = more.physical_page(qemu.cpu, linear & ~(uint64_t)0xfff);
+        if (page == UINT64_MAX || more.is_device(page) || !read_memory(linear, to, chunk))
+            return false;
+        to = (char *)to + chunk;
+        linear += chunk;
+        size -= chunk;
+    }
+    return true;
+}
+
+bool agent_memory(uint64_t address, void *to, size_t size)
+{
+    return read_ram(address, to, size);
+}
+
+#endif
