@@ -29,6 +29,7 @@ import { logCommand } from "./replay/log.js";
 import { replayCommand } from "./replay/replay.js";
 import { verifyCommand } from "./replay/verify.js";
 import { runProgram } from "./shell/run.js";
+import { coverageCommand } from "./views/coverage.js";
 import { profileCommand } from "./views/profile.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -72,6 +73,7 @@ for (const command of [
   probeCommand(),
   straceCommand(),
   profileCommand(),
+  coverageCommand(),
   mapsCommand(),
   filesCommand(),
   modulesCommand(),

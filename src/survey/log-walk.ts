@@ -7,7 +7,7 @@ import type { TransferRun, TransferSymbols } from "../views/transfers.js";
 
 /** Who reads a log's records. */
 export interface LogReader {
-  /** The records that follow have other symbols. */
+  /** The records that follow have other symbols; those of the ones before are still there. */
   startChunk(): void;
   feed(run: TransferRun): void;
 }
@@ -80,8 +80,8 @@ export class LogWalk {
     for (let number = await this.log.chunkAt(this.first); number <= last; number++) {
       throwIfAborted(options.signal);
       const { header, bytes } = await this.log.rawChunk(number);
+      reader.startChunk(); // what it makes of the last one's symbols, it makes now: they are written over
       this.decoder.start(header, bytes.subarray(chunkHeaderLayout.size), this.log.info.file);
-      reader.startChunk();
       const { firstBrctr } = header;
       let at = Math.max(0, this.first - firstBrctr);
       await reach(firstBrctr + at);

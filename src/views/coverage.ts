@@ -82,6 +82,12 @@ export class Coverage {
     return place < 0 ? 0 : found.counts[place]!;
   }
 
+  /** The same in all spaces together. */
+  countAnywhere(address: bigint): number {
+    if (address >= 1n << 63n) return this.countAt(address, -1);
+    return this.spaces.reduce((sum, space) => sum + (space < 0 ? 0 : this.countAt(address, space)), 0);
+  }
+
   /** All code that ran, ascending within each space. */
   *ranges(): Generator<CoveredRange> {
     for (const space of this.spaces) {

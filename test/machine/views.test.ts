@@ -99,3 +99,32 @@ test("a window's profile is of the window alone, and two halves are the whole", 
   const total = (rows: Told["functions"]) => rows.reduce((sum, { entries }) => sum + entries, 0);
   expect(total(first.functions) + total(second.functions)).toBe(total(both.functions));
 }, 120_000);
+
+test("coverage of a task is within that of all, and agrees with the profile on first instructions", async () => {
+  interface Covered {
+    readonly functions: readonly { name: string; start: string; entries: number; most: number }[];
+  }
+  const covered = async (...args: string[]) => {
+    const { stdout } = await bench.run(["coverage", "boot", ...args, "--json"], { env: home() });
+    return (JSON.parse(stdout) as Covered).functions;
+  };
+  const all = await covered();
+  const profile = await told();
+  const once = (names: readonly string[]) => {
+    const times = new Map<string, number>();
+    for (const name of names) times.set(name, (times.get(name) ?? 0) + 1);
+    return (name: string) => times.get(name) === 1;
+  };
+  const [inAll, inProfile] = [once(all.map(({ name }) => name)), once(profile.functions.map(({ name }) => name))];
+  const entries = new Map(all.map((one) => [one.name, one.entries]));
+  const both = profile.functions.filter(
+    ({ name, isKernel }) => isKernel && inAll(name) && inProfile(name) && !name.includes("["),
+  );
+  expect(both.length).toBeGreaterThan(3000);
+  const differing = both.filter((one) => entries.get(one.name) !== one.entries).map((one) => one.name);
+  expect(differing).toEqual([]);
+  const ofInit = await covered("--task", "1");
+  const most = new Map(all.map((one) => [one.start, one.most]));
+  expect(ofInit.filter((one) => one.most > 0).length).toBeGreaterThan(500);
+  expect(ofInit.filter((one) => one.most > most.get(one.start)!)).toEqual([]);
+}, 280_000);

@@ -71,13 +71,13 @@ describe("coverage", () => {
     const coverage = builder.finish(0);
     const piece = (name: string, start: bigint, end: bigint) => ({ name, start, end });
     const pieces = [piece("f", 0x2000n, 0x2010n), piece("g", 0x3000n, 0x3010n), piece("h", 0x1000n, 0x1020n)];
-    expect(coverage.pieces(pieces, 0).map(({ name, entries, most, bytes }) => [name, entries, most, bytes])).toEqual(
-      [
-        ["f", 2, 2, 9],
-        ["g", 0, 0, 0],
-        ["h", 0, 1, 1],
-      ],
-    );
+    expect(
+      coverage.pieces(pieces, 0).map(({ name, entries, most, bytes }) => [name, entries, most, bytes]),
+    ).toEqual([
+      ["f", 2, 2, 9],
+      ["g", 0, 0, 0],
+      ["h", 0, 1, 1],
+    ]);
     const lines = [
       { file: "a.c", line: 2, address: 0x3000n },
       { file: "a.c", line: 1, address: 0x2004n },

@@ -3,6 +3,7 @@ import type { Icount } from "../../base/units.js";
 import type { HistoryTask, TaskHistory } from "../../linux/history/task-history.js";
 import type { TaskNames } from "../../linux/names/task-names.js";
 import type { OpenLog } from "../../survey/tape-log.js";
+import type { Symbols } from "../../symbols/names/symbols.js";
 import type { Tape } from "../../tape/tape.js";
 import { loadHistory, wantedTask } from "../open/load-history.js";
 import { icountOf } from "../open/locate-icount.js";
@@ -27,6 +28,8 @@ export interface Window extends AsyncDisposable {
   /** Of a guest that is no Linux: nothing. */
   readonly history: TaskHistory | undefined;
   readonly names: TaskNames;
+  /** Of the kernel, its modules, and what was named when the tape was made. */
+  readonly symbols: Symbols;
   readonly isWanted: ((task: HistoryTask) => boolean) | undefined;
 }
 
@@ -94,7 +97,7 @@ export async function openWindow(
     const { symbols } = await TapeSymbols.load(tape, { cache, ...shared });
     const names = new TaskNames(history ?? (await noHistory(tape)), symbols, guestPrograms(tape));
     return {
-      ...{ tape, from, to, open, progress, history, names, isWanted },
+      ...{ tape, from, to, open, progress, history, names, symbols, isWanted },
       async [Symbol.asyncDispose]() {
         progress[Symbol.dispose]();
         await open[Symbol.asyncDispose]();
