@@ -30,6 +30,7 @@ import { replayCommand } from "./replay/replay.js";
 import { verifyCommand } from "./replay/verify.js";
 import { runProgram } from "./shell/run.js";
 import { coverageCommand } from "./views/coverage.js";
+import { levelsCommand } from "./views/levels.js";
 import { profileCommand } from "./views/profile.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -74,6 +75,7 @@ for (const command of [
   straceCommand(),
   profileCommand(),
   coverageCommand(),
+  levelsCommand(),
   mapsCommand(),
   filesCommand(),
   modulesCommand(),

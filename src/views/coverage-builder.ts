@@ -86,7 +86,9 @@ export class CoverageBuilder {
     const { symbols, counts } = this;
     if (!symbols) return;
     const { addresses, kind } = symbols;
-    for (let symbol = 0; symbol < symbols.count; symbol++) {
+    // Symbols may have come since that were never fed.
+    const end = Math.min(symbols.count, counts.length);
+    for (let symbol = 0; symbol < end; symbol++) {
       const count = counts[symbol]!;
       if (count === 0) continue;
       counts[symbol] = 0;

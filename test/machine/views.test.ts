@@ -115,7 +115,10 @@ test("coverage of a task is within that of all, and agrees with the profile on f
     for (const name of names) times.set(name, (times.get(name) ?? 0) + 1);
     return (name: string) => times.get(name) === 1;
   };
-  const [inAll, inProfile] = [once(all.map(({ name }) => name)), once(profile.functions.map(({ name }) => name))];
+  const [inAll, inProfile] = [
+    once(all.map(({ name }) => name)),
+    once(profile.functions.map(({ name }) => name)),
+  ];
   const entries = new Map(all.map((one) => [one.name, one.entries]));
   const both = profile.functions.filter(
     ({ name, isKernel }) => isKernel && inAll(name) && inProfile(name) && !name.includes("["),

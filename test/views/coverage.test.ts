@@ -61,6 +61,23 @@ describe("coverage", () => {
     );
   });
 
+  test("takes no notice of symbols that were added and never fed", () => {
+    const batch = new BranchBatch(1);
+    batch.push({ from: 0x100fn, to: 0x2000n, kind: "call", icount: 1 });
+    const { symbols, ...run } = runOfBatch(batch, 0);
+    const growing = { ...symbols, count: 1 };
+    const builder = new CoverageBuilder();
+    builder.feed({ symbols: growing, ...run });
+    growing.count = 100_000;
+    growing.addresses = new Uint32Array(400_000);
+    growing.addresses.set(symbols.addresses);
+    const told = [...builder.finish(1).ranges()].map(({ start, end, count }) => [start, end, count]);
+    expect(told).toEqual([
+      [0x100fn, 0x1010n, 1],
+      [0x2000n, 0x2001n, 1],
+    ]);
+  });
+
   test("tells pieces and lines, those that did not run as well", () => {
     const batch = new BranchBatch(3);
     batch.push({ from: 0x100fn, to: 0x2000n, kind: "call", icount: 1 });
