@@ -168,6 +168,11 @@ export {
   type VerifyReport,
   verifyTape,
 } from "./replay/verify/verify.js";
+// The run as a whole.
+export { coverLog } from "./survey/tape-coverage.js";
+export { tapeLevels } from "./survey/tape-levels.js";
+export { windowLog } from "./survey/tape-log.js";
+export { type FollowOptions, followLog } from "./survey/tape-profile.js";
 export { type BtfTypes, decodeBtf } from "./symbols/btf/types.js";
 export type { InlinedAt, SourcePlace } from "./symbols/debug/info.js";
 export type { DebugSource, SymbolFileOptions } from "./symbols/debug/source.js";
@@ -250,3 +255,12 @@ export { extractBranches } from "./trace/extract.js";
 export { joinBranchLogs } from "./trace/join-logs.js";
 export { openBranches } from "./trace/open-branches.js";
 export { type SegmentOptions, traceWindow } from "./trace/segments.js";
+export type { Coverage, CoveredLine, CoveredPiece, CoveredRange } from "./views/coverage.js";
+export { type LevelCells, type LevelSum, Levels, LevelsBuilder, levelSums } from "./views/levels.js";
+export {
+  type CallerTotal,
+  type FunctionTotal,
+  Profile,
+  type ProfileColumns,
+  type ProfileTask,
+} from "./views/profile.js";

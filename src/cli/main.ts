@@ -29,6 +29,9 @@ import { logCommand } from "./replay/log.js";
 import { replayCommand } from "./replay/replay.js";
 import { verifyCommand } from "./replay/verify.js";
 import { runProgram } from "./shell/run.js";
+import { coverageCommand } from "./views/coverage.js";
+import { levelsCommand } from "./views/levels.js";
+import { profileCommand } from "./views/profile.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 
@@ -70,6 +73,9 @@ for (const command of [
   tasksCommand(),
   probeCommand(),
   straceCommand(),
+  profileCommand(),
+  coverageCommand(),
+  levelsCommand(),
   mapsCommand(),
   filesCommand(),
   modulesCommand(),

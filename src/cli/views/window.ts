@@ -1,0 +1,139 @@
+import { VmtapeError } from "../../base/errors.js";
+import type { Icount } from "../../base/units.js";
+import type { HistoryTask, TaskHistory } from "../../linux/history/task-history.js";
+import type { TaskNames } from "../../linux/names/task-names.js";
+import type { OpenLog } from "../../survey/tape-log.js";
+import type { Symbols } from "../../symbols/names/symbols.js";
+import type { Tape } from "../../tape/tape.js";
+import { loadHistory, wantedTask } from "../open/load-history.js";
+import { icountOf } from "../open/locate-icount.js";
+import { contextFor, placesOf, type TapeOptions } from "../shell/options.js";
+import { note } from "../shell/output.js";
+import { Progress } from "../shell/progress.js";
+
+/** What commands over a window of branches share. */
+export interface WindowFlags extends TapeOptions {
+  readonly task?: string;
+  readonly log?: string;
+  readonly jobs?: number;
+}
+
+/** All that is needed to follow a window. */
+export interface Window extends AsyncDisposable {
+  readonly tape: Tape;
+  readonly from: Icount;
+  readonly to: Icount;
+  readonly open: OpenLog;
+  readonly progress: Progress;
+  /** Of a guest that is no Linux: nothing. */
+  readonly history: TaskHistory | undefined;
+  readonly names: TaskNames;
+  /** Of the kernel, its modules, and what was named when the tape was made. */
+  readonly symbols: Symbols;
+  readonly isWanted: ((task: HistoryTask) => boolean) | undefined;
+}
+
+/** `--log`, for commands that read branches. */
+export const logOption = [
+  "--log <file>",
+  "the tape's branch log, made by vmtape trace (default: the window is traced)",
+] as const;
+
+/**
+ * Opens a tape with the branches of a window, its tasks and names.
+ *
+ * @throws `not-reached` when the end lies before the start; `not-found` for a task that never runs
+ */
+export async function openWindow(
+  name: string,
+  start: string | undefined,
+  end: string | undefined,
+  flags: WindowFlags,
+  signal: AbortSignal,
+): Promise<Window> {
+  const [
+    { parsePosition },
+    { Tape },
+    { tapeCache },
+    { buildPlugin },
+    { TapeSymbols },
+    { TaskNames },
+    { guestPrograms },
+    { windowLog },
+  ] = await Promise.all([
+    import("../../replay/session/position.js"),
+    import("../../tape/tape.js"),
+    import("../../replay/session/tape-cache.js"),
+    import("../../qemu/plugin-build.js"),
+    import("../../linux/names/tape-symbols.js"),
+    import("../../linux/names/task-names.js"),
+    import("../../linux/names/stack-programs.js"),
+    import("../../survey/tape-log.js"),
+  ]);
+  const written = [start ?? "start", end ?? "end"].map(parsePosition);
+  const places = placesOf(flags);
+  const tape = await Tape.open(places, name, flags.dir);
+  tape.requireComplete();
+  const progress = new Progress();
+  try {
+    const from = await icountOf(tape, written[0]!, flags, progress, signal);
+    const to = await icountOf(tape, written[1]!, flags, progress, signal);
+    if (to < from) throw new VmtapeError("not-reached", `the end (@${to}) lies before the start (@${from})`);
+    const cache = tapeCache(places, tape);
+    const shared = contextFor(flags, signal, progress);
+    const history = await linuxHistory(tape, flags, progress, signal);
+    const isWanted =
+      flags.task === undefined ? undefined : history && (await wantedTask(history, flags.task));
+    if (flags.task !== undefined && !isWanted) {
+      throw new VmtapeError("not-found", "--task needs a guest whose tasks are known");
+    }
+    const plugin = await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version });
+    const open = await windowLog(
+      tape,
+      { from, to },
+      { file: flags.log, plugin, cache, jobs: flags.jobs ?? 1, ...shared },
+    );
+    const { symbols } = await TapeSymbols.load(tape, { cache, ...shared });
+    const names = new TaskNames(history ?? (await noHistory(tape)), symbols, guestPrograms(tape));
+    return {
+      ...{ tape, from, to, open, progress, history, names, symbols, isWanted },
+      async [Symbol.asyncDispose]() {
+        progress[Symbol.dispose]();
+        await open[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    progress[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Which task ran when; a guest without a Linux that can be followed has one. */
+async function linuxHistory(
+  tape: Tape,
+  flags: WindowFlags,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<TaskHistory | undefined> {
+  try {
+    return await loadHistory(tape, flags, progress, signal);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code !== "not-found" || flags.task !== undefined) throw error;
+    note("nothing is known of tasks: all that runs is taken for one");
+    return undefined;
+  }
+}
+
+async function noHistory(tape: Tape): Promise<TaskHistory> {
+  const { TaskHistory } = await import("../../linux/history/task-history.js");
+  return new TaskHistory({
+    icounts: Float64Array.of(0),
+    brctrs: Float64Array.of(0),
+    numbers: Int32Array.of(0),
+    tasks: [{ pid: -1, tgid: -1, name: "machine", address: 0n, mm: 0n }],
+    crossings: new Float64Array(0),
+    spaces: [],
+    end: { icount: Number(tape.end.at), brctr: 0 },
+  });
+}
