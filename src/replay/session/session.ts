@@ -21,6 +21,7 @@ import { checkTape } from "./check-tape.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { CheckpointDraft, type CheckpointInstant } from "./checkpoint-store.js";
 import { SessionFiles } from "./session-files.js";
+import { runDelays, StallClock } from "./stall-clock.js";
 
 /**
  * `initialized`: made, no machine yet. `paused`, `running`: a machine replays. `ended`: it replayed to the tape's
@@ -50,7 +51,7 @@ export interface SessionOptions extends RunContext {
   readonly guard?: string | undefined;
   /** What the guest prints, as it comes (borrowed). */
   readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
-  /** A running machine whose icount stands still for so long has parted from its tape. Default 10. */
+  /** A running machine whose icount stands still for so long, though it had a processor, has parted from its tape. Default 10. */
   readonly stallSeconds?: number | undefined;
 }
 
@@ -420,7 +421,7 @@ export class Session implements AsyncDisposable {
     const { onProgress } = this.options;
     const events = watchEvents(qmp);
     events.running ||= this.current === "running";
-    let since = performance.now();
+    const clock = new StallClock(() => runDelays(qemu.pid), performance.now());
     let reported = 0;
     let pause = busyLookMs.least;
     try {
@@ -429,9 +430,9 @@ export class Session implements AsyncDisposable {
         const before = this.lastSeen;
         const now = performance.now();
         const { icount: seen } = await qmp.replayStatus().catch(() => ({ icount: before }));
-        if (seen > before || (until.untilEnd && !events.running)) since = now;
+        if (seen > before || (until.untilEnd && !events.running)) clock.moved(now);
         this.lastSeen = seen;
-        this.throwIfStalled(now - since);
+        this.throwIfStalled(clock, now);
         if (now - reported > progressEveryMs) {
           reported = now;
           onProgress?.({
@@ -523,9 +524,9 @@ export class Session implements AsyncDisposable {
     return this.fault(code, `QEMU ended after icount ${this.lastSeen}: ${why}`, why, true);
   }
 
-  private throwIfStalled(ms: number): void {
+  private throwIfStalled(clock: StallClock, now: number): void {
     const seconds = this.options.stallSeconds ?? 10;
-    if (ms < seconds * 1000) return;
+    if (clock.stalled(now) < seconds * 1000) return;
     throw this.fault(
       "diverged",
       `the replay stands still at icount ${this.lastSeen}: the machine waits for an event that is not the tape's next one`,
