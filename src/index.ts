@@ -28,6 +28,7 @@ export {
 export type { GuestMemory } from "./base/guest-memory.js";
 export type { DebugSink } from "./base/log.js";
 export type { ProgressReport, ProgressSink } from "./base/progress.js";
+export { contextOf, during, type RunContext, type Stoppable } from "./base/run-context.js";
 export {
   type Brctr,
   brctr,
@@ -119,6 +120,10 @@ export type {
   SyscallEvent,
   TaskEvent,
 } from "./linux/syscall/task-events.js";
+// A tape at an instant.
+export { type MemoryBytes, Moment, type MomentTape } from "./moment/moment.js";
+export { OpenTape, type OpenTapeOptions, usualBranches } from "./moment/open-tape.js";
+export { type MemoryPlace, RegisterFile } from "./moment/registers.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
 export { buildPlugin } from "./qemu/plugin-build.js";

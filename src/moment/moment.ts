@@ -18,7 +18,7 @@ import type { NamedStack } from "../linux/stack/tape.js";
 import { disassemble, type Line, longestInstruction } from "../qemu/x86-disassembly.js";
 import { comparePositions, type Position } from "../replay/session/position.js";
 import { type Past, pastOf } from "../replay/timeline/last-write.js";
-import { type MemoryRange, RegisterFile } from "./registers.js";
+import { type MemoryPlace, RegisterFile } from "./registers.js";
 
 /** A tape that a moment is of. */
 export interface MomentTape extends TapeInstant {
@@ -28,7 +28,7 @@ export interface MomentTape extends TapeInstant {
 
 /** Bytes of guest memory; fewer than were asked for where nothing is mapped after them. */
 export interface MemoryBytes {
-  readonly range: MemoryRange;
+  readonly range: MemoryPlace;
   readonly address: GuestAddress;
   /** undefined: nothing is mapped at the address. */
   readonly bytes: Uint8Array | undefined;
@@ -89,7 +89,7 @@ export class Moment {
   }
 
   /** Bytes of memory, through the page tables of this instant or of physical memory. */
-  async memory(range: MemoryRange): Promise<MemoryBytes> {
+  async memory(range: MemoryPlace): Promise<MemoryBytes> {
     const { timeline } = this.tape;
     const address = this.tape.addressOf(range.place);
     await this.stand();
@@ -187,7 +187,7 @@ export class Moment {
    *
    * @throws `cancelled`
    */
-  async past(range: MemoryRange, { since, signal }: Stoppable & { since?: Icount } = {}): Promise<Past> {
+  async past(range: MemoryPlace, { since, signal }: Stoppable & { since?: Icount } = {}): Promise<Past> {
     await this.stand();
     const address = this.tape.addressOf(range.place);
     const asked = {

@@ -2,7 +2,7 @@ import { hex } from "../base/units.js";
 import { registerValue, x86Registers } from "../qemu/x86-registers.js";
 
 /** Bytes that a user names: `place` is an address, a symbol, or a symbol and an offset. */
-export interface MemoryRange {
+export interface MemoryPlace {
   readonly space: "virtual" | "physical";
   readonly place: string;
   readonly length: number;

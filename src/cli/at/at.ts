@@ -3,7 +3,7 @@ import { VmtapeError } from "../../base/errors.js";
 import { hex } from "../../base/units.js";
 import type { MemoryBytes, Moment } from "../../moment/moment.js";
 import type { OpenTape } from "../../moment/open-tape.js";
-import type { MemoryRange } from "../../moment/registers.js";
+import type { MemoryPlace } from "../../moment/registers.js";
 import type { Line } from "../../qemu/x86-disassembly.js";
 import type { Past } from "../../replay/timeline/last-write.js";
 import { openTape } from "../open/open-tape.js";
@@ -18,11 +18,11 @@ import { sayListing, sayRegisters } from "./say-machine.js";
 
 interface AtFlags extends TapeOptions {
   readonly regs?: boolean;
-  readonly mem?: readonly MemoryRange[];
+  readonly mem?: readonly MemoryPlace[];
   readonly disas?: number;
   readonly print?: readonly string[];
   readonly stack?: boolean;
-  readonly lastWrite?: MemoryRange;
+  readonly lastWrite?: MemoryPlace;
   readonly history?: string | true;
 }
 
@@ -163,7 +163,7 @@ function lineFacts({ address, bytes, text }: Line) {
   return { address: hex(address), bytes: Buffer.from(bytes).toString("hex"), text };
 }
 
-function ranges(text: string, before: readonly MemoryRange[] = []): MemoryRange[] {
+function ranges(text: string, before: readonly MemoryPlace[] = []): MemoryPlace[] {
   return [...before, writtenRange(text, mostBytes)];
 }
 

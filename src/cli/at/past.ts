@@ -1,11 +1,11 @@
 import { InvalidArgumentError } from "commander";
 import type { OpenTape } from "../../moment/open-tape.js";
-import type { MemoryRange } from "../../moment/registers.js";
+import type { MemoryPlace } from "../../moment/registers.js";
 import { mostAskedBytes, type Past } from "../../replay/timeline/last-write.js";
 import { say } from "../shell/output.js";
 
 /** `[phys:]ADDRESS|SYMBOL[+OFFSET][,LENGTH]`. */
-export function writtenRange(text: string, most: number, usual?: number): MemoryRange {
+export function writtenRange(text: string, most: number, usual?: number): MemoryPlace {
   const [, physical, place, digits] = /^(phys:)?([^,\s]+)(?:,(0x[0-9a-f]+|\d+))?$/i.exec(text) ?? [];
   const length = digits === undefined ? usual : Number(digits);
   if (!place || length === undefined || !(length >= 1 && length <= most)) {
@@ -18,7 +18,7 @@ export function writtenRange(text: string, most: number, usual?: number): Memory
 export const pastRange = (text: string) => writtenRange(text, mostAskedBytes, 8);
 
 /** Who wrote the bytes, a line each. */
-export async function sayPast(past: Past, { place }: MemoryRange, open: OpenTape): Promise<void> {
+export async function sayPast(past: Past, { place }: MemoryPlace, open: OpenTape): Promise<void> {
   const { pastLines } = await import("../../replay/timeline/past-text.js");
   for (const line of pastLines(past, place, (at) => open.describe(at))) say(line);
 }
