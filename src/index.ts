@@ -1,9 +1,10 @@
+/// <reference types="node" preserve="true" />
 /**
  * vmtape as a library: the same calls the command line is made of. They neither print nor exit; every failure is a
  * {@link VmtapeError} with a stable code; `AbortSignal` cancels what takes long.
  *
  * ```ts
- * import { defaultRecordOptions, makeGuest, placesFrom, record, Session, verifyTape } from "vmtape";
+ * import { defaultRecordOptions, icount, makeGuest, placesFrom, record, Session, verifyTape } from "vmtape";
  *
  * const places = placesFrom(process.env);
  * const guest = await makeGuest({ cacheDir: places.cache });
