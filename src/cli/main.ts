@@ -28,6 +28,7 @@ import { indexCommand } from "./replay/index-tape.js";
 import { logCommand } from "./replay/log.js";
 import { replayCommand } from "./replay/replay.js";
 import { verifyCommand } from "./replay/verify.js";
+import { completionCommand } from "./shell/completion.js";
 import { runProgram } from "./shell/run.js";
 import { coverageCommand } from "./views/coverage.js";
 import { levelsCommand } from "./views/levels.js";
@@ -80,6 +81,7 @@ for (const command of [
   filesCommand(),
   modulesCommand(),
   dmesgCommand(),
+  completionCommand(),
 ]) {
   program.addCommand(command);
 }
