@@ -23,10 +23,9 @@ static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
     struct position at = counts_of_run();
     if (end_commands() && qemu.cpu && !is_running())
         at = settle();
-    if (window.state != CLOSED) {
+    if (window.state != CLOSED)
         end_logging(END_RUN, at.icount);
-        queue_wait();
-    }
+    queue_wait(); /* for the end of a window that was closed a moment ago, too */
     if (hits_fd >= 0)
         flush_hits();
     tell_visits("start", &window.start, &window.start_visits);

@@ -21,6 +21,7 @@ afterAll(() => bench[Symbol.asyncDispose]());
 
 test.each([
   ["selection", "a window's records are of its own selection when a later window has another", 1],
+  ["closing", "a window's end goes out though QEMU ends at once", 1],
   ["lines", "an overlong command line is refused as a whole, with one answer", 1],
   ["windows", "windows have the records that the guest made", 20],
   ["progress", "counts of a running machine never go back nor beyond it", 10],
