@@ -74,7 +74,8 @@ describe.each(["on", "off"])("with branches followed: %s", (following) => {
       const here = key(instant.icount, instant.pc);
       const hit = told.get(here);
       // An instruction that faults may have begun.
-      if (instant.executed) expect([hit?.icount, hit?.pc], here).toEqual([BigInt(instant.icount), instant.pc]);
+      if (instant.executed)
+        expect([hit?.icount, hit?.pc], here).toEqual([BigInt(instant.icount), instant.pc]);
       if (hit) expect(withoutResume(hit.pieces[0]!), here).toBe(withoutResume(instant.registers));
       told.delete(here);
     }

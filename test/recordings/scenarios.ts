@@ -205,6 +205,7 @@ export const mix: Scenario = {
       "i=0; while [ $i -lt 50 ]; do (exit 0); i=$((i+1)); done;",
       "seq 1 300; wait; md5sum /mnt/a; echo mix ended",
     ].join(" "),
+  memoryMB: 128,
   disks: [16],
   network: true,
   host: async (recorder, stage) => {
