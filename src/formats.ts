@@ -12,26 +12,7 @@
  * ```
  */
 
-export { type ByteSource, bytesSource, type FileSource, openFileSource } from "./base/byte-source.js";
-export {
-  type ErrorClass,
-  type ErrorCode,
-  type ErrorFacts,
-  errorClasses,
-  isVmtapeError,
-  VmtapeError,
-} from "./base/errors.js";
-export type { GuestMemory } from "./base/guest-memory.js";
-export {
-  type Brctr,
-  brctr,
-  type GuestAddress,
-  guestAddress,
-  type Icount,
-  icount,
-  type PhysicalAddress,
-  physicalAddress,
-} from "./base/units.js";
+export * from "./facts.js";
 export { BranchBatch, type BranchKind, type BranchRecord, branchKinds } from "./formats/branch.js";
 export { BranchChunkDecoder } from "./formats/branch-chunk-decoder.js";
 export { BranchChunkEncoder } from "./formats/branch-chunk-encoder.js";

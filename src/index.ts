@@ -16,111 +16,13 @@
  * ```
  */
 
-// Facts that every call deals in.
-export { type ByteSource, bytesSource, type FileSource, openFileSource } from "./base/byte-source.js";
-export {
-  type ErrorClass,
-  type ErrorCode,
-  type ErrorFacts,
-  errorClasses,
-  isVmtapeError,
-  VmtapeError,
-} from "./base/errors.js";
-export type { GuestMemory } from "./base/guest-memory.js";
-export type { DebugSink } from "./base/log.js";
-export type { ProgressReport, ProgressSink } from "./base/progress.js";
-export { contextOf, during, type RunContext, type Stoppable } from "./base/run-context.js";
-export {
-  type Brctr,
-  brctr,
-  type GuestAddress,
-  guestAddress,
-  type Icount,
-  icount,
-  type PhysicalAddress,
-  physicalAddress,
-} from "./base/units.js";
-// Branches: collect, open, seek, read, convert.
-export { BranchBatch, type BranchKind, type BranchRecord, branchKinds } from "./formats/branch.js";
-// What a tape says of itself.
-export type { EndCause, Manifest, ManifestEnd, StoredFile, SymbolFile } from "./formats/manifest.js";
-// The replay log.
-export {
-  dialect71,
-  dialect72,
-  dialectFor,
-  type ReplayLogDialect,
-  type ShutdownCause,
-} from "./formats/replay-log-dialect.js";
-export { encodeLogHeader, ReplayLogEncoder } from "./formats/replay-log-encoder.js";
-export type { EventBody, ReplayEvent } from "./formats/replay-log-event.js";
-export { type EventKind, eventKinds } from "./formats/replay-log-layout.js";
-export { guessDialect, parseKinds, readEventLists, readReplayLog } from "./formats/replay-log-reader.js";
-export { type LogSummary, summarizeLog } from "./formats/replay-log-summary.js";
-export { eventToJson, formatEvent } from "./formats/replay-log-text.js";
-// A timeline as a GDB server.
-export { type ListenAddress, parseListenAddress } from "./gdb/listen-address.js";
-export type { MemoryRange, MonitorDesk, NamedMark } from "./gdb/monitor-desk.js";
-export { GdbServer, type GdbServerOptions } from "./gdb/server.js";
+export * from "./facts.js";
+export * from "./formats.js";
+export * from "./gdb.js";
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
-export { expressionContext } from "./linux/context/expression-context.js";
-export { currentTask } from "./linux/guest/current-task.js";
-export { LinuxGuest } from "./linux/guest/linux-guest.js";
-export { type LinuxKernel, loadLinuxKernel } from "./linux/guest/linux-kernel.js";
-export type { StoppedGuest } from "./linux/guest/stopped-guest.js";
-export { stoppedTimeline } from "./linux/guest/stopped-timeline.js";
-export {
-  type HistoryTask,
-  type Slice,
-  TaskHistory,
-  type TaskTotal,
-  totalsOf,
-} from "./linux/history/task-history.js";
-// Names.
-export { TapeSymbols } from "./linux/names/tape-symbols.js";
-// The guest's Linux.
-export { type CommandLine, readCommandLine } from "./linux/objects/command-line.js";
-export { formatOpenFlags, type GuestFile } from "./linux/objects/file.js";
-export {
-  formatLogRecord,
-  type KernelLog,
-  type LogRecord,
-  readKernelLog,
-} from "./linux/objects/kernel-log.js";
-export { formatModule, type ModuleFacts, readLoadedModules } from "./linux/objects/loaded-modules.js";
-export { formatMapping, type Mapping, mappingAt, readMappings } from "./linux/objects/mappings.js";
-export { type OpenFile, readOpenFiles } from "./linux/objects/open-files.js";
-export type { Task } from "./linux/objects/task.js";
-export { readTasks, taskAt, taskByPid } from "./linux/objects/task-list.js";
-export { type ProbeNames, type ProbeScope, probeNamesOf } from "./linux/pass/probe-names.js";
-export { TaskLearner, taskHistory } from "./linux/pass/task-pass.js";
-export {
-  GuestTimeline,
-  type GuestTimelineOptions,
-  type PlayRange,
-  syscallKernel,
-} from "./linux/probe/guest-timeline.js";
-export { type HitVisitor, ProbeHitEvent, type ProbeValue } from "./linux/probe/hit.js";
-export type { Probe, ProbeSpec } from "./linux/probe/probe.js";
-export { type ProbeRunOptions, Probes } from "./linux/probe/probes.js";
-export type { ProbeHandler, ProbeHandlers } from "./linux/probe/watch.js";
-export type { Frame, Stack } from "./linux/stack/frame.js";
-// Stacks.
-export { StackWalker, type StackWalkerOptions } from "./linux/stack/stack.js";
-export { type NamedStack, TapeStacks } from "./linux/stack/tape.js";
-export { KernelUnwinding } from "./linux/stack/unwind-kernel.js";
-export { type SyscallKernel, type SyscallPassOptions, syscallEvents } from "./linux/syscall/pass.js";
-export { readSyscalls, type Syscall, type SyscallParameter, SyscallTable } from "./linux/syscall/syscalls.js";
-export type {
-  ExitEvent,
-  SignalEvent,
-  StopEvent,
-  SupersededEvent,
-  SyscallEvent,
-  TaskEvent,
-} from "./linux/syscall/task-events.js";
+export * from "./linux.js";
 // A tape at an instant.
 export { type MemoryBytes, Moment, type MomentTape } from "./moment/moment.js";
 export { OpenTape, type OpenTapeOptions, usualBranches } from "./moment/open-tape.js";
@@ -179,54 +81,7 @@ export { coverLog } from "./survey/tape-coverage.js";
 export { tapeLevels } from "./survey/tape-levels.js";
 export { windowLog } from "./survey/tape-log.js";
 export { type FollowOptions, followLog } from "./survey/tape-profile.js";
-export { type BtfTypes, decodeBtf } from "./symbols/btf/types.js";
-export type { InlinedAt, SourcePlace } from "./symbols/debug/info.js";
-export type { DebugSource, SymbolFileOptions } from "./symbols/debug/source.js";
-export { demangle } from "./symbols/demangle/demangle.js";
-export { DwarfFile } from "./symbols/dwarf/file.js";
-export { DwarfTypes } from "./symbols/dwarf/types.js";
-export { type CalledFrame, DwarfVariables, type ScopeVariable } from "./symbols/dwarf/variables.js";
-export { type CompileContext, compileExpression } from "./symbols/expression/compiler.js";
-export {
-  type ExpressionContext,
-  type ExpressionSymbol,
-  evaluate,
-  evaluateTruth,
-  printExpression,
-} from "./symbols/expression/evaluator.js";
-export { parseExpression } from "./symbols/expression/parser.js";
-export type { Expression } from "./symbols/expression/syntax.js";
-// Types, values, expressions.
-export { readElfBtf, readKernelBtf, readMemoryBtf } from "./symbols/kernel/btf-find.js";
-export { type LoadedSource, loadSymbolSource } from "./symbols/names/load-source.js";
-export { formatAddress, formatName, formatPlace } from "./symbols/names/symbol-format.js";
-export { parseSymbolSource } from "./symbols/names/symbol-source-spec.js";
-export {
-  type Found,
-  type FoundLine,
-  type Located,
-  type SymbolSource,
-  Symbols,
-} from "./symbols/names/symbols.js";
-export { formatType } from "./symbols/types/name.js";
-export { type TypeSource, Types } from "./symbols/types/set.js";
-export {
-  ArrayType,
-  type Enumerator,
-  EnumType,
-  FunctionType,
-  type Member,
-  type Place,
-  PointerType,
-  QualifiedType,
-  resolve as resolveType,
-  StructType,
-  sizeOf,
-  type Type,
-  TypedefType,
-} from "./symbols/types/type.js";
-export { type PrintContext, printValue } from "./symbols/values/print.js";
-export { integerValue, loadValue, type Value, valueAt } from "./symbols/values/value.js";
+export * from "./symbols.js";
 // Recordings and tapes.
 export { ConsoleClient, type ConsoleListener } from "./tape/console-client.js";
 export type { ConsoleState } from "./tape/console-frames.js";
@@ -248,6 +103,7 @@ export {
 export { type RecordHooks, type Recording, record, type StopReason } from "./tape/recording.js";
 export { type RepairOptions, repairTape } from "./tape/repair.js";
 export { destroyTape, Tape, type TapeState } from "./tape/tape.js";
+// Branches: collect, open, seek, read, convert.
 export { BranchLog } from "./trace/branch-log.js";
 export { appendBranchLog } from "./trace/branch-log-append.js";
 export { BranchLogWriter } from "./trace/branch-log-writer.js";

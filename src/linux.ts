@@ -14,26 +14,7 @@
  * ```
  */
 
-export { type ByteSource, bytesSource, type FileSource, openFileSource } from "./base/byte-source.js";
-export {
-  type ErrorClass,
-  type ErrorCode,
-  type ErrorFacts,
-  errorClasses,
-  isVmtapeError,
-  VmtapeError,
-} from "./base/errors.js";
-export type { GuestMemory } from "./base/guest-memory.js";
-export {
-  type Brctr,
-  brctr,
-  type GuestAddress,
-  guestAddress,
-  type Icount,
-  icount,
-  type PhysicalAddress,
-  physicalAddress,
-} from "./base/units.js";
+export * from "./facts.js";
 export { expressionContext } from "./linux/context/expression-context.js";
 export { currentTask } from "./linux/guest/current-task.js";
 export { LinuxGuest } from "./linux/guest/linux-guest.js";

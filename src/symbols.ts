@@ -11,26 +11,7 @@
  * ```
  */
 
-export { type ByteSource, bytesSource, type FileSource, openFileSource } from "./base/byte-source.js";
-export {
-  type ErrorClass,
-  type ErrorCode,
-  type ErrorFacts,
-  errorClasses,
-  isVmtapeError,
-  VmtapeError,
-} from "./base/errors.js";
-export type { GuestMemory } from "./base/guest-memory.js";
-export {
-  type Brctr,
-  brctr,
-  type GuestAddress,
-  guestAddress,
-  type Icount,
-  icount,
-  type PhysicalAddress,
-  physicalAddress,
-} from "./base/units.js";
+export * from "./facts.js";
 export { type BtfTypes, decodeBtf } from "./symbols/btf/types.js";
 export type { InlinedAt, SourcePlace } from "./symbols/debug/info.js";
 export type { DebugSource, SymbolFileOptions } from "./symbols/debug/source.js";
