@@ -69,6 +69,7 @@ export { type AskedBytes, type Past, pastOf, type Write } from "./replay/timelin
 export { type LocateOptions, locate, locateBranch } from "./replay/timeline/locate.js";
 // Anywhere in time.
 export { Timeline, type TimelineOptions } from "./replay/timeline/timeline.js";
+export type { TimelineEvents } from "./replay/timeline/timeline-events.js";
 export { timelineOptions } from "./replay/timeline/timeline-options.js";
 export {
   type VerifiedState,

@@ -60,3 +60,23 @@ test("beyond the tape's end there is no moment, and a place that has no name is 
   await using opened = await open();
   await expect(opened.at("nowhere_at_all")).rejects.toMatchObject({ code: "not-found" });
 });
+
+test("a timeline tells that it moved, that it ended, and that its QEMU was replaced", async () => {
+  await using opened = await open("@5000");
+  const { timeline } = opened;
+  const told: string[] = [];
+  const stops = [
+    timeline.on("moved", ({ why, position }, from) => told.push(`${why} ${from.icount}-${position.icount}`)),
+    timeline.on("ended", ({ icount }) => told.push(`end ${icount}`)),
+    timeline.on("replaced", ({ icount }) => told.push(`replaced ${icount}`)),
+  ];
+  await timeline.stepForward(3);
+  await timeline.goTo({ icount: icount(5003n) }); // it stands there already
+  process.kill(timeline.pid!, "SIGKILL");
+  await timeline.registers();
+  await timeline.run("forward");
+  for (const stop of stops) stop();
+  await timeline.goTo({ icount: icount(5000n) });
+  const end = tape.end.at;
+  expect(told).toEqual(["reached 5000-5003", "replaced 5003", `end 5003-${end}`, `end ${end}`]);
+});

@@ -7,7 +7,7 @@ import { beyondEnd } from "../session/beyond-end.js";
 import { checkTape } from "../session/check-tape.js";
 import type { CountedSession } from "../session/counted-session.js";
 import { accessOf, type Meeting, mayAskForBranches } from "../session/point-hits.js";
-import type { Position } from "../session/position.js";
+import { comparePositions, type Position } from "../session/position.js";
 import type {
   Arrival,
   DebugTarget,
@@ -21,6 +21,7 @@ import { locateBranch } from "./locate.js";
 import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
 import { runForward, stepForward } from "./run-forward.js";
 import { isWorthAnother, type PoolOptions, SessionPool } from "./session-pool.js";
+import { EventListeners, type TimelineEvents } from "./timeline-events.js";
 import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
 
 export interface TimelineOptions extends PoolOptions {
@@ -63,6 +64,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private readonly points = new Map<PointId, StopPoint>();
   private nextPoint: PointId = 1;
   private readonly marked = new Map<string, Position>();
+  private readonly events = new EventListeners();
   protected readonly options: TimelineOptions;
   private session: CountedSession;
 
@@ -107,16 +109,27 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.session.session.pid;
   }
 
+  /**
+   * Calls `listener` at an event, until the returned function is called.
+   *
+   * ```ts
+   * const stop = timeline.on("moved", ({ position }) => console.log(position.icount));
+   * ```
+   */
+  on<Name extends keyof TimelineEvents>(name: Name, listener: TimelineEvents[Name]): () => void {
+    return this.events.add(name, listener);
+  }
+
   goTo(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() => this.go(instant, signal));
+    return this.move(() => this.go(instant, signal));
   }
 
   stepForward(count = 1, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() => this.walk(count, signal));
+    return this.move(() => this.walk(count, signal));
   }
 
   stepBack(count = 1, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() => this.walkBack(count, signal));
+    return this.move(() => this.walkBack(count, signal));
   }
 
   /**
@@ -124,7 +137,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
    * tape's start or end. Cost: a replay from the checkpoint before it, twice.
    */
   stepBranches(count: number, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() => this.leap(this.position.brctr + BigInt(count), signal));
+    return this.move(() => this.leap(this.position.brctr + BigInt(count), signal));
   }
 
   /** Names the present instant, to come back with {@link goToMark}; a name that is taken means this one from now on. */
@@ -146,19 +159,19 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   run(direction: Direction, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() =>
+    return this.move(() =>
       direction === "forward" ? this.onward(this.tape.end.at, signal) : this.backward(icount(0), signal),
     );
   }
 
   /** Runs forward until a point is met, or to an icount. */
   runTo(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() => this.onward(limit, signal));
+    return this.move(() => this.onward(limit, signal));
   }
 
   /** Runs back until a point is met, or to an icount. */
   runBackTo(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
-    return this.gate.enter(() => this.backward(limit, signal));
+    return this.move(() => this.backward(limit, signal));
   }
 
   /**
@@ -240,6 +253,20 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.session[Symbol.asyncDispose]();
     await this.pool[Symbol.asyncDispose]();
+  }
+
+  /** Moves when its turn has come, and tells of it. */
+  private move(go: () => Promise<Arrival>): Promise<Arrival> {
+    return this.gate.enter(async () => {
+      const from = this.position;
+      const arrival = await go();
+      const { position, why } = arrival;
+      const moved = comparePositions(from, position) !== 0 || from.pc !== position.pc;
+      if (moved) this.events.tell("moved", arrival, from);
+      if (moved && (why === "end" || position.icount === this.tape.end.at))
+        this.events.tell("ended", position);
+      return arrival;
+    });
   }
 
   private async go(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
@@ -387,6 +414,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
         if (!isWorthAnother(error, attempt)) throw error;
         await this.session[Symbol.asyncDispose]();
         this.session = await this.pool.at(from);
+        this.events.tell("replaced", this.position, error as Error);
       }
     }
   }
