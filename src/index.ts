@@ -48,7 +48,9 @@ export {
   formatPosition,
   formatWritten,
   type Position,
+  type PositionJson,
   parsePosition,
+  positionToJson,
   type Visit,
   type WrittenPosition,
 } from "./replay/session/position.js";

@@ -1,3 +1,4 @@
+import { jsonText } from "./json.js";
 /**
  * Errors are facts: a stable code, a neutral sentence, and fields. The command line adds advice and picks the
  * exit code from the code's class; a library user switches on `code`.
@@ -71,6 +72,12 @@ export class VmtapeError extends Error {
 
   get class(): ErrorClass {
     return errorClasses[this.code];
+  }
+
+  /** As `--json` prints it: code, message and facts side by side, each of them JSON. */
+  toJSON(): ErrorFacts & { readonly code: ErrorCode; readonly message: string } {
+    const { code, message, facts } = this;
+    return JSON.parse(jsonText({ code, message, ...facts }));
   }
 }
 

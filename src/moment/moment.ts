@@ -1,7 +1,7 @@
 import { isVmtapeError } from "../base/errors.js";
 import type { Stoppable } from "../base/run-context.js";
 import { throwIfCancelled } from "../base/stopping.js";
-import { type GuestAddress, hex, type Icount, physicalAddress } from "../base/units.js";
+import { type GuestAddress, type Icount, physicalAddress } from "../base/units.js";
 import { type PrintedValue, printAt } from "../linux/context/instant-context.js";
 import { currentTask } from "../linux/guest/current-task.js";
 import type { LinuxGuest } from "../linux/guest/linux-guest.js";
@@ -16,7 +16,12 @@ import { readTasks, taskAt, taskByPid } from "../linux/objects/task-list.js";
 import { stackAt } from "../linux/stack/at.js";
 import type { NamedStack } from "../linux/stack/tape.js";
 import { disassemble, type Line, longestInstruction } from "../qemu/x86-disassembly.js";
-import { comparePositions, type Position } from "../replay/session/position.js";
+import {
+  comparePositions,
+  type Position,
+  type PositionJson,
+  positionToJson,
+} from "../replay/session/position.js";
 import { type Past, pastOf } from "../replay/timeline/last-write.js";
 import { type MemoryPlace, RegisterFile } from "./registers.js";
 
@@ -71,15 +76,8 @@ export class Moment {
   }
 
   /** Position and name: what every answer in JSON begins with. Counts are numbers, addresses text. */
-  toJSON(): Record<string, unknown> {
-    const { icount, brctr, pc, rep } = this.position;
-    return {
-      icount: Number(icount),
-      brctr: Number(brctr),
-      pc: hex(pc),
-      rep: Number(rep),
-      symbol: this.symbol ?? null,
-    };
+  toJSON(): PositionJson & { readonly symbol: string | null } {
+    return { ...positionToJson(this.position), symbol: this.symbol ?? null };
   }
 
   /** All registers: general, segment, control, FPU and SSE ones. */

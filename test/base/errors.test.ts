@@ -18,3 +18,11 @@ test("what is a fact already stays that", () => {
   const fact = new VmtapeError("changed", "other bytes");
   expect(fileError(fact, "f", "reading")).toBe(fact);
 });
+
+test("an error as JSON has its code, its sentence and its facts, whole numbers of any size among them", () => {
+  const facts = { file: "replay.log", icount: 5n, expected: undefined, limit: 2n ** 60n };
+  const error = new VmtapeError("bad-log", "it is cut", facts);
+  expect(JSON.parse(JSON.stringify({ error }))).toEqual({
+    error: { code: "bad-log", message: "it is cut", file: "replay.log", icount: 5, limit: "1152921504606846976" },
+  });
+});

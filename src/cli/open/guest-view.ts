@@ -1,7 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { hex } from "../../base/units.js";
 import type { Moment } from "../../moment/moment.js";
-import type { Position } from "../../replay/session/position.js";
+import { type Position, positionToJson } from "../../replay/session/position.js";
 import { qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { note } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
@@ -39,9 +38,10 @@ export async function atMoment<T>(
   return await look(moment);
 }
 
-/** A position as JSON has it. */
-export function positionFacts({ icount, brctr, pc }: Position) {
-  return { icount, brctr, pc: hex(pc) };
+/** A position as the JSON of these commands has it. */
+export function positionFacts(position: Position) {
+  const { rep, ...facts } = positionToJson(position);
+  return facts;
 }
 
 /** A process id as an argument. */

@@ -41,8 +41,7 @@ export function reportFailure(error: unknown, json = jsonWanted()): number {
     process.stderr.write(`${pc.red("vmtape:")} ${sentence}${help ? ` (${printable(help)})` : ""}\n`);
   }
   if (json && known.code !== "cancelled") {
-    const { code, message, facts } = known;
-    sayJsonError({ code, message, ...facts });
+    sayJsonError(known.toJSON());
   }
   return exitCodes[known.class];
 }

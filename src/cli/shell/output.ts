@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import pc from "picocolors";
+import { jsonText } from "../../base/json.js";
 import { escapeJson, printable } from "../../base/printable.js";
 
 /** Prints one line on stdout: whatever it holds, it is one, and nothing in it drives the terminal. */
@@ -19,12 +20,7 @@ export function note(line: string): void {
 
 /** JSON with bigints as numbers where they are exact, else as strings. Its text is one line without control characters. */
 export function toJson(value: unknown): string {
-  return escapeJson(JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? exact(item) : item)));
-}
-
-function exact(value: bigint): number | string {
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : String(value);
+  return escapeJson(jsonText(value));
 }
 
 /** Prints a list of facts, names in one column. Undefined values are left out. */

@@ -1,4 +1,5 @@
 import { VmtapeError } from "../../base/errors.js";
+import { exactInJson } from "../../base/json.js";
 import {
   type Brctr,
   brctr,
@@ -102,6 +103,19 @@ function formatVisit(visit: Visit | undefined): string {
 export function formatPosition(position: Position, name?: string): string {
   const visit = formatVisit({ brctr: position.brctr, rep: position.rep });
   return `${hex(position.pc)}${visit} @${position.icount}${name === undefined ? "" : ` <${name}>`}`;
+}
+
+/** A position as JSON has it: counts as numbers, the address as text. */
+export interface PositionJson {
+  readonly icount: number | string;
+  readonly brctr: number | string;
+  readonly pc: string;
+  readonly rep: number | string;
+}
+
+/** See {@link PositionJson}. */
+export function positionToJson({ icount: at, brctr: branches, pc, rep }: Position): PositionJson {
+  return { icount: exactInJson(at), brctr: exactInJson(branches), pc: hex(pc), rep: exactInJson(rep) };
 }
 
 /** Orders positions of one tape in time: negative when `a` is the earlier. */
