@@ -37,81 +37,90 @@ const char *find_more_symbols(void)
  * ("no read globals", 1). With 2, "writes none", it stores them first. The note is found by the call's name; false when
  * it is not there, or not as expected.
  */
-static struct { const char *name; uintptr_t word; bool found; } call_note;
+static struct note {
+    const char *name; /* of the call */
+    uint32_t *flags;  /* after the pointer to QEMU's own copy of the name, in a table; NULL: not found */
+} notes[] = { { "plugin_vcpu_udata_cb", NULL }, { "plugin_vcpu_mem_cb", NULL } };
+enum { NOTES = sizeof notes / sizeof *notes, NO_READ = 1, NO_WRITE = 2 };
 
 /* Looks through all of the program's memory, which has no bounds that sanitizers know. */
 #define ANYWHERE __attribute__((no_sanitize("address", "thread")))
 
-/* The whole string in it, between two NULs; NULL: it is not there. */
-static ANYWHERE const char *find_string(const char *from, const char *end, const char *wanted)
+static ANYWHERE bool is_string(const char *at, const char *end, const char *wanted)
 {
-    size_t size = strlen(wanted) + 1;
-    for (const char *at = from + 1; at + size <= end; at++) {
-        size_t same = 0;
-        while (!at[-1] && same < size && at[same] == wanted[same])
-            same++;
-        if (same == size)
-            return at;
-    }
-    return NULL;
+    size_t size = strlen(wanted) + 1, same = 0;
+    while (same < size && at + same < end && at[same] == wanted[same])
+        same++;
+    return same == size;
 }
 
-static ANYWHERE int find_in_program(struct dl_phdr_info *info, size_t size UNUSED, void *unused UNUSED)
+/* Is it the name of a call, in what the program may only read? */
+static ANYWHERE bool is_name(const struct dl_phdr_info *program, uintptr_t word, const char *name)
 {
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < info->dlpi_phnum; i++) {
-            const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-            char *from = (char *)(info->dlpi_addr + part->p_vaddr), *end = from + part->p_filesz;
-            if (part->p_type != PT_LOAD || !(part->p_flags & PF_R))
-                continue;
-            if (pass == 0 && !(part->p_flags & PF_W)) {
-                const char *found = find_string(from, end, call_note.name);
-                if (found)
-                    call_note.word = (uintptr_t)found;
-            } else if (pass == 1 && part->p_flags & PF_W && call_note.word) {
-                for (uintptr_t *word = (uintptr_t *)from; (char *)(word + 2) <= end; word++)
-                    if (*word == call_note.word) {
-                        call_note.word = (uintptr_t)(word + 1);
-                        call_note.found = true;
-                        return 1;
-                    }
-            }
-        }
+    for (int i = 0; i < program->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &program->dlpi_phdr[i];
+        uintptr_t from = program->dlpi_addr + part->p_vaddr, end = from + part->p_filesz;
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_R) && !(part->p_flags & PF_W) && word >= from && word < end)
+            return is_string((const char *)word, (const char *)end, name);
+    }
+    return false;
+}
+
+static ANYWHERE void find_in_words(const struct dl_phdr_info *program, uintptr_t *word, const uintptr_t *end)
+{
+    for (; word + 2 <= end; word++) {
+        uint32_t *flags = (uint32_t *)(word + 1);
+        if (*flags != NO_READ && *flags != NO_WRITE)
+            continue;
+        for (int i = 0; i < NOTES; i++)
+            if (!notes[i].flags && is_name(program, *word, notes[i].name))
+                notes[i].flags = flags;
+    }
+}
+
+static int find_in_program(struct dl_phdr_info *program, size_t size UNUSED, void *unused UNUSED)
+{
+    for (int i = 0; i < program->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &program->dlpi_phdr[i];
+        uintptr_t from = program->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_R) && (part->p_flags & PF_W))
+            find_in_words(program, (uintptr_t *)from, (const uintptr_t *)(from + part->p_filesz));
+    }
     return 1; /* the first is the program itself */
 }
 
-enum { NO_READ = 1, NO_WRITE = 2 };
-
-/* The note on calls of the helper; NULL when it is not there, or none that we know. */
-static uint32_t *find_note(const char *name)
+/* Looks for the notes, the first time; are both there, and as expected? Cost then: below a millisecond. */
+static bool find_notes(void)
 {
-    call_note.name = name;
-    call_note.word = 0;
-    call_note.found = false;
-    dl_iterate_phdr(find_in_program, NULL);
-    uint32_t *flags = (uint32_t *)call_note.word;
-    return call_note.found && (*flags == NO_READ || *flags == NO_WRITE) ? flags : NULL;
+    static bool looked;
+    if (!looked)
+        dl_iterate_phdr(find_in_program, NULL);
+    looked = true;
+    for (int i = 0; i < NOTES; i++)
+        if (!notes[i].flags)
+            return false;
+    return true;
 }
 
-static bool store_registers_before(const char *name)
+static bool store_registers_before(uint32_t *flags)
 {
-    uint32_t *flags = find_note(name);
     uintptr_t page = (uintptr_t)flags & ~(uintptr_t)0xfff;
-    if (!flags || (*flags != NO_WRITE && mprotect((void *)page, 0x1000, PROT_READ | PROT_WRITE) != 0))
+    if (*flags == NO_WRITE)
+        return true;
+    if (mprotect((void *)page, 0x1000, PROT_READ | PROT_WRITE) != 0)
         return false;
-    if (*flags != NO_WRITE)
-        *flags = NO_WRITE;
+    *flags = NO_WRITE;
     return true;
 }
 
 bool are_notes_known(void)
 {
-    return find_note("plugin_vcpu_udata_cb") && find_note("plugin_vcpu_mem_cb");
+    return find_notes();
 }
 
 bool make_registers_readable(void)
 {
-    return store_registers_before("plugin_vcpu_udata_cb") && store_registers_before("plugin_vcpu_mem_cb");
+    return find_notes() && store_registers_before(notes[0].flags) && store_registers_before(notes[1].flags);
 }
 #else
 bool are_notes_known(void)

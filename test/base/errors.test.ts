@@ -23,6 +23,12 @@ test("an error as JSON has its code, its sentence and its facts, whole numbers o
   const facts = { file: "replay.log", icount: 5n, expected: undefined, limit: 2n ** 60n };
   const error = new VmtapeError("bad-log", "it is cut", facts);
   expect(JSON.parse(JSON.stringify({ error }))).toEqual({
-    error: { code: "bad-log", message: "it is cut", file: "replay.log", icount: 5, limit: "1152921504606846976" },
+    error: {
+      code: "bad-log",
+      message: "it is cut",
+      file: "replay.log",
+      icount: 5,
+      limit: "1152921504606846976",
+    },
   });
 });
