@@ -71,7 +71,7 @@ async function addEvents(builder: LevelsBuilder, tape: Tape, signal: AbortSignal
   await using source = await openFileSource(tape.layout.log, noLinks);
   const dialect = dialectFor(tape.manifest.qemu.version);
   const kinds = new Set([...fromDevices, "char-write" as const]);
-  for await (const event of readReplayLog(source, dialect, { kinds, ...(signal && { signal }) })) {
+  for await (const event of readReplayLog(source, dialect, { kinds, signal })) {
     const at = Number(event.icount);
     if (event.kind === "char-write") builder.add("consoleBytes", at, event.written);
     else builder.add("deviceEvents", at);
