@@ -1,9 +1,8 @@
 import type { Command } from "commander";
-import { VmtapeError } from "../../base/errors.js";
 import type { HistoryTask, Slice, TaskTotal } from "../../linux/history/task-history.js";
 import { loadHistory, taskOption, wantedTask } from "../open/load-history.js";
-import { icountOf } from "../open/locate-icount.js";
-import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
+import { openRange } from "../open/tape-range.js";
+import { qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { grouped, note, say, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action } from "../shell/run.js";
@@ -31,19 +30,9 @@ export function tasksCommand(): Command {
           end: string | undefined,
           flags: TasksFlags,
         ) => {
-          const [{ parsePosition }, { Tape }, { totalsOf }] = await Promise.all([
-            import("../../replay/session/position.js"),
-            import("../../tape/tape.js"),
-            import("../../linux/history/task-history.js"),
-          ]);
-          const written = [start ?? "start", end ?? "end"].map(parsePosition);
-          const tape = await Tape.open(placesOf(flags), name, flags.dir);
-          tape.requireComplete();
+          const { totalsOf } = await import("../../linux/history/task-history.js");
           using progress = new Progress();
-          const from = await icountOf(tape, written[0]!, flags, progress, signal);
-          const to = await icountOf(tape, written[1]!, flags, progress, signal);
-          if (to < from)
-            throw new VmtapeError("not-reached", `the end (@${to}) lies before the start (@${from})`);
+          const { tape, from, to } = await openRange(name, [start, end], flags, progress, signal);
           const history = await loadHistory(tape, flags, progress, signal);
           progress[Symbol.dispose]();
           const isWanted = flags.task === undefined ? () => true : await wantedTask(history, flags.task);

@@ -5,11 +5,9 @@ import type { HistoryTask } from "../../linux/history/task-history.js";
 import type { Symbols } from "../../symbols/names/symbols.js";
 import type { CodePiece, Coverage, CoveredLine, CoveredPiece } from "../../views/coverage.js";
 import { taskOption } from "../open/load-history.js";
-import { qemuOption, tapeCommand } from "../shell/options.js";
 import { grouped, say, toJson } from "../shell/output.js";
-import { action } from "../shell/run.js";
 import { type Column, sayTable } from "../shell/table.js";
-import { logOption, openWindow, type WindowFlags } from "./window.js";
+import { openWindow, type WindowFlags, windowCommand, withWindow } from "./window.js";
 
 interface CoverageFlags extends WindowFlags {
   readonly lines?: string;
@@ -18,53 +16,40 @@ interface CoverageFlags extends WindowFlags {
 }
 
 export function coverageCommand(): Command {
-  return tapeCommand("coverage", "tell which code ran, how often, and which did not")
-    .argument("[start]", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
-    .argument("[end]", "the same")
-    .option("--lines <file>", "the lines of this source file (needs debug information)")
-    .option("--missed", "the functions that did not run")
-    .option("--top <n>", "so many lines", count, 30)
-    .option(...taskOption)
-    .option(...logOption)
-    .option(...qemuOption)
-    .option("-d, --debug", "print what is done")
-    .action(
-      action(
-        async (
-          { signal },
-          name: string,
-          start: string | undefined,
-          end: string | undefined,
-          flags: CoverageFlags,
-        ) => {
-          const { coverLog } = await import("../../survey/tape-coverage.js");
-          await using window = await openWindow(name, start, end, flags, signal);
-          const { from, to, progress, history, symbols, isWanted } = window;
-          const coverage = await coverLog(window.open.log, {
-            from: Number(from),
-            to: Number(to),
-            history,
-            isWanted,
-            onProgress: progress.sink,
-            signal,
-          });
-          progress[Symbol.dispose]();
-          const lines = flags.lines === undefined ? undefined : linesOf(coverage, symbols, flags.lines);
-          if (flags.json) {
-            const functions = functionsOf(symbols).map((piece) => ranOf(coverage, piece));
-            const ranges = [...coverage.ranges()].map((range) => rangeFacts(range, history?.tasks ?? []));
-            say(toJson({ from, to, functions: functions.map(pieceFacts), ranges, ...(lines && { lines }) }));
-            return;
-          }
-          if (lines) return sayTable(lineColumns, lines);
-          const functions = functionsOf(symbols).map((piece) => ranOf(coverage, piece));
-          const ran = functions.filter(({ most }) => most > 0).sort((a, b) => b.entries - a.entries);
-          say(`${grouped(ran.length)} of ${grouped(functions.length)} functions with names ran`);
-          const shown = flags.missed ? functions.filter(({ most }) => most === 0) : ran;
-          sayTable(pieceColumns, shown.slice(0, flags.top));
-        },
-      ),
-    );
+  return withWindow(
+    windowCommand("coverage", "tell which code ran, how often, and which did not")
+      .option("--lines <file>", "the lines of this source file (needs debug information)")
+      .option("--missed", "the functions that did not run")
+      .option("--top <n>", "so many lines", count, 30)
+      .option(...taskOption),
+    async (signal, name, range, flags: CoverageFlags) => {
+      const { coverLog } = await import("../../survey/tape-coverage.js");
+      await using window = await openWindow(name, range, flags, signal);
+      const { from, to, progress, history, symbols, isWanted } = window;
+      const coverage = await coverLog(window.open.log, {
+        from: Number(from),
+        to: Number(to),
+        history,
+        isWanted,
+        onProgress: progress.sink,
+        signal,
+      });
+      progress[Symbol.dispose]();
+      const lines = flags.lines === undefined ? undefined : linesOf(coverage, symbols, flags.lines);
+      if (flags.json) {
+        const functions = functionsOf(symbols).map((piece) => ranOf(coverage, piece));
+        const ranges = [...coverage.ranges()].map((range) => rangeFacts(range, history?.tasks ?? []));
+        say(toJson({ from, to, functions: functions.map(pieceFacts), ranges, ...(lines && { lines }) }));
+        return;
+      }
+      if (lines) return await sayTable(lineColumns, lines);
+      const functions = functionsOf(symbols).map((piece) => ranOf(coverage, piece));
+      const ran = functions.filter(({ most }) => most > 0).sort((a, b) => b.entries - a.entries);
+      say(`${grouped(ran.length)} of ${grouped(functions.length)} functions with names ran`);
+      const shown = flags.missed ? functions.filter(({ most }) => most === 0) : ran;
+      await sayTable(pieceColumns, shown.slice(0, flags.top));
+    },
+  );
 }
 
 /** Letters of `nm` for code. */

@@ -1,77 +1,62 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { parsePosition } from "../../replay/session/position.js";
 import { levelSums } from "../../views/levels.js";
-import { icountOf } from "../open/locate-icount.js";
-import { qemuOption, tapeCommand } from "../shell/options.js";
 import { grouped, say, toJson } from "../shell/output.js";
-import { action } from "../shell/run.js";
 import { sayTable } from "../shell/table.js";
-import { logOption, openWindow, type WindowFlags } from "./window.js";
+import { openWindow, type WindowFlags, windowCommand, withWindow } from "./window.js";
 
 interface LevelsFlags extends WindowFlags {
   readonly cells: number;
 }
 
 export function levelsCommand(): Command {
-  return tapeCommand("levels", "tell what went on in a tape, in cells of equal length")
-    .argument("[start]", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
-    .argument("[end]", "the same")
-    .option("--cells <n>", "no more than so many (64 at least)", cells, 64)
-    .option(...logOption)
-    .option(...qemuOption)
-    .option("-d, --debug", "print what is done")
-    .action(
-      action(
-        async (
-          { signal },
-          name: string,
-          start: string | undefined,
-          end: string | undefined,
-          flags: LevelsFlags,
-        ) => {
-          const { tapeLevels } = await import("../../survey/tape-levels.js");
-          await using window = await openWindow(name, undefined, undefined, flags, signal);
-          const { tape, progress, history, symbols } = window;
-          const from = await icountOf(tape, parsePosition(start ?? "start"), flags, progress, signal);
-          const to = await icountOf(tape, parsePosition(end ?? "end"), flags, progress, signal);
-          const levels = await tapeLevels(tape, window.open.log, history, {
-            names: symbols,
-            onProgress: progress.sink,
-            signal,
-          });
-          progress[Symbol.dispose]();
-          const { length, width, task, taskAmount, sums, vectors, ...part } = levels.query(
-            Number(from),
-            Number(to),
-            flags.cells,
-          );
-          const rows = Array.from({ length }, (_, cell) => {
-            const who = task[cell]! < 0 ? undefined : history?.tasks[task[cell]!];
-            return {
-              from: part.from + cell * width,
-              task: who ? { pid: who.pid < 0 ? null : who.pid, name: who.name } : null,
-              taskInstructions: taskAmount[cell]!,
-              ...Object.fromEntries(levelSums.map((sum) => [sum, sums[sum][cell]!])),
-              vectors: Object.fromEntries(levels.vectors.map((vector, i) => [vector, vectors[i]![cell]!])),
-            };
-          });
-          if (flags.json) return say(toJson({ width, cells: rows }));
-          type Row = (typeof rows)[number] & Readonly<Record<string, unknown>>;
-          sayTable<Row>(
-            [
-              { head: "FROM", align: "right", text: (row) => `@${row.from}` },
-              ...levelSums.map((sum) => ({
-                head: sum.toUpperCase(),
-                align: "right" as const,
-                text: (row: Row) => grouped(row[sum] as number),
-              })),
-              { head: "TASK", text: (row) => row.task?.name ?? "" },
-            ],
-            rows as Row[],
-          );
-        },
-      ),
-    );
+  return withWindow(
+    windowCommand("levels", "tell what went on in a tape, in cells of equal length").option(
+      "--cells <n>",
+      "no more than so many (64 at least)",
+      cells,
+      64,
+    ),
+    async (signal, name, range, flags: LevelsFlags) => {
+      const { tapeLevels } = await import("../../survey/tape-levels.js");
+      await using window = await openWindow(name, range, flags, signal, true);
+      const { tape, from, to, progress, history, symbols } = window;
+      const levels = await tapeLevels(tape, window.open.log, history, {
+        names: symbols,
+        onProgress: progress.sink,
+        signal,
+      });
+      progress[Symbol.dispose]();
+      const { length, width, task, taskAmount, sums, vectors, ...part } = levels.query(
+        Number(from),
+        Number(to),
+        flags.cells,
+      );
+      const rows = Array.from({ length }, (_, cell) => {
+        const who = task[cell]! < 0 ? undefined : history?.tasks[task[cell]!];
+        return {
+          from: part.from + cell * width,
+          task: who ? { pid: who.pid < 0 ? null : who.pid, name: who.name } : null,
+          taskInstructions: taskAmount[cell]!,
+          ...Object.fromEntries(levelSums.map((sum) => [sum, sums[sum][cell]!])),
+          vectors: Object.fromEntries(levels.vectors.map((vector, i) => [vector, vectors[i]![cell]!])),
+        };
+      });
+      if (flags.json) return say(toJson({ width, cells: rows }));
+      type Row = (typeof rows)[number] & Readonly<Record<string, unknown>>;
+      await sayTable<Row>(
+        [
+          { head: "FROM", align: "right", text: (row) => `@${row.from}` },
+          ...levelSums.map((sum) => ({
+            head: sum.toUpperCase(),
+            align: "right" as const,
+            text: (row: Row) => grouped(row[sum] as number),
+          })),
+          { head: "TASK", text: (row) => row.task?.name ?? "" },
+        ],
+        rows as Row[],
+      );
+    },
+  );
 }
 
 function cells(text: string): number {

@@ -2,11 +2,9 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { HistoryTask } from "../../linux/history/task-history.js";
 import type { FunctionTotal, Profile } from "../../views/profile.js";
 import { taskOption } from "../open/load-history.js";
-import { qemuOption, tapeCommand } from "../shell/options.js";
 import { grouped, note, say, toJson } from "../shell/output.js";
-import { action } from "../shell/run.js";
 import { type Column, sayTable } from "../shell/table.js";
-import { logOption, openWindow, type WindowFlags } from "./window.js";
+import { openWindow, type WindowFlags, windowCommand, withWindow } from "./window.js";
 
 interface ProfileFlags extends WindowFlags {
   readonly by: "function" | "task" | "syscall";
@@ -14,54 +12,45 @@ interface ProfileFlags extends WindowFlags {
 }
 
 export function profileCommand(): Command {
-  return tapeCommand("profile", "tell where the instructions went: by function, task or system call, exactly")
-    .argument("[start]", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
-    .argument("[end]", "the same")
-    .addOption(
-      new Option("--by <what>", "one line for each of these")
-        .choices(["function", "task", "syscall"])
-        .default("function"),
-    )
-    .option("--top <n>", "so many lines", lines, 30)
-    .option(...taskOption)
-    .option(...logOption)
-    .option(...qemuOption)
-    .option("-d, --debug", "print what is done")
-    .action(
-      action(
-        async (
-          { signal },
-          name: string,
-          start: string | undefined,
-          end: string | undefined,
-          flags: ProfileFlags,
-        ) => {
-          const [{ followLog }, { Profile }] = await Promise.all([
-            import("../../survey/tape-profile.js"),
-            import("../../views/profile.js"),
-          ]);
-          await using window = await openWindow(name, start, end, flags, signal);
-          const { from, to, progress, history } = window;
-          const follower = await followLog(window.open.log, {
-            from: Number(from),
-            to: Number(to),
-            ...(history ? { history, names: window.names } : { plainNames: window.names }),
-            isWanted: window.isWanted,
-            onProgress: progress.sink,
-            signal,
-          });
-          progress[Symbol.dispose]();
-          const profile = Profile.of(follower);
-          if (profile.isCut) note("there are too many call paths: the rarest count for where they begin");
-          const tasks = history?.tasks ?? [];
-          if (flags.json) return say(toJson({ from, to, ...profileFacts(profile, tasks) }));
-          sayProfile(profile, tasks, flags);
-        },
-      ),
-    );
+  return withWindow(
+    windowCommand("profile", "tell where the instructions went: by function, task or system call, exactly")
+      .addOption(
+        new Option("--by <what>", "one line for each of these")
+          .choices(["function", "task", "syscall"])
+          .default("function"),
+      )
+      .option("--top <n>", "so many lines", lines, 30)
+      .option(...taskOption),
+    async (signal, name, range, flags: ProfileFlags) => {
+      const [{ followLog }, { Profile }] = await Promise.all([
+        import("../../survey/tape-profile.js"),
+        import("../../views/profile.js"),
+      ]);
+      await using window = await openWindow(name, range, flags, signal);
+      const { from, to, progress, history } = window;
+      const follower = await followLog(window.open.log, {
+        from: Number(from),
+        to: Number(to),
+        ...(history ? { history, names: window.names } : { plainNames: window.names }),
+        isWanted: window.isWanted,
+        onProgress: progress.sink,
+        signal,
+      });
+      progress[Symbol.dispose]();
+      const profile = Profile.of(follower);
+      if (profile.isCut) note("there are too many call paths: the rarest count for where they begin");
+      const tasks = history?.tasks ?? [];
+      if (flags.json) return say(toJson({ from, to, ...profileFacts(profile, tasks) }));
+      await sayProfile(profile, tasks, flags);
+    },
+  );
 }
 
-function sayProfile(profile: Profile, tasks: readonly HistoryTask[], { by, top }: ProfileFlags): void {
+async function sayProfile(
+  profile: Profile,
+  tasks: readonly HistoryTask[],
+  { by, top }: ProfileFlags,
+): Promise<void> {
   const share = (value: number) =>
     profile.instructions === 0 ? "" : `${((100 * value) / profile.instructions).toFixed(2)} %`;
   const measured = <Row>(head: string, value: (row: Row) => number): Column<Row> => ({
@@ -72,7 +61,7 @@ function sayProfile(profile: Profile, tasks: readonly HistoryTask[], { by, top }
   say(`${grouped(profile.instructions)} instructions, ${grouped(profile.branches)} branches`);
   if (by === "task") {
     type Row = ReturnType<Profile["byTask"]>[number];
-    sayTable<Row>(
+    await sayTable<Row>(
       [
         measured("INSTRUCTIONS", (row) => row.instructions),
         { head: "SHARE", align: "right", text: ({ instructions }) => share(instructions) },
@@ -88,7 +77,7 @@ function sayProfile(profile: Profile, tasks: readonly HistoryTask[], { by, top }
   }
   if (by === "syscall") {
     type Row = ReturnType<typeof bySyscall>[number];
-    sayTable<Row>(
+    await sayTable<Row>(
       [
         measured("INSTRUCTIONS", (row) => row.total),
         { head: "SHARE", align: "right", text: ({ total }) => share(total) },
@@ -99,7 +88,7 @@ function sayProfile(profile: Profile, tasks: readonly HistoryTask[], { by, top }
     );
     return;
   }
-  sayTable<FunctionTotal>(
+  await sayTable<FunctionTotal>(
     [
       measured("SELF", (row) => row.self),
       { head: "SHARE", align: "right", text: ({ self }) => share(self) },

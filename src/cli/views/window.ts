@@ -1,15 +1,17 @@
+import type { Command } from "commander";
 import { VmtapeError } from "../../base/errors.js";
-import type { Icount } from "../../base/units.js";
+import { type Icount, icount } from "../../base/units.js";
 import type { HistoryTask, TaskHistory } from "../../linux/history/task-history.js";
 import type { TaskNames } from "../../linux/names/task-names.js";
 import type { OpenLog } from "../../survey/tape-log.js";
 import type { Symbols } from "../../symbols/names/symbols.js";
 import type { Tape } from "../../tape/tape.js";
 import { loadHistory, wantedTask } from "../open/load-history.js";
-import { icountOf } from "../open/locate-icount.js";
-import { contextFor, placesOf, type TapeOptions } from "../shell/options.js";
+import { openRange } from "../open/tape-range.js";
+import { contextFor, placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
 import { note } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
+import { action } from "../shell/run.js";
 
 /** What commands over a window of branches share. */
 export interface WindowFlags extends TapeOptions {
@@ -34,51 +36,66 @@ export interface Window extends AsyncDisposable {
 }
 
 /** `--log`, for commands that read branches. */
-export const logOption = [
+const logOption = [
   "--log <file>",
   "the tape's branch log, made by vmtape trace (default: the window is traced)",
 ] as const;
 
+/** A command over the branches of a tape, from where to where the user says; it goes on with options of its own. */
+export function windowCommand(name: string, description: string): Command {
+  return tapeCommand(name, description)
+    .argument("[start]", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
+    .argument("[end]", "the same");
+}
+
+/** The options that such commands end with, and what they do. */
+export function withWindow<Flags extends WindowFlags>(
+  command: Command,
+  run: (
+    signal: AbortSignal,
+    name: string,
+    range: readonly (string | undefined)[],
+    flags: Flags,
+  ) => Promise<void>,
+): Command {
+  return command
+    .option(...logOption)
+    .option(...qemuOption)
+    .option("-d, --debug", "print what is done")
+    .action(
+      action(({ signal }, name: string, start: string | undefined, end: string | undefined, flags: Flags) =>
+        run(signal, name, [start, end], flags),
+      ),
+    );
+}
+
 /**
  * Opens a tape with the branches of a window, its tasks and names.
  *
+ * @param range as the user wrote it
+ * @param whole the branches are those of the whole tape
  * @throws `not-reached` when the end lies before the start; `not-found` for a task that never runs
  */
 export async function openWindow(
   name: string,
-  start: string | undefined,
-  end: string | undefined,
+  range: readonly (string | undefined)[],
   flags: WindowFlags,
   signal: AbortSignal,
+  whole = false,
 ): Promise<Window> {
-  const [
-    { parsePosition },
-    { Tape },
-    { tapeCache },
-    { buildPlugin },
-    { TapeSymbols },
-    { TaskNames },
-    { guestPrograms },
-    { windowLog },
-  ] = await Promise.all([
-    import("../../replay/session/position.js"),
-    import("../../tape/tape.js"),
-    import("../../replay/session/tape-cache.js"),
-    import("../../qemu/plugin-build.js"),
-    import("../../linux/names/tape-symbols.js"),
-    import("../../linux/names/task-names.js"),
-    import("../../linux/names/stack-programs.js"),
-    import("../../survey/tape-log.js"),
-  ]);
-  const written = [start ?? "start", end ?? "end"].map(parsePosition);
-  const places = placesOf(flags);
-  const tape = await Tape.open(places, name, flags.dir);
-  tape.requireComplete();
+  const [{ tapeCache }, { buildPlugin }, { TapeSymbols }, { TaskNames }, { guestPrograms }, { windowLog }] =
+    await Promise.all([
+      import("../../replay/session/tape-cache.js"),
+      import("../../qemu/plugin-build.js"),
+      import("../../linux/names/tape-symbols.js"),
+      import("../../linux/names/task-names.js"),
+      import("../../linux/names/stack-programs.js"),
+      import("../../survey/tape-log.js"),
+    ]);
   const progress = new Progress();
   try {
-    const from = await icountOf(tape, written[0]!, flags, progress, signal);
-    const to = await icountOf(tape, written[1]!, flags, progress, signal);
-    if (to < from) throw new VmtapeError("not-reached", `the end (@${to}) lies before the start (@${from})`);
+    const { tape, from, to } = await openRange(name, range, flags, progress, signal);
+    const places = placesOf(flags);
     const cache = tapeCache(places, tape);
     const shared = contextFor(flags, signal, progress);
     const history = await linuxHistory(tape, flags, progress, signal);
@@ -88,11 +105,13 @@ export async function openWindow(
       throw new VmtapeError("not-found", "--task needs a guest whose tasks are known");
     }
     const plugin = await buildPlugin({ cacheDir: places.cache, qemuVersion: tape.manifest.qemu.version });
-    const open = await windowLog(
-      tape,
-      { from, to },
-      { file: flags.log, plugin, cache, jobs: flags.jobs ?? 1, ...shared },
-    );
+    const open = await windowLog(tape, whole ? { from: icount(0), to: tape.end.at } : { from, to }, {
+      file: flags.log,
+      plugin,
+      cache,
+      jobs: flags.jobs ?? 1,
+      ...shared,
+    });
     const { symbols } = await TapeSymbols.load(tape, { cache, ...shared });
     const names = new TaskNames(history ?? (await noHistory(tape)), symbols, guestPrograms(tape));
     return {
