@@ -168,8 +168,9 @@ describe("running tools", () => {
     const stop = new AbortController();
     await using bench = await Workbench.make();
     const file = (name: string) => bench.path(name);
-    // It takes its time to go, and then says that it went.
-    const script = `trap 'sleep 0.2; : > "${file("gone")}"; exit' TERM; : > "${file("up")}"; sleep 1000 & wait`;
+    // It takes its time to go, and then says that it went. What it runs meanwhile is short: a signal that comes between fork
+    // and exec is lost on a child.
+    const script = `trap 'sleep 0.2; : > "${file("gone")}"; exit' TERM; : > "${file("up")}"; while :; do sleep 0.05; done`;
     const running = runCommand("sh", ["-c", script], { signal: stop.signal });
     running.catch(() => {}); // looked at below
     await until(() => existsSync(file("up")), "the program");
