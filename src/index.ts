@@ -25,7 +25,7 @@ export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
 export * from "./linux.js";
 // A tape at an instant.
 export { type MemoryBytes, Moment, type MomentTape } from "./moment/moment.js";
-export { OpenTape, type OpenTapeOptions, usualBranches } from "./moment/open-tape.js";
+export { OpenTape, type OpenTapeOptions } from "./moment/open-tape.js";
 export { type MemoryPlace, RegisterFile } from "./moment/registers.js";
 export { inspectQemu, type QemuBuild } from "./qemu/build.js";
 export { type NetworkChoice, parseNetwork } from "./qemu/network.js";

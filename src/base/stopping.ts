@@ -25,6 +25,17 @@ export function whenAborted(signal: AbortSignal | undefined, action: () => void)
   return { [Symbol.dispose]: () => signal?.removeEventListener("abort", action) };
 }
 
+/** Resolves when the signal fires, and keeps the process alive until then. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const keepAlive = setInterval(() => {}, 60_000);
+    whenAborted(signal, () => {
+      clearInterval(keepAlive);
+      resolve();
+    });
+  });
+}
+
 /** A controller that is aborted with `signal`, too, as long as it is not disposed. */
 export function linkedAbort(signal: AbortSignal | undefined): AbortController & Disposable {
   const controller = new AbortController();

@@ -2,7 +2,7 @@ import { isVmtapeError } from "../base/errors.js";
 import type { Stoppable } from "../base/run-context.js";
 import { throwIfCancelled } from "../base/stopping.js";
 import { type GuestAddress, type Icount, physicalAddress } from "../base/units.js";
-import { type PrintedValue, printAt } from "../linux/context/instant-context.js";
+import type { PrintedValue } from "../linux/context/instant-context.js";
 import { currentTask } from "../linux/guest/current-task.js";
 import type { LinuxGuest } from "../linux/guest/linux-guest.js";
 import { linuxOf, type TapeInstant } from "../linux/names/tape-instant.js";
@@ -13,16 +13,15 @@ import { type Mapping, readMappings } from "../linux/objects/mappings.js";
 import { type OpenFile, readOpenFiles } from "../linux/objects/open-files.js";
 import type { Task } from "../linux/objects/task.js";
 import { readTasks, taskAt, taskByPid } from "../linux/objects/task-list.js";
-import { stackAt } from "../linux/stack/at.js";
 import type { NamedStack } from "../linux/stack/tape.js";
-import { disassemble, type Line, longestInstruction } from "../qemu/x86-disassembly.js";
+import type { Line } from "../qemu/x86-disassembly.js";
 import {
   comparePositions,
   type Position,
   type PositionJson,
   positionToJson,
 } from "../replay/session/position.js";
-import { type Past, pastOf } from "../replay/timeline/last-write.js";
+import type { Past } from "../replay/timeline/last-write.js";
 import { type MemoryPlace, RegisterFile } from "./registers.js";
 
 /** A tape that a moment is of. */
@@ -107,6 +106,7 @@ export class Moment {
   async values(
     expressions: readonly string[],
   ): Promise<{ readonly values: readonly PrintedValue[]; readonly notes: readonly string[] }> {
+    const { printAt } = await import("../linux/context/instant-context.js");
     await this.stand();
     const notes = new Set<string>();
     const guest = await this.guestOr((why) => notes.add(`nothing is known of the guest's system: ${why}`));
@@ -115,6 +115,7 @@ export class Moment {
 
   /** Instructions from here on. */
   async disassembly(count: number): Promise<readonly Line[]> {
+    const { disassemble, longestInstruction } = await import("../qemu/x86-disassembly.js");
     const { timeline } = this.tape;
     await this.stand();
     const { pc } = this.position;
@@ -124,6 +125,7 @@ export class Moment {
 
   /** Who called what runs here, through kernel and program, with lines and inlined functions. */
   async stack(): Promise<NamedStack> {
+    const { stackAt } = await import("../linux/stack/at.js");
     await this.stand();
     return stackAt(this.tape);
   }
@@ -186,6 +188,7 @@ export class Moment {
    * @throws `cancelled`
    */
   async past(range: MemoryPlace, { since, signal }: Stoppable & { since?: Icount } = {}): Promise<Past> {
+    const { pastOf } = await import("../replay/timeline/last-write.js");
     await this.stand();
     const address = this.tape.addressOf(range.place);
     const asked = {

@@ -9,18 +9,15 @@ import type { Instant } from "../replay/session/timeline-types.js";
 import { type LocateOptions, locate } from "../replay/timeline/locate.js";
 import { Timeline } from "../replay/timeline/timeline.js";
 import { timelineOptions } from "../replay/timeline/timeline-options.js";
+import type { VisitLog } from "../replay/timeline/visit-log.js";
 import type { Tape } from "../tape/tape.js";
-import { openVisits } from "../trace/branch-visits.js";
 import { Moment } from "./moment.js";
 
 export interface OpenTapeOptions extends RunContext {
   readonly places: Places;
-  /** A branch log of the tape, to run back by; `"usual"`: NAME.branches, where it is. Default: none. */
-  readonly branches?: string | undefined;
+  /** Run back by a branch log of the tape, of this file or else of NAME.branches, where it is. Default: by none. */
+  readonly branches?: { readonly file?: string | undefined } | undefined;
 }
-
-/** What a log is looked for by without a name. */
-export const usualBranches = "usual";
 
 /**
  * A tape opened to look around in: its names, and a machine that goes to any instant of it. What there is to see at an
@@ -71,15 +68,7 @@ export class OpenTape implements AsyncDisposable {
     const { signal, places, branches } = context;
     const { qemu, debug, onProgress } = context;
     const options = await timelineOptions(places, tape, { qemu, debug, onProgress });
-    const visits =
-      branches === undefined
-        ? undefined
-        : await openVisits(
-            branches === usualBranches ? undefined : branches,
-            tape.name,
-            tape.manifest.id,
-            join(options.cache, "visits"),
-          );
+    const visits = branches && (await visitsOf(tape, branches.file, options.cache));
     let timeline: Timeline | undefined;
     const close = async () => {
       await timeline?.[Symbol.asyncDispose]();
@@ -142,4 +131,13 @@ export class OpenTape implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+async function visitsOf(
+  tape: Tape,
+  file: string | undefined,
+  cache: string,
+): Promise<(VisitLog & AsyncDisposable) | undefined> {
+  const { openVisits } = await import("../trace/branch-visits.js");
+  return openVisits(file, tape.name, tape.manifest.id, join(cache, "visits"));
 }

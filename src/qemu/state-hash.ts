@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { throwIfAborted } from "../base/stopping.js";
 import type { Icount } from "../base/units.js";
 import type { Qmp } from "./qmp.js";
 import { GuestRam } from "./ram.js";
@@ -38,7 +39,7 @@ const plain = (text: string) => text.replaceAll("\r", "").trim();
 /**
  * SHA-256 of all bytes of a QEMU's guest RAM, in address order. The machine must stand still. Cost: about 0.6 s a GB.
  *
- * @throws `qemu-failed` when QEMU goes away meanwhile; the reason of `signal` within 4 MiB of its abort
+ * @throws `qemu-failed` when QEMU goes away meanwhile; `cancelled` within 4 MiB
  */
 export async function hashRam(pid: number, signal?: AbortSignal): Promise<string> {
   await using ram = await GuestRam.open(pid);
@@ -46,7 +47,7 @@ export async function hashRam(pid: number, signal?: AbortSignal): Promise<string
   const block = Buffer.allocUnsafe(4 << 20);
   for (let position = 0; ; ) {
     const length = await ram.read(block, position);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     if (length === 0) return hash.digest("hex");
     hash.update(block.subarray(0, length));
     position += length;

@@ -1,5 +1,5 @@
 import { VmtapeError } from "../base/errors.js";
-import type { ProgressSink } from "../base/progress.js";
+import type { RunContext } from "../base/run-context.js";
 import { throwIfAborted } from "../base/stopping.js";
 import { chunkHeaderLayout, isDense } from "../formats/branch-log-layout.js";
 import { BranchWalkDecoder } from "../formats/branch-walk-decoder.js";
@@ -19,10 +19,7 @@ export interface LogStop {
   reached(): Promise<void> | void;
 }
 
-export interface LogWalkOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ProgressSink | undefined;
-}
+export type LogWalkOptions = Pick<RunContext, "signal" | "onProgress">;
 
 /**
  * Walks through the records of a branch log between two instants, as runs of symbols: some 150 M records a second with a

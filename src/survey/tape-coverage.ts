@@ -1,18 +1,17 @@
-import type { HistoryTask, TaskHistory } from "../linux/history/task-history.js";
+import type { TaskHistory } from "../linux/history/task-history.js";
 import type { BranchLog } from "../trace/branch-log.js";
 import type { Coverage } from "../views/coverage.js";
 import { CoverageBuilder } from "../views/coverage-builder.js";
 import type { TransferRun } from "../views/transfers.js";
 import { type LogReader, type LogStop, LogWalk, type LogWalkOptions } from "./log-walk.js";
+import { type SwitchOptions, taskSwitches } from "./task-switches.js";
 
-export interface CoverOptions extends LogWalkOptions {
+export interface CoverOptions extends LogWalkOptions, SwitchOptions {
   /** The window, as icounts: default the log's. */
   readonly from?: number;
   readonly to?: number;
   /** Who ran when: user addresses are told apart by its numbers of tasks, and 1 more. Without it they are of space 0. */
   readonly history?: TaskHistory | undefined;
-  /** Only what these tasks executed. */
-  readonly isWanted?: ((task: HistoryTask) => boolean) | undefined;
 }
 
 /**
@@ -74,21 +73,9 @@ function* noStops(): Generator<LogStop> {}
 function* switches(
   walk: LogWalk,
   history: TaskHistory,
-  { isWanted }: CoverOptions,
+  options: CoverOptions,
   gate: CoverageGate,
 ): Generator<LogStop> {
-  const { numbers, tasks } = history.columns;
-  for (let index = history.indexAt(walk.from); index < history.length; index++) {
-    const { from } = history.slice(index);
-    if (from.icount >= walk.to && from.icount > walk.from) return;
-    const number = numbers[index]!;
-    const task = tasks[number]!;
-    const reached = () =>
-      gate.set(
-        isWanted ? isWanted(task) : true,
-        Math.max(walk.from, from.icount),
-        task.pid < 0 ? 0 : number + 1,
-      );
-    yield { brctr: from.brctr, reached };
-  }
+  for (const { brctr, icount, space, isWanted } of taskSwitches(walk, history, options))
+    yield { brctr, reached: () => gate.set(isWanted, icount, space) };
 }

@@ -1,17 +1,17 @@
-import type { HistoryTask, TaskHistory } from "../linux/history/task-history.js";
+import type { TaskHistory } from "../linux/history/task-history.js";
 import type { TaskNames } from "../linux/names/task-names.js";
 import type { BranchLog } from "../trace/branch-log.js";
 import { CallFollower, type FrameListener } from "../views/call-follower.js";
 import type { FunctionLookup } from "../views/functions.js";
-import type { LogReader, LogStop, LogWalkOptions } from "./log-walk.js";
-import { LogWalk } from "./log-walk.js";
+import { type LogReader, type LogStop, LogWalk, type LogWalkOptions } from "./log-walk.js";
+import { type SwitchOptions, taskSwitches } from "./task-switches.js";
 
 /** Names of addresses that need no task: the kernel's, and what the user named. */
 export interface PlainNames {
   nameOf(address: bigint): { readonly name: string; readonly offset: number } | undefined;
 }
 
-export interface FollowOptions extends LogWalkOptions {
+export interface FollowOptions extends LogWalkOptions, SwitchOptions {
   /** The window, as icounts: default the log's. */
   readonly from?: number;
   readonly to?: number;
@@ -20,8 +20,6 @@ export interface FollowOptions extends LogWalkOptions {
   /** Moves with the history; or names that stay. */
   readonly names?: TaskNames | undefined;
   readonly plainNames?: PlainNames | undefined;
-  /** Only these tasks are followed. */
-  readonly isWanted?: ((task: HistoryTask) => boolean) | undefined;
   readonly listener?: FrameListener;
   readonly mostNodes?: number;
 }
@@ -83,24 +81,24 @@ function* plain({ plainNames }: FollowOptions, { follower }: Gate): Generator<Lo
 function* switches(
   walk: LogWalk,
   history: TaskHistory,
-  { names, plainNames, isWanted }: FollowOptions,
+  options: FollowOptions,
   gate: Gate,
 ): Generator<LogStop> {
+  const { names, plainNames } = options;
   const lookup: FunctionLookup | undefined = names
     ? { functionOf: (address) => names.nameOf(address) ?? fileOf(names, address) }
     : plainNames && { functionOf: (address) => plainNames.nameOf(address) };
-  const { numbers, tasks } = history.columns;
-  for (let index = history.indexAt(walk.from); index < history.length; index++) {
-    const { from } = history.slice(index);
-    if (from.icount >= walk.to && from.icount > walk.from) return;
-    const number = numbers[index]!;
-    const task = tasks[number]!;
+  for (const { brctr, icount, index, number, task, space, isWanted } of taskSwitches(
+    walk,
+    history,
+    options,
+  )) {
     yield {
-      brctr: from.brctr,
+      brctr,
       reached: async () => {
-        gate.set(isWanted ? isWanted(task) : true, Math.max(walk.from, from.icount));
+        gate.set(isWanted, icount);
         await names?.enter(index);
-        gate.follower.run(number, `${task.address}:${task.pid}`, task.pid < 0 ? 0 : number + 1, lookup);
+        gate.follower.run(number, `${task.address}:${task.pid}`, space, lookup);
       },
     };
   }

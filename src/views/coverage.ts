@@ -1,3 +1,4 @@
+import { lastAtMost } from "../base/search.js";
 /** Code that was executed equally often, without a gap: instructions that begin at `start` up to before `end`. */
 export interface CoveredRange {
   /** The kernel is -1. */
@@ -140,15 +141,4 @@ export class Coverage {
 
 function addressOf(signed: number): bigint {
   return BigInt.asUintN(64, BigInt(signed));
-}
-
-function lastAtMost(values: Float64Array, wanted: number): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[middle]! <= wanted) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }

@@ -138,14 +138,13 @@ function sayMemory({ range, address, bytes }: MemoryBytes): void {
 }
 
 async function factsOf({ registers, memory, printed, listing, past, stack }: Told, moment: Moment) {
-  const { stackFacts } = await import("../../linux/stack/text.js");
   return {
     registers,
     ...(memory && { memory: memory.map(memoryFacts) }),
     ...(printed && { values: valueFacts(printed.values) }),
     ...(past && { lastWrite: await pastJson(past, moment) }),
     ...(listing && { disassembly: listing.map(lineFacts) }),
-    ...(stack && { stack: stackFacts(stack) }),
+    ...(stack && { stack: (await import("../../linux/stack/text.js")).stackFacts(stack) }),
   };
 }
 

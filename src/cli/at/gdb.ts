@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { VmtapeError } from "../../base/errors.js";
+import { untilAborted } from "../../base/stopping.js";
 import type { GdbServer } from "../../gdb/server.js";
 import type { Tape } from "../../tape/tape.js";
 import { placesOf, qemuOption, type TapeOptions, tapeCommand } from "../shell/options.js";
@@ -55,8 +56,7 @@ async function run(
     );
   }
   using progress = new Progress();
-  const { branches } = flags;
-  await using open = await openTape(name, flags, progress, signal, flags.at, { branches });
+  await using open = await openTape(name, flags, progress, signal, flags.at, { file: flags.branches });
   const desk = new TapeDesk(open, starts);
   progress.silence();
   if (starts) {
@@ -70,7 +70,7 @@ async function run(
     onRefusedWrite: note,
   });
   sayWhere(open.tape, server, desk.describe(open.timeline.position), flags);
-  await aborted(signal);
+  await untilAborted(signal);
 }
 
 async function listen(
@@ -103,9 +103,4 @@ function sayWhere(tape: Tape, { attachTo }: GdbServer, position: string, flags: 
     lldb: isPath ? `process connect unix-connect://${attachTo}` : `gdb-remote ${attachTo}`,
   });
   note("Ctrl-C ends the server; a debugger may detach and attach again");
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { linkedAbort } from "../../base/stopping.js";
+import { linkedAbort, untilAborted } from "../../base/stopping.js";
 import type { Session } from "../../replay/session/session.js";
 import type { Tape } from "../../tape/tape.js";
 import { beginning, isInBackground, reportStarted, startInBackground } from "../shell/background.js";
@@ -128,15 +128,4 @@ async function kill(name: string, flags: ReplayFlags): Promise<void> {
     note(
       ended === 0 ? `no replay of ${name} runs` : `ended ${ended} replay${ended === 1 ? "" : "s"} of ${name}`,
     );
-}
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const keepAlive = setInterval(() => {}, 60_000);
-    signal.addEventListener("abort", () => {
-      clearInterval(keepAlive);
-      resolve();
-    });
-  });
 }

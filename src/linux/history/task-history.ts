@@ -1,4 +1,5 @@
 import { deserialize, serialize } from "node:v8";
+import { lastAtMost } from "../../base/search.js";
 
 /** A task as far as a stretch of time is attributed to it. */
 export interface HistoryTask {
@@ -222,16 +223,4 @@ export class TaskHistory {
     const open = passed % 2 === 1 ? icount - crossings[passed - 1]! : 0;
     return this.userBefore[passed]! + open;
   }
-}
-
-/** The index of the last value that is not larger; -1 when the first is. */
-function lastAtMost(values: Float64Array, wanted: number): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[middle]! <= wanted) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }

@@ -1,3 +1,4 @@
+import { EventEmitter } from "node:events";
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
 import { during } from "../../base/run-context.js";
 import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../../base/units.js";
@@ -21,7 +22,7 @@ import { locateBranch } from "./locate.js";
 import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
 import { runForward, stepForward } from "./run-forward.js";
 import { isWorthAnother, type PoolOptions, SessionPool } from "./session-pool.js";
-import { EventListeners, type TimelineEvents } from "./timeline-events.js";
+import type { TimelineEvents } from "./timeline-events.js";
 import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
 
 export interface TimelineOptions extends PoolOptions {
@@ -64,7 +65,9 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private readonly points = new Map<PointId, StopPoint>();
   private nextPoint: PointId = 1;
   private readonly marked = new Map<string, Position>();
-  private readonly events = new EventListeners();
+  private readonly events = new EventEmitter<{
+    [Name in keyof TimelineEvents]: TimelineEvents[Name];
+  }>().setMaxListeners(0);
   protected readonly options: TimelineOptions;
   private session: CountedSession;
 
@@ -116,8 +119,13 @@ export class Timeline implements DebugTarget, AsyncDisposable {
    * const stop = timeline.on("moved", ({ position }) => console.log(position.icount));
    * ```
    */
-  on<Name extends keyof TimelineEvents>(name: Name, listener: TimelineEvents[Name]): () => void {
-    return this.events.add(name, listener);
+  on<Name extends keyof TimelineEvents>(
+    name: Name,
+    listener: (...told: TimelineEvents[Name]) => void,
+  ): () => void {
+    const own = (...told: TimelineEvents[Name]) => listener(...told); // one that is added twice is two
+    this.events.on(name, own as never);
+    return () => void this.events.off(name, own as never);
   }
 
   goTo(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
@@ -260,11 +268,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.gate.enter(async () => {
       const from = this.position;
       const arrival = await go();
-      const { position, why } = arrival;
+      const { position } = arrival;
       const moved = comparePositions(from, position) !== 0 || from.pc !== position.pc;
-      if (moved) this.events.tell("moved", arrival, from);
-      if (moved && (why === "end" || position.icount === this.tape.end.at))
-        this.events.tell("ended", position);
+      if (moved) this.events.emit("moved", arrival, from);
+      if (moved && position.icount >= this.tape.end.at) this.events.emit("ended", position);
+      this.events.emit("ended", position);
       return arrival;
     });
   }
@@ -414,7 +422,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
         if (!isWorthAnother(error, attempt)) throw error;
         await this.session[Symbol.asyncDispose]();
         this.session = await this.pool.at(from);
-        this.events.tell("replaced", this.position, error as Error);
+        this.events.emit("replaced", this.position, error as Error);
       }
     }
   }
