@@ -3,7 +3,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeGuest } from "../../src/guest/guest.js";
 import {
   GuestTimeline,
   guestAddress,
@@ -11,12 +10,11 @@ import {
   type ProbeHitEvent,
   parsePosition,
   placesFrom,
-  record,
   type Tape,
   timelineOptions,
 } from "../../src/index.js";
 import { locate } from "../../src/replay/timeline/locate.js";
-import { defaultRecordOptions } from "../../src/tape/record-options.js";
+import { recordCloudBoot } from "../cloud-boot.js";
 import { Workbench } from "../workbench.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -35,15 +33,7 @@ const home = () => ({ VMTAPE_HOME: bench.places.home, XDG_CACHE_HOME: bench.path
 const placesHere = () => placesFrom({ ...process.env, ...home() });
 beforeAll(async () => {
   bench = await Workbench.make();
-  writeFileSync(bench.path("init"), init);
-  const { kernel, initrd, append } = await makeGuest({
-    cacheDir: placesFrom(process.env).cache,
-    directory: bench.path("guest"),
-    package: "linux-image-cloud-amd64",
-    init: bench.path("init"),
-  });
-  const options = await defaultRecordOptions("boot");
-  tape = await (await record(bench.places, { ...options, kernel, initrd, append })).done;
+  tape = await recordCloudBoot(bench, "boot", init);
 });
 afterAll(() => bench?.[Symbol.asyncDispose]());
 

@@ -1,11 +1,8 @@
 /** How tasks stop and end, against what the real strace said of the same program (bench/strace-compare.ts --golden). */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runTool } from "../../src/base/tool.js";
-import { makeGuest } from "../../src/guest/guest.js";
-import { placesFrom } from "../../src/tape/home.js";
-import { defaultRecordOptions } from "../../src/tape/record-options.js";
-import { record } from "../../src/tape/recording.js";
+import { recordCloudBoot } from "../cloud-boot.js";
 import { endLines, isIgnored } from "../linux/strace-ends.js";
 import { Workbench } from "../workbench.js";
 
@@ -31,16 +28,8 @@ beforeAll(async () => {
   const program = bench.path("signals");
   const source = new URL("../linux/strace-signals.c", import.meta.url).pathname;
   await runTool("cc", ["-O1", "-w", "-static", "-pthread", "-o", program, source]);
-  writeFileSync(bench.path("init"), init);
-  const { kernel, initrd, append } = await makeGuest({
-    cacheDir: placesFrom(process.env).cache,
-    directory: bench.path("guest"),
-    package: "linux-image-cloud-amd64",
-    init: bench.path("init"),
-    additions: parts.map((part) => ({ source: program, destination: `/bin/alone.${part}` })),
-  });
-  const options = await defaultRecordOptions("ends");
-  await (await record(bench.places, { ...options, kernel, initrd, append })).done;
+  const additions = parts.map((part) => ({ source: program, destination: `/bin/alone.${part}` }));
+  await recordCloudBoot(bench, "ends", init, additions);
 });
 afterAll(() => bench?.[Symbol.asyncDispose]());
 

@@ -1,9 +1,6 @@
-/** A boot as a whole, against what other ways of counting say of the same tape. */
-import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeGuest } from "../../src/guest/guest.js";
-import { GuestTimeline, placesFrom, record, type Tape, timelineOptions } from "../../src/index.js";
-import { defaultRecordOptions } from "../../src/tape/record-options.js";
+import { GuestTimeline, placesFrom, type Tape, timelineOptions } from "../../src/index.js";
+import { recordCloudBoot } from "../cloud-boot.js";
 import { Workbench } from "../workbench.js";
 
 const init = `#!/bin/sh
@@ -18,15 +15,7 @@ let tape: Tape;
 const home = () => ({ VMTAPE_HOME: bench.places.home, XDG_CACHE_HOME: bench.path("xdg") });
 beforeAll(async () => {
   bench = await Workbench.make();
-  writeFileSync(bench.path("init"), init);
-  const { kernel, initrd, append } = await makeGuest({
-    cacheDir: placesFrom(process.env).cache,
-    directory: bench.path("guest"),
-    package: "linux-image-cloud-amd64",
-    init: bench.path("init"),
-  });
-  const options = await defaultRecordOptions("boot");
-  tape = await (await record(bench.places, { ...options, kernel, initrd, append })).done;
+  tape = await recordCloudBoot(bench, "boot", init);
 }, 180_000);
 afterAll(() => bench?.[Symbol.asyncDispose]());
 

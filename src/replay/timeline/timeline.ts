@@ -272,7 +272,6 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       const moved = comparePositions(from, position) !== 0 || from.pc !== position.pc;
       if (moved) this.events.emit("moved", arrival, from);
       if (moved && position.icount >= this.tape.end.at) this.events.emit("ended", position);
-      this.events.emit("ended", position);
       return arrival;
     });
   }
