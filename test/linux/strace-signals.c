@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,10 +42,27 @@ static void *sleeper(void *argument)
 
 static void on_signal(int number) { (void)number; }
 
+/* Not after a time: on a busy host the guest's clock leaps, and the child would have slept through it. */
+static void wait_until_asleep(pid_t child)
+{
+    char path[32], line[256], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", child);
+    do {
+        pause_for(1);
+        FILE *file = fopen(path, "r");
+        if (!file || !fgets(line, sizeof line, file) || sscanf(strrchr(line, ')') + 1, " %c", &state) != 1)
+            _exit(50);
+        fclose(file);
+    } while (state != 'S');
+}
+
 static void stop_and_go(pid_t child, int signal)
 {
     int status;
-    pause_for(400); /* the child, which strace slows down, is asleep by then */
+    if (signal == SIGCHLD)
+        pause_for(400); /* the child, which strace slows down, has stopped itself by then */
+    else
+        wait_until_asleep(child);
     kill(child, signal);
     waitpid(child, &status, WUNTRACED);
     pause_for(30);
