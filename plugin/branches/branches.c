@@ -12,6 +12,7 @@
  */
 #include "../common/fail.h"
 #include "arena.h"
+#include "film.h"
 #include "first-visits.h"
 #include "marks.h"
 #include "probe.h"
@@ -23,6 +24,7 @@
 
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <pthread.h>
 
 /* What runs at each block or instruction is one unit: a call between two of them would cost more than either does. */
 __typeof__(run) run = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
@@ -42,5 +44,6 @@ bool following = true;
 #include "executions.inc.h"
 #include "accesses.inc.h"
 #include "probes.inc.h"
+#include "film.inc.h"
 #include "translation.inc.h"
 #include "rest.inc.h"

@@ -130,20 +130,11 @@ static void fetch_first_visits(void)
          first_visits.wanted ? "false" : "true");
 }
 
-void command(char *line)
+/* Of a stopped machine, whose run is held. */
+static void stopped_command(char **words, int count)
 {
-    char *rest, *words[10] = { 0 };
-    int count = 0;
-    for (char *word = strtok_r(line, " ", &rest); word && count < 10; word = strtok_r(NULL, " ", &rest))
-        words[count++] = word;
-    if (count == 1 && !strcmp(words[0], "progress")) {
-        tell_position("progress", counts_of_run());
-        return;
-    }
-    if (is_running())
-        return refuse("the machine is running");
-    qemu.cpu = qemu.get_cpu(0);
     uint64_t records = 0, repeats = 0;
+    qemu.cpu = qemu.get_cpu(0);
     if (count >= 1 && count <= 3 && !strcmp(words[0], "start") &&
         (count < 2 || (is_number(words[1], 10, &records))) &&
         (count < 3 || (is_number(words[2], 10, &repeats))))
@@ -164,4 +155,21 @@ void command(char *line)
         tell_position("close", now);
     } else if (!probe_command(words, count))
         refuse("no such command");
+}
+
+void command(char *line)
+{
+    char *rest, *words[10] = { 0 };
+    int count = 0;
+    for (char *word = strtok_r(line, " ", &rest); word && count < 10; word = strtok_r(NULL, " ", &rest))
+        words[count++] = word;
+    if (count == 1 && !strcmp(words[0], "progress")) {
+        tell_position("progress", counts_of_run());
+        return;
+    }
+    if (is_running())
+        return refuse("the machine is running");
+    hold_run();
+    stopped_command(words, count);
+    release_run();
 }

@@ -50,16 +50,24 @@ static void count_as_qemu_does(const struct block *block, uint32_t began, const 
              now, block->pc, least + began, most);
 }
 
+/* What a delivery pushed, and when: at the instant (icount, from). `nested`: another one came before or after it at this icount. */
+struct pushed { uint64_t sp, from, icount; bool error_code, wide, nested; };
 static void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount);
+static void film_management(uint64_t from);
+static void film_delivery(const struct pushed *pushed, uint64_t linear, uint32_t size);
 
-/* The processor has pushed a frame at the instant (icount, from), which no callback shows. (A change of privilege pushes two words more outside long mode.) */
-static void tell_frame(uint64_t sp, bool error_code, bool wide, uint64_t from, uint64_t icount)
+/* The processor has pushed a frame, which no callback shows. (A change of privilege pushes two words more outside long mode.) */
+static void tell_frame(struct pushed pushed)
 {
-    if (idt.mode == LONG)
-        meet_frame(sp, (5 + error_code) * 8, from, icount);
-    else
-        meet_frame((uint32_t)(machine.ss_base + (machine.ss_flags & 0x400000 ? sp : sp & 0xffff)),
-                   (3 + error_code) * (wide ? 4 : 2), from, icount);
+    uint64_t linear = pushed.sp;
+    uint32_t size = (5 + pushed.error_code) * 8;
+    if (idt.mode != LONG) {
+        linear = (uint32_t)(machine.ss_base + (machine.ss_flags & 0x400000 ? pushed.sp : pushed.sp & 0xffff));
+        size = (3 + pushed.error_code) * (pushed.wide ? 4 : 2);
+    }
+    meet_frame(linear, size, pushed.from, pushed.icount);
+    if (film_wanted.on)
+        film_delivery(&pushed, linear, size);
 }
 
 /*
@@ -79,7 +87,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (!error_code && trap && *finished && same_address(block->next, frame.pc)) {
             run.executed += block->count;
             if (unlikely(frames_watched))
-                tell_frame(sp, error_code, idt.wide[vector], block->last, run.executed - 1);
+                tell_frame((struct pushed){ sp, block->last, run.executed - 1, error_code, idt.wide[vector], depth > 0 });
             record_delivery(block->last, pc, block->kind);
             return true;
         }
@@ -88,7 +96,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (depth < 4 && is_handler(frame.pc) && instruction_at(block, frame.pc) < 0 &&
             !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
             if (unlikely(frames_watched))
-                tell_frame(sp, error_code, idt.wide[vector], frame.pc, run.executed);
+                tell_frame((struct pushed){ sp, frame.pc, run.executed, error_code, idt.wide[vector], true });
             record_delivery(frame.pc, pc, kind);
             return true;
         }
@@ -104,7 +112,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (block->ending == REPEATS) /* an iteration is never refused: QEMU has counted one that ran */
             began = run.executed;
         if (unlikely(frames_watched))
-            tell_frame(sp, error_code, idt.wide[vector], frame.pc, began);
+            tell_frame((struct pushed){ sp, frame.pc, began, error_code, idt.wide[vector], depth > 0 });
         record_delivery(frame.pc, pc, kind);
         return true;
     }
@@ -133,6 +141,8 @@ static bool explain_smi(const struct block *block, uint64_t pc)
     if (!how.found)
         return false;
     step_to(block, from, how);
+    if (unlikely(film_wanted.on))
+        film_management(from);
     record_delivery(from, pc, INTERRUPT);
     return true;
 }

@@ -21,8 +21,11 @@ static bool summary;
 static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
 {
     struct position at = counts_of_run();
-    if (end_commands() && qemu.cpu && !is_running())
+    if (end_commands() && qemu.cpu && !is_running()) {
+        hold_run();
         at = settle();
+        release_run();
+    }
     if (window.state != CLOSED)
         end_logging(END_RUN, at.icount);
     queue_wait(); /* for the end of a window that was closed a moment ago, too */

@@ -32,6 +32,20 @@ static inline uint64_t linear_pc(const struct site *site)
     return ((instruction_pointer() + site->block->base) & ~(uint64_t)0xfff) | site->offset;
 }
 
+enum { MOST_BYTES = 15 };
+
+/* Its bytes, at most MOST_BYTES; how many. */
+static size_t read_instruction(const struct qemu_plugin_insn *insn, uint8_t *bytes)
+{
+    size_t size = least(qemu_plugin_insn_size(insn), MOST_BYTES);
+#if QEMU_PLUGIN_API == 1
+    memcpy(bytes, qemu_plugin_insn_data(insn), size);
+#else
+    qemu_plugin_insn_data(insn, bytes, size);
+#endif
+    return size;
+}
+
 /* ---- The instruction count ------------------------------------------------------------------------------------------ */
 
 /*

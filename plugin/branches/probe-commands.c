@@ -7,6 +7,7 @@
 #include "../common/fail.h"
 #include "../common/numbers.h"
 #include "control.h"
+#include "film.h"
 #include "probe-parser.h"
 #include "probe-symbols.h"
 #include <pthread.h>
@@ -34,9 +35,10 @@ static void flush_now(void *cpu, void *unused UNUSED)
     more.flush_blocks(cpu);
 }
 
-/* Has all blocks translated anew. The stopped vCPU's thread does it; that is waited for. */
+/* Has all blocks translated anew. The stopped vCPU's thread does it; that is waited for, and the run let go meanwhile. */
 static void retranslate(void)
 {
+    release_run();
     pthread_mutex_lock(&flush_lock);
     unsigned long before = flushes;
     if (translated_since_flush) {
@@ -45,6 +47,7 @@ static void retranslate(void)
             pthread_cond_wait(&flush_done, &flush_lock);
     }
     pthread_mutex_unlock(&flush_lock);
+    hold_run();
 }
 
 static void filter_accesses(const struct probe *probe)
@@ -62,7 +65,7 @@ static void arm_probes(void)
     typeof(probes.instrumented) needed = { .any = false };
     bool lacks = false;
     memset(probes.filter, 0, sizeof probes.filter);
-    frames_watched = false;
+    frames_watched = film_wanted.on;
     for (struct probe *probe = probes.all; probe; probe = probe->next) {
         needed.any = true;
         needed.registers |= needs_registers(probe);
@@ -145,8 +148,35 @@ static void remove_probe(const char *which)
     tell("{\"answer\":\"unprobe\",\"count\":%lu}", removed);
 }
 
+/* Takes a film from here on; or ends it, with `sent` told as `hits` does. */
+static void set_film(bool on, bool reads)
+{
+    if (hits_fd < 0)
+        return refuse("no probes descriptor was given");
+    if (!following)
+        return refuse("branches are not followed");
+    if (on == film_wanted.on)
+        return refuse(on ? "a film is being taken" : "no film is being taken");
+    if (on && !make_registers_readable())
+        return refuse("this QEMU does not let plugins read registers");
+    if (on)
+        begin_film();
+    else
+        end_film();
+    film_wanted = (typeof(film_wanted)){ on, reads };
+    frames_watched |= on;
+    retranslate();
+    if (!on)
+        arm_probes();
+    tell("{\"answer\":\"film\",\"bytes\":%" PRIu64 "}", on ? 0 : flush_hits());
+}
+
 bool probe_command(char **words, int count)
 {
+    if (count == 2 && !strcmp(words[0], "film") && (!strcmp(words[1], "writes") || !strcmp(words[1], "accesses")))
+        return set_film(true, *words[1] == 'a'), true;
+    if (count == 2 && !strcmp(words[0], "film") && !strcmp(words[1], "off"))
+        return set_film(false, false), true;
     if (count >= 1 && !strcmp(words[0], "probe"))
         set_probe(words + 1, count - 1);
     else if (count == 2 && !strcmp(words[0], "unprobe"))

@@ -90,8 +90,8 @@ void read_machine(void)
     machine.gdt = v[0], machine.gdt_limit = (uint32_t)v[1];
     ok = ok && parse(text, "\nLDT=", 3, v);
     machine.ldt = v[1], machine.ldt_limit = (uint32_t)v[2];
-    ok = ok && parse(text, "\nCS =", 2, v);
-    machine.cs_base = v[1];
+    ok = ok && parse(text, "\nCS =", 4, v);
+    machine.cs_base = v[1], machine.cs_flags = (uint32_t)v[3];
     ok = ok && parse(text, "\nSS =", 4, v);
     machine.ss_base = v[1], machine.ss_flags = (uint32_t)v[3];
     ok = ok && (parse(text, "\nRIP=", 1, v) || parse(text, "\nEIP=", 1, v));

@@ -42,7 +42,7 @@ OURS bool read_memory(uint64_t linear, void *to, size_t size);
 /* The machine's state as `info registers` prints it: the one exported way to segment bases, GDT, IDT and SMM. */
 extern struct {
     uint64_t ip, sp, cs_base, ss_base, gdt, ldt, idt, cr0, efer, flags;
-    uint32_t ss_flags, gdt_limit, ldt_limit, idt_limit;
+    uint32_t cs_flags, ss_flags, gdt_limit, ldt_limit, idt_limit;
     bool smm;
 } machine OURS;
 

@@ -43,29 +43,42 @@ static NOINLINE void compare_general(void)
     general.known = ++general.compared >= SAMPLES;
 }
 
-static bool read_flags(uint64_t *value)
+/* What flags come from at an instruction: as noted at its translation, or `cc_op_unknown`. False: it cannot be known. */
+static bool noted_cc_op(const struct site *site, uintptr_t host, int32_t *cc_op)
+{
+    uint64_t noted[4] = { 0 };
+    *cc_op = cc_op_unknown;
+    if (site->index == 0)
+        return true;
+    if (cc_op_unknown < 0 || !more.peek_instruction(qemu.cpu, host, noted))
+        return false;
+    *cc_op = (int32_t)noted[1];
+    return true;
+}
+
+/* Flags at the instruction `here`; `quiet`: those that QEMU keeps as they are; `noted`: from noted_cc_op. */
+static uint64_t flags_from(uint64_t quiet, int32_t noted)
 {
     enum { DIRECTION = 0x400, RESUME = 0x10000 };
-    uint64_t noted[4] = { 0 };
     int32_t words[2];
-    uint64_t quiet;
-    if (!run.ip_word || !read_any_register(REGISTER_FLAGS, &quiet))
-        return false;
     char *at = (char *)(run.ip_word + WORD_CC_OP);
     memcpy(words, at, sizeof words);
-    int32_t cc_op = words[0];
-    if (here.site->index > 0) {
-        if (cc_op_unknown < 0 || !more.peek_instruction(qemu.cpu, here.host, noted))
-            return false;
-        if ((int)noted[1] != cc_op_unknown)
-            cc_op = (int32_t)noted[1];
-    }
+    int32_t cc_op = here.site->index == 0 || noted == cc_op_unknown ? words[0] : noted;
     memcpy(at, &cc_op, sizeof cc_op); /* some versions take it from there */
     uint64_t flags = more.flags_of((void *)(run.ip_word - GENERAL), cc_op);
     memcpy(at, &words[0], sizeof words[0]);
-    *value = quiet | (uint32_t)flags | (words[1] & DIRECTION);
-    if (here.site->index > 0)
-        *value &= ~(uint64_t)RESUME; /* ends with an instruction; QEMU ends it with the block */
+    flags = quiet | (uint32_t)flags | (words[1] & DIRECTION);
+    /* RF ends with an instruction; QEMU ends it with the block. */
+    return here.site->index > 0 ? flags & ~(uint64_t)RESUME : flags;
+}
+
+static bool read_flags(uint64_t *value)
+{
+    uint64_t quiet;
+    int32_t noted;
+    if (!run.ip_word || !read_any_register(REGISTER_FLAGS, &quiet) || !noted_cc_op(here.site, here.host, &noted))
+        return false;
+    *value = flags_from(quiet, noted);
     return true;
 }
 

@@ -6,6 +6,18 @@
 #ifndef REST_INC_H
 #define REST_INC_H
 
+static pthread_mutex_t run_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void hold_run(void)
+{
+    pthread_mutex_lock(&run_lock);
+}
+
+void release_run(void)
+{
+    pthread_mutex_unlock(&run_lock);
+}
+
 void park(uint64_t pc, uint64_t repeats)
 {
     memset(&parked, 0, sizeof parked);
@@ -43,6 +55,7 @@ struct position settle(void)
 /* Nothing refers to our blocks any more. */
 void on_flush(plugin_id id UNUSED)
 {
+    hold_run();
     if (run.current != &parked.block) {
         memcpy(&parked, run.current, sizeof *run.current + run.current->count);
         parked.block.elsewhere = NULL;
@@ -51,6 +64,7 @@ void on_flush(plugin_id id UNUSED)
     forget_successors();
     memset(blocks, 0, sizeof blocks);
     drop(&block_arena);
+    release_run();
     note_flush();
 }
 

@@ -67,6 +67,13 @@ OURS void hand_over(int then, enum end_reason reason, uint64_t icount);
 /* Forgets what may follow what, not the blocks themselves. */
 OURS void forget_successors(void);
 
+/*
+ * What a command reads and changes of the run: nobody else does meanwhile. A stopped machine's thread may still throw blocks
+ * away (QEMU's GDB stub asks for that at each stop, and tells of the stop before it is done).
+ */
+OURS void hold_run(void);
+OURS void release_run(void);
+
 /* ---- Of a stopped machine ----------------------------------------------------------------------------------------- */
 
 OURS uint64_t stopped_pc(void);

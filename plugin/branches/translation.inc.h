@@ -42,6 +42,8 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         probe_block(tb);
     if (!following)
         return;
+    if (unlikely(film_wanted.on))
+        film_block(tb);
     memset(block, 0, sizeof *block);
     block->count = (uint32_t)qemu_plugin_tb_n_insns(tb);
     if (block->count == 0 || block->count > MOST_INSNS)
@@ -49,21 +51,14 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
     block->pc = qemu_plugin_tb_vaddr(tb);
     block->ip = instruction_pointer();
     struct qemu_plugin_insn *insn = NULL;
-    uint8_t bytes[16];
+    uint8_t bytes[MOST_BYTES + 1];
     size_t size = 0;
     uint64_t hash = block->count;
     for (uint32_t i = 0; i < block->count; i++) {
         insn = qemu_plugin_tb_get_insn(tb, i);
-        size = qemu_plugin_insn_size(insn);
-        if (size > sizeof bytes - 1)
-            size = sizeof bytes - 1;
+        size = read_instruction(insn, bytes);
         block->sizes[i] = (uint8_t)size;
         hash = mix(hash ^ size);
-#if QEMU_PLUGIN_API == 1
-        memcpy(bytes, qemu_plugin_insn_data(insn), size);
-#else
-        qemu_plugin_insn_data(insn, bytes, size);
-#endif
         block->loads_idt |= loads_idt(bytes, size);
         if (unlikely(is_watched(qemu_plugin_insn_vaddr(insn))))
             watch(insn, i, qemu_plugin_insn_vaddr(insn) - block->pc);

@@ -1,5 +1,5 @@
 /** The index of the last of some rising values that is not larger than `wanted`; -1 when the first is. */
-export function lastAtMost(values: Float64Array, wanted: number): number {
+export function lastAtMost(values: Float64Array | Uint32Array, wanted: number): number {
   let low = 0;
   let high = values.length;
   while (low < high) {

@@ -26,6 +26,15 @@ export interface CountedSessionOptions extends RunContext {
   readonly checkpointsTo?: string | undefined;
 }
 
+/** What a session tells of the instant it stands at. */
+export interface Shot {
+  readonly position: Position;
+  /** The `g` block. */
+  readonly registers: Uint8Array;
+  /** Deliveries made at its icount. */
+  readonly delivered: bigint;
+}
+
 /** So few instructions are made by single steps; more of them by QEMU's `replay-break`, which costs some 2 ms. */
 const fewSteps = 6n;
 /** Deliveries at one instant: an interrupt whose handler faults, whose handler faults … */
@@ -104,6 +113,18 @@ export class CountedSession implements AsyncDisposable {
   /** Deliveries already made at the present icount. */
   get deliveries(): bigint {
     return this.delivered;
+  }
+
+  async shot(): Promise<Shot> {
+    return { position: this.here, registers: (await this.registers()).slice(), delivered: this.delivered };
+  }
+
+  /**
+   * Begins or ends a film (plugin/branches/film.h): what comes of it are hits of the id `filmRecordId`. Blocks are translated
+   * anew, some 10 ms.
+   */
+  async film(what: "writes" | "accesses" | "off"): Promise<void> {
+    await this.channel.command(`film ${what}`);
   }
 
   /** The instant just before this one; undefined when it did not come here by a step. */

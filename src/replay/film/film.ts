@@ -1,0 +1,258 @@
+import { lastAtMost } from "../../base/search.js";
+import { brctr, guestAddress, icount, type GuestAddress, type PhysicalAddress, physicalAddress } from "../../base/units.js";
+import { filmAccessFlags, filmPointerWord } from "../../formats/film-stream.js";
+import { type X86Register, x86Register, x86Registers } from "../../qemu/x86-registers.js";
+import type { Position } from "../session/position.js";
+import type { Instant } from "../session/timeline-types.js";
+import type { FilmDoubt } from "./builder.js";
+import type { Column } from "./column.js";
+
+/** What is known of an instant beside its position. */
+export const filmFlags = {
+  /** No instruction ran here: an interrupt came, and its frame tells. */
+  inferred: 1,
+  /** Not all of its registers are known. */
+  vague: 2,
+  /** A delivery leads from here to the next instant. */
+  delivery: 4,
+} as const;
+
+/** Columns of a film: of each instant, of each change of a register, of each access. */
+export interface FilmColumns {
+  /** Differences from the first instant's. */
+  readonly icounts: Column<Uint32Array>;
+  readonly brctrs: Column<Uint32Array>;
+  readonly pcs: Column<BigUint64Array>;
+  readonly flags: Column<Uint8Array>;
+  /** Deliveries made at its icount before it. */
+  readonly delivered: Column<Uint16Array>;
+  readonly reps: Map<number, bigint>;
+  /** Words of the `g` block: the instants at which each changed, and to what. */
+  readonly words: readonly { readonly at: Column<Uint32Array>; readonly values: Column<BigUint64Array> }[];
+  /** Of each instant, and one more. */
+  readonly firstAccess: Column<Uint32Array>;
+  readonly addresses: Column<BigUint64Array>;
+  readonly physical: Column<BigUint64Array>;
+  readonly lengths: Column<Uint16Array>;
+  readonly accessFlags: Column<Uint8Array>;
+  readonly firstByte: Column<Uint32Array>;
+  readonly bytes: Column<Uint8Array>;
+}
+
+/** A piece of memory that one step touched; it lies in one page. */
+export interface FilmAccess {
+  /** The instant before it. */
+  readonly index: number;
+  readonly address: GuestAddress;
+  /** Undefined where it could not be known. */
+  readonly physical: PhysicalAddress | undefined;
+  readonly length: number;
+  readonly write: boolean;
+  /** No RAM: `bytes` are not known. */
+  readonly device: boolean;
+  /** Of a write to RAM: the bytes after it. Borrowed. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+/**
+ * A stretch of consecutive instants in memory: the position and all registers of each, and what led from each to the next. An
+ * instant is named by its index, 0 to {@link length} - 1. What a film tells of registers equals what a stop there reads; where it
+ * cannot know that, it says so ({@link isSure}).
+ *
+ * Cost: some 40 bytes an instant.
+ */
+export class Film {
+  /** Of instant 0. */
+  readonly from: Position;
+  readonly length: number;
+  /** From where on memory may have been changed by something other than instructions; rising. */
+  readonly doubts: readonly FilmDoubt[];
+  private readonly columns: FilmColumns;
+
+  constructor(from: Position, columns: FilmColumns, doubts: readonly FilmDoubt[]) {
+    this.from = from;
+    this.columns = columns;
+    this.doubts = doubts;
+    this.length = columns.pcs.length;
+  }
+
+  /** Bytes it holds. */
+  get bytes(): number {
+    const { words, reps, ...plain } = this.columns;
+    let sum = 0;
+    for (const column of Object.values(plain)) sum += column.bytes;
+    for (const { at, values } of words) sum += at.bytes + values.bytes;
+    return sum + 64 * reps.size;
+  }
+
+  get to(): Position {
+    return this.position(this.length - 1);
+  }
+
+  position(index: number): Position {
+    const { icounts, brctrs, pcs, reps } = this.columns;
+    return {
+      icount: icount(this.from.icount + BigInt(icounts.at(index))),
+      brctr: brctr(this.from.brctr + BigInt(brctrs.at(index))),
+      pc: guestAddress(pcs.at(index)),
+      rep: reps.get(index) ?? 0n,
+    };
+  }
+
+  pc(index: number): GuestAddress {
+    return this.columns.pcs.at(index) as GuestAddress;
+  }
+
+  /** Deliveries made at its icount before it. */
+  delivered(index: number): bigint {
+    return BigInt(this.columns.delivered.at(index));
+  }
+
+  /** Does a delivery lead from here to the next instant? */
+  isDelivery(index: number): boolean {
+    return (this.columns.flags.at(index) & filmFlags.delivery) !== 0;
+  }
+
+  /** Are the registers here known for certain? */
+  isSure(index: number): boolean {
+    return (this.columns.flags.at(index) & filmFlags.vague) === 0;
+  }
+
+  /** The index of an instant; undefined when it is not in this film. Without an address, the first of its icount. */
+  indexOf(instant: Instant): number | undefined {
+    const ahead = Number(instant.icount - this.from.icount);
+    if (ahead < 0) return undefined;
+    const { icounts, pcs } = this.columns;
+    let index = lastAtMost(icounts.all, ahead);
+    if (index < 0 || icounts.at(index) !== ahead) return undefined;
+    if (instant.pc === undefined) {
+      while (index > 0 && icounts.at(index - 1) === ahead) index--;
+      // Of the first instant's icount, a film may begin after a delivery.
+      return index === 0 && this.delivered(0) > 0n ? undefined : index;
+    }
+    for (; index >= 0 && icounts.at(index) === ahead; index--) if (pcs.at(index) === instant.pc) return index;
+    return undefined;
+  }
+
+  /** The `g` block at an instant. */
+  registers(index: number): Uint8Array {
+    const { words, pcs } = this.columns;
+    const last = x86Registers.at(-1)!;
+    const block = new Uint8Array(last.offset + last.bytes);
+    const longs = new BigUint64Array(block.buffer, 0, words.length);
+    for (const [i, { at, values }] of words.entries()) {
+      const place = lastAtMost(at.all, index);
+      if (place >= 0) longs[i] = values.at(place);
+    }
+    const pointer = words[filmPointerWord]!;
+    const told = lastAtMost(pointer.at.all, index);
+    longs[filmPointerWord] = told >= 0 && pointer.at.at(told) === index ? pointer.values.at(told) : pcs.at(index);
+    return block;
+  }
+
+  /** A register at an instant, as bytes; undefined when the `g` block has none of this name. */
+  register(index: number, name: string): Uint8Array | undefined {
+    const register = x86Register(name);
+    if (!register) return undefined;
+    return this.registers(index).subarray(register.offset, register.offset + register.bytes);
+  }
+
+  /**
+   * The nearest instant in a direction from `index` at which a register has another value than at the instant before it: it
+   * changed on the step from `index - 1` to there. Undefined when it does not change within the film.
+   */
+  changeOf(name: string, index: number, direction: "back" | "forward"): number | undefined {
+    const register = x86Register(name);
+    if (!register) return undefined;
+    const step = direction === "back" ? -1 : 1;
+    if (register.name === "rip") return index + step > 0 && index + step < this.length ? index + step : undefined;
+    for (let at = this.nextTold(register, index, step); at !== undefined; at = this.nextTold(register, at, step)) {
+      if (at === 0) return undefined;
+      if (this.differs(register, at)) return at;
+    }
+    return undefined;
+  }
+
+  /** Names of the registers that another value has at `index` than at the instant before; without `rip`. */
+  changed(index: number): string[] {
+    if (index === 0) return [];
+    return x86Registers
+      .filter(({ name }) => name !== "rip")
+      .filter((register) => wordsOf(register).some((word) => this.isToldAt(word, index)))
+      .filter((register) => this.differs(register, index))
+      .map(({ name }) => name);
+  }
+
+  /** What the step from `index` to the next instant touched, in order. */
+  accesses(index: number): FilmAccess[] {
+    const { firstAccess } = this.columns;
+    const found: FilmAccess[] = [];
+    for (let i = firstAccess.at(index); i < firstAccess.at(index + 1); i++) found.push(this.access(i, index));
+    return found;
+  }
+
+  /** All accesses, in order. */
+  *allAccesses(): Generator<FilmAccess> {
+    const { firstAccess } = this.columns;
+    for (let index = 0; index < this.length; index++) {
+      for (let i = firstAccess.at(index); i < firstAccess.at(index + 1); i++) yield this.access(i, index);
+    }
+  }
+
+  /** The nearest instant in a direction from `index` with this address next; undefined when there is none. */
+  visitOf(address: GuestAddress, index: number, direction: "back" | "forward"): number | undefined {
+    const { all } = this.columns.pcs;
+    const found =
+      direction === "back" ? (index > 0 ? all.lastIndexOf(address, index - 1) : -1) : all.indexOf(address, index + 1);
+    return found < 0 ? undefined : found;
+  }
+
+  private access(i: number, index: number): FilmAccess {
+    const { addresses, physical, lengths, accessFlags, firstByte, bytes } = this.columns;
+    const flags = accessFlags.at(i) << 16;
+    const write = (flags & filmAccessFlags.write) !== 0;
+    const device = (flags & filmAccessFlags.device) !== 0;
+    const start = firstByte.at(i);
+    return {
+      index,
+      address: guestAddress(addresses.at(i)),
+      physical: flags & filmAccessFlags.mapped ? physicalAddress(physical.at(i)) : undefined,
+      length: lengths.at(i),
+      write,
+      device,
+      bytes: write && !device ? bytes.all.subarray(start, start + lengths.at(i)) : undefined,
+    };
+  }
+
+  private isToldAt(word: number, index: number): boolean {
+    const { at } = this.columns.words[word]!;
+    const place = lastAtMost(at.all, index);
+    return place >= 0 && at.at(place) === index;
+  }
+
+  /** The nearest instant at which any word of a register was told. */
+  private nextTold(register: X86Register, index: number, step: 1 | -1): number | undefined {
+    let nearest: number | undefined;
+    for (const word of wordsOf(register)) {
+      const { at } = this.columns.words[word]!;
+      const place = lastAtMost(at.all, step > 0 ? index : index - 1) + (step > 0 ? 1 : 0);
+      if (place < 0 || place >= at.length) continue;
+      const found = at.at(place);
+      if (nearest === undefined || (step > 0 ? found < nearest : found > nearest)) nearest = found;
+    }
+    return nearest;
+  }
+
+  private differs({ offset, bytes }: X86Register, index: number): boolean {
+    const here = this.registers(index).subarray(offset, offset + bytes);
+    const before = this.registers(index - 1).subarray(offset, offset + bytes);
+    return Buffer.compare(here, before) !== 0;
+  }
+}
+
+/** The words of the `g` block that hold a register. */
+function wordsOf({ offset, bytes }: X86Register): number[] {
+  const first = offset >> 3;
+  const last = (offset + bytes - 1) >> 3;
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}

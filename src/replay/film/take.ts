@@ -1,0 +1,45 @@
+import type { CountedSession } from "../session/counted-session.js";
+import type { Icount } from "../../base/units.js";
+import { filmRecordId } from "../../formats/film-stream.js";
+import { FilmBuilder } from "./builder.js";
+import type { Film } from "./film.js";
+
+export interface TakeOptions {
+  /** Where it ends: the first instant of this icount. */
+  readonly to: Icount;
+  /** Reads of memory, too. */
+  readonly reads?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs a session from where it stands to an icount, and films the way. The session then stands there.
+ *
+ * @throws `cancelled`: the session stands somewhere on the way; `inexact`; everything `Session.runTo` throws
+ */
+export async function takeFilm(session: CountedSession, { to, reads = false, signal }: TakeOptions): Promise<Film> {
+  const builder = new FilmBuilder(await session.shot());
+  let failure: unknown;
+  const unlisten = session.onHits((batch) => {
+    try {
+      for (let i = 0; i < batch.length; i++) {
+        if (batch.id(i) === filmRecordId) for (const { bytes } of batch.pieces(i)) builder.add(bytes);
+      }
+    } catch (error) {
+      failure ??= error;
+    }
+  });
+  try {
+    await session.film(reads ? "accesses" : "writes");
+    try {
+      await session.runTo({ icount: to }, signal);
+    } finally {
+      await session.film("off");
+    }
+    await session.settled();
+  } finally {
+    unlisten();
+  }
+  if (failure) throw failure;
+  return builder.end(await session.shot());
+}
