@@ -12,15 +12,18 @@
 /*
  * The first word of an entry has its type in the upper 4 bits.
  *
- * INSTANT  an instruction is about to run: the lower 32 bits are FILM_… flags, the next 16 how many words of registers follow,
- *          pc; then, as the flags say, icount (else it is the last one plus 1), brctr (else the last one), rep (else 0),
- *          two words that tell which words of the `g` packet follow (else the flags' lower 18 bits do), and these
+ * CODE     an instruction that runs for the first time in this film: the lower 8 bits are its size, the next 8 how wide code is
+ *          (16, 32, 64), then its number, 24 bits, from 1 on; its address; its bytes, in two words
+ * INSTANT  an instruction is about to run: the lower 32 bits are FILM_… flags, the next 16 how many words of registers follow;
+ *          the instruction's number, 0 when none runs here; then, as the flags say, pc (else the address told of the instruction),
+ *          icount (else it is the last one plus 1), brctr (else the last one), rep (else 0), two words that tell which words of the
+ *          `g` packet follow (else the flags' lower 18 bits do), and these
  * ACCESS   an instruction, or the delivery told last, touched memory: bits 0 to 15 bytes, then ACCESS_… flags; linear address,
  *          physical address, and of a write to RAM the bytes afterwards, padded with zeros
  * DELIVERY an interrupt or exception was delivered: its icount and the address next before it; the frame follows as an ACCESS
  * UNSURE   something else may have written to memory from the present instant on: why, and an address
  */
-enum film_entry { FILM_INSTANT, FILM_ACCESS, FILM_DELIVERY, FILM_UNSURE };
+enum film_entry { FILM_INSTANT, FILM_ACCESS, FILM_DELIVERY, FILM_UNSURE, FILM_CODE };
 enum {
     FILM_TYPE_SHIFT = 60, FILM_COUNT_SHIFT = 32,
     FILM_SHORT_WORDS = 18,       /* of the `g` packet: general registers, the instruction pointer, flags with cs */
@@ -29,6 +32,7 @@ enum {
     FILM_AGAIN = 1 << 22,        /* the last instant once more: QEMU abandoned it, and begins anew; its accesses do not count */
     FILM_INFERRED = 1 << 23,     /* no instruction ran here: taken from the frame of the delivery that comes next */
     FILM_VAGUE = 1 << 24,        /* as before, but not all of it is known */
+    FILM_PC = 1 << 25,
 };
 enum { ACCESS_WRITE = 1 << 16, ACCESS_MAPPED = 1 << 17, ACCESS_DEVICE = 1 << 18 };
 enum film_doubt { DOUBT_PORT, DOUBT_DEVICE, DOUBT_DELIVERY, DOUBT_MANAGEMENT };

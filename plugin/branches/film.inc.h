@@ -14,7 +14,10 @@ struct film_wanted film_wanted;
 /* An instruction of a block that is filmed. */
 struct film_site {
     struct site site;
-    struct film_block { struct probed_block probed; bool known, wide; } *block; /* `wide`: it is 64-bit code */
+    struct film_block { struct probed_block probed; uint8_t width; } *block; /* 16, 32 or 64 bits; 0: not known yet */
+    uint64_t address;   /* where it ran first in this film */
+    uint32_t code;      /* its number; 0: it has not run */
+    uint8_t size, bytes[16];
     int32_t cc_op;      /* what flags come from, as noted when it was translated */
     bool noted, plain;  /* `plain`: it changes general registers and flags alone */
     int port;           /* to which it writes; see film-classes.h */
@@ -25,6 +28,7 @@ struct cc { uint64_t flags, operands[3]; int32_t op, direction; };
 static struct {
     uint64_t icount, pc, brctr;   /* of the instant told last */
     bool begun, whole;            /* `whole`: read all registers at the next instant */
+    uint32_t codes;
     size_t words;                 /* of the `g` packet */
     uint64_t g[G_WORDS];          /* as told last */
     struct cc cc;
@@ -61,6 +65,7 @@ void begin_film(void)
     film.begun = false;
     film.whole = true;
     film.used = 0;
+    film.codes = 0;
 }
 
 void end_film(void)
@@ -79,13 +84,17 @@ static void tell_doubt(enum film_doubt why, uint64_t where)
 /* ---- Instants ------------------------------------------------------------------------------------------------------- */
 
 /* Tells an instant with the registers `now`, of which `many` words are to be compared with those told last. */
-static inline void tell_instant(uint64_t icount, uint64_t pc, uint64_t rep, const uint64_t *now, size_t many, uint32_t flags)
+static inline void tell_instant(uint64_t icount, uint64_t pc, uint64_t rep, const uint64_t *now, size_t many, uint32_t flags,
+                                const struct film_site *site)
 {
-    uint64_t *start = film_room(G_WORDS + 8), *at = start + 2, changed[2] = { 0 };
+    uint64_t *start = film_room(G_WORDS + 9), *at = start + 2, changed[2] = { 0 };
     uint64_t brctr = brctr_now();
     flags |= (icount != film.icount + 1 || !film.begun) ? FILM_ICOUNT : 0;
     flags |= (brctr != film.brctr || !film.begun) ? FILM_BRCTR : 0;
     flags |= rep ? FILM_REP : 0;
+    flags |= !site || site->address != pc ? FILM_PC : 0;
+    if (flags & FILM_PC)
+        *at++ = pc;
     if (flags & FILM_ICOUNT)
         *at++ = icount;
     if (flags & FILM_BRCTR)
@@ -112,7 +121,7 @@ static inline void tell_instant(uint64_t icount, uint64_t pc, uint64_t rep, cons
             *at++ = film.g[i] = now[i];
         }
     start[0] = (uint64_t)FILM_INSTANT << FILM_TYPE_SHIFT | (uint64_t)(at - values) << FILM_COUNT_SHIFT | flags;
-    start[1] = pc;
+    start[1] = site ? site->code : 0;
     film.used += (size_t)(at - start);
     film.icount = icount;
     film.brctr = brctr;
@@ -144,32 +153,43 @@ static inline struct cc cc_now(int32_t op)
     return cc;
 }
 
-/* Is the code that runs 64-bit code? Of one segment it is asked once; those of a table that programs may edit are asked anew. */
-static bool is_wide_code(uint64_t pc)
+/* How wide is the code that runs? Of one segment it is asked once; those of a table that programs may edit are asked anew. */
+static uint8_t code_width(uint64_t pc)
 {
-    enum { REGISTER_CS = 18, LOCAL = 4, LONG_CODE = 0x200000 };
-    static uint64_t asked = UINT64_MAX;
-    static bool wide;
-    uint64_t cs;
+    enum { REGISTER_CS = 18, LOCAL = 4, LONG_CODE = 0x200000, WIDE_CODE = 0x400000, PROTECTED = 1 };
+    static uint64_t asked = UINT64_MAX, asked_mode;
+    static uint8_t width;
+    uint64_t cs, mode = mode_of(read_register(REGISTER_CR0), read_register(REGISTER_EFER));
     if (pc >> 32)
-        return true;
-    if (!read_any_register(REGISTER_CS, &cs))
-        return false;
-    if (cs != asked || (cs & LOCAL)) {
+        return 64;
+    if (!read_any_register(REGISTER_CS, &cs) || cs != asked || mode != asked_mode || (cs & LOCAL) || mode != LONG) {
         read_machine();
-        wide = mode_of(machine.cr0, machine.efer) == LONG && (machine.cs_flags & LONG_CODE);
+        width = mode == LONG && (machine.cs_flags & LONG_CODE) ? 64 : machine.cs_flags & WIDE_CODE ? 32 : 16;
         asked = cs;
+        asked_mode = mode;
     }
-    return wide;
+    return width;
+}
+
+/* An instruction runs for the first time. */
+static NOINLINE void tell_code(struct film_site *site)
+{
+    uint64_t *at = film_room(4);
+    site->address = here.pc;
+    site->code = ++film.codes;
+    at[0] = (uint64_t)FILM_CODE << FILM_TYPE_SHIFT | (uint64_t)site->code << 16 | (uint64_t)site->block->width << 8 | site->size;
+    at[1] = site->address;
+    memcpy(at + 2, site->bytes, sizeof site->bytes);
+    film.used += 4;
 }
 
 static NOINLINE void note_site(struct film_site *site, uintptr_t host)
 {
     site->noted = noted_cc_op(&site->site, host, &site->cc_op);
-    if (!site->block->known) {
-        site->block->wide = is_wide_code(here.pc);
-        site->block->known = true;
-    }
+    if (!site->block->width)
+        site->block->width = code_width(here.pc);
+    if (!site->code)
+        tell_code(site);
     if (!film.low || host < film.low)
         film.low = host;
     if (host > film.high)
@@ -213,7 +233,7 @@ static void on_filmed(unsigned vcpu UNUSED, void *udata)
     bool again = film.begun && icount == film.icount && here.pc == film.pc;
     uint64_t rep = repeats ? run.repeats : 0;
     struct cc cc = cc_now(site->cc_op);
-    if (likely(!film.whole && site->block->wide && general.known)) {
+    if (likely(!film.whole && site->block->width == 64 && general.known)) {
         uint64_t now[FILM_SHORT_WORDS];
         for (unsigned i = 0; i < GENERAL; i++)
             now[i] = run.ip_word[(int)place_of[i] - GENERAL];
@@ -221,11 +241,11 @@ static void on_filmed(unsigned vcpu UNUSED, void *udata)
         now[WORD_FLAGS] = film.g[WORD_FLAGS];
         if (memcmp(&cc, &film.cc, sizeof cc))
             now[WORD_FLAGS] = (now[WORD_FLAGS] & ~(uint64_t)UINT32_MAX) | (uint32_t)flags_from(cc.flags, site->cc_op);
-        tell_instant(icount, here.pc, rep, now, FILM_SHORT_WORDS, again ? FILM_AGAIN : 0);
+        tell_instant(icount, here.pc, rep, now, FILM_SHORT_WORDS, again ? FILM_AGAIN : 0, site);
     } else {
         uint64_t now[G_WORDS];
         read_block(now);
-        tell_instant(icount, here.pc, rep, now, film.words, again ? FILM_AGAIN : 0);
+        tell_instant(icount, here.pc, rep, now, film.words, again ? FILM_AGAIN : 0, site);
     }
     film.cc = cc;
     film.whole = !site->plain;
@@ -320,7 +340,7 @@ static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear,
     if (film.begun && (pushed->icount != film.icount || pushed->from != film.pc)) {
         uint64_t words[G_WORDS];
         bool known = read_from_frame(pushed, words);
-        tell_instant(pushed->icount, pushed->from, 0, words, film.words, FILM_INFERRED | (known ? 0 : FILM_VAGUE));
+        tell_instant(pushed->icount, pushed->from, 0, words, film.words, FILM_INFERRED | (known ? 0 : FILM_VAGUE), NULL);
     }
     uint64_t *at = film_room(3);
     at[0] = (uint64_t)FILM_DELIVERY << FILM_TYPE_SHIFT;
@@ -358,12 +378,12 @@ static void film_block(struct qemu_plugin_tb *tb)
     for (uint32_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         struct film_site *site = take(&site_arena, sizeof *site);
-        uint8_t bytes[16];
-        size_t size = read_instruction(insn, bytes);
+        size_t size = read_instruction(insn, site->bytes);
+        site->size = (uint8_t)size;
         site->site = (struct site){ &block->probed, i, qemu_plugin_insn_vaddr(insn) % OFFSETS };
         site->block = block;
-        site->plain = changes_general_alone(bytes, size);
-        site->port = port_written(bytes, size);
+        site->plain = changes_general_alone(site->bytes, size);
+        site->port = port_written(site->bytes, size);
         qemu_plugin_register_vcpu_insn_exec_cb(insn, on_filmed, CB_READ_REGISTERS, site);
         qemu_plugin_register_vcpu_mem_cb(insn, on_filmed_access, CB_READ_REGISTERS,
                                          film_wanted.reads ? MEM_READ | MEM_WRITE : MEM_WRITE, site);

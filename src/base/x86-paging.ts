@@ -150,6 +150,62 @@ export async function walkPages(state: PagingState, address: bigint, read: Entry
 
 const pageShift = 12n;
 
+/**
+ * Visits all tables that a root leads to, each once or more.
+ *
+ * @param readTable all bytes of a table; undefined where there is no memory
+ * @param visit is told of a table, by the physical address of its page and how many levels are below it; false: it is not to be
+ *   looked into
+ */
+export async function eachTable(
+  state: PagingState,
+  readTable: (table: bigint, bytes: number) => Promise<Uint8Array | undefined>,
+  visit: (table: bigint, below: number) => boolean,
+): Promise<void> {
+  const { mode } = state;
+  if (mode === "none") return;
+  const layout: Tables = tables[mode === "32-bit" && state.largePages ? "32-bit-large" : mode];
+  await descend(layout, state.cr3 & layout.rootMask, layout.levels.length - 1, readTable, visit);
+}
+
+/** The tables below an entry that lies in one with `below` levels below it; none where it is a page's, or no table's. */
+export async function eachTableBelow(
+  state: PagingState,
+  entry: bigint,
+  below: number,
+  readTable: (table: bigint, bytes: number) => Promise<Uint8Array | undefined>,
+  visit: (table: bigint, below: number) => boolean,
+): Promise<void> {
+  if (state.mode === "none" || below === 0) return;
+  const layout: Tables = tables[state.mode === "32-bit" && state.largePages ? "32-bit-large" : state.mode];
+  const level = layout.levels[layout.levels.length - 1 - below];
+  if (!level || !leadsToTable(level, entry)) return;
+  await descend(layout, entry & layout.frameMask, below - 1, readTable, visit);
+}
+
+const leadsToTable = (level: Level, entry: bigint) =>
+  (entry & present) !== 0n && !(level.mayBePage === true && (entry & large) !== 0n);
+
+async function descend(
+  layout: Tables,
+  table: bigint,
+  below: number,
+  readTable: (table: bigint, bytes: number) => Promise<Uint8Array | undefined>,
+  visit: (table: bigint, below: number) => boolean,
+): Promise<void> {
+  if (!visit(table & ~0xfffn, below) || below === 0) return;
+  const { entryBytes, levels, frameMask: frame } = layout;
+  const level = levels[levels.length - 1 - below]!;
+  const bytes = await readTable(table, Number(level.entries) * entryBytes);
+  if (!bytes) return;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + entryBytes <= bytes.length; at += entryBytes) {
+    if ((bytes[at]! & 1) === 0) continue;
+    const entry = entryBytes === 4 ? BigInt(view.getUint32(at, true)) : view.getBigUint64(at, true);
+    if (leadsToTable(level, entry)) await descend(layout, entry & frame, below - 1, readTable, visit);
+  }
+}
+
 function hole(start: bigint, end: bigint, entry = 0n): Walk {
   return { start, end, page: undefined, entry, access: undefined };
 }

@@ -7,7 +7,7 @@
 export const filmRecordId = 0xffff_ffff;
 
 /** Types of entries: the upper 4 bits of their first word. */
-export const filmEntries = { instant: 0, access: 1, delivery: 2, unsure: 3 } as const;
+export const filmEntries = { instant: 0, access: 1, delivery: 2, unsure: 3, code: 4 } as const;
 
 /** Of an instant: flags in the lower half of its first word; the lower 16 bits of the upper half tell how many words follow. */
 export const filmInstantFlags = {
@@ -18,6 +18,7 @@ export const filmInstantFlags = {
   again: 1 << 22,
   inferred: 1 << 23,
   vague: 1 << 24,
+  pc: 1 << 25,
 } as const;
 
 /** Words of the `g` packet that the flags themselves can name: general registers, instruction pointer, flags with cs. */

@@ -31,24 +31,10 @@ export function ramEnd(ramBytes: number): number {
   return ramBytes >= below4G.most ? above4G + ramBytes - below4G.whenMore : ramBytes;
 }
 
-/**
- * Memory of a stopped machine, by physical and virtual address. RAM is read from outside; firmware through QEMU's
- * stub. A device's memory is never read: reading can change it, and the replay would part from its tape.
- */
-export class MachineMemory {
-  private readonly ram: GuestRam;
-  private readonly stub: GdbStub;
-
-  constructor(ram: GuestRam, stub: GdbStub) {
-    this.ram = ram;
-    this.stub = stub;
-  }
-
-  /** As many bytes from `address` on as are RAM or firmware; undefined when the first is not. */
-  async readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined> {
-    if (address > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
-    return gather(Number(address), length, (at, left) => this.piece(at, left));
-  }
+/** Memory by physical and virtual address, whatever holds it. */
+export abstract class PagedMemory {
+  /** As many bytes from `address` on as are memory; undefined when the first is not. */
+  abstract readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined>;
 
   /**
    * As many bytes from a virtual address on as are mapped; undefined when the first is not.
@@ -83,6 +69,27 @@ export class MachineMemory {
     const view = new DataView(read.buffer, read.byteOffset, bytes);
     return bytes === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);
   };
+}
+
+/**
+ * Memory of a stopped machine, by physical and virtual address. RAM is read from outside; firmware through QEMU's
+ * stub. A device's memory is never read: reading can change it, and the replay would part from its tape.
+ */
+export class MachineMemory extends PagedMemory {
+  private readonly ram: GuestRam;
+  private readonly stub: GdbStub;
+
+  constructor(ram: GuestRam, stub: GdbStub) {
+    super();
+    this.ram = ram;
+    this.stub = stub;
+  }
+
+  /** As many bytes from `address` on as are RAM or firmware; undefined when the first is not. */
+  async readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined> {
+    if (address > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+    return gather(Number(address), length, (at, left) => this.piece(at, left));
+  }
 
   /** A piece from `at` on that is of one kind. */
   private async piece(at: number, left: number): Promise<Uint8Array | undefined> {

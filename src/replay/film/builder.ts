@@ -36,6 +36,8 @@ export class FilmBuilder {
       icounts: wordColumn(),
       brctrs: wordColumn(),
       pcs: longColumn(),
+      codes: wordColumn(),
+      code: [],
       flags: bytesColumn(),
       delivered: shortColumn(),
       reps: new Map(),
@@ -86,6 +88,10 @@ export class FilmBuilder {
           });
           at += 2;
           break;
+        case filmEntries.code:
+          this.code(longs[at]!, longs[at + 1]!, bytes, at);
+          at += 4;
+          break;
         default:
           throw broken();
       }
@@ -115,13 +121,15 @@ export class FilmBuilder {
     let at = start + 2;
     const { position } = this.from;
     let ahead = this.icount + 1;
+    const code = Number(longs[start + 1]!);
+    const pc = flags & filmInstantFlags.pc ? longs[at++]! : columns.code[code - 1]?.address;
+    if (pc === undefined) throw broken();
     if (flags & filmInstantFlags.icount) ahead = Number(longs[at++]! - position.icount);
     if (flags & filmInstantFlags.brctr) {
       const branches = longs[at++]!;
       this.brctr = Number(branches - position.brctr);
     }
     const rep = flags & filmInstantFlags.rep ? longs[at++]! : 0n;
-    const pc = longs[start + 1]!;
     let index = columns.pcs.length - 1;
     if (ahead === this.icount && pc === columns.pcs.at(index)) {
       this.again(index);
@@ -136,6 +144,7 @@ export class FilmBuilder {
       this.begin(pc, inferred | vague, rep);
       index++;
     }
+    columns.codes.set(index, code);
     if (flags & filmInstantFlags.many) {
       at = this.named(longs, at + 2, longs[at]!, longs[at + 1]!, index);
     } else {
@@ -143,7 +152,7 @@ export class FilmBuilder {
         this.setWord(31 - Math.clz32(left & -left), index, longs[at++]!);
       }
     }
-    if (at > longs.length || at - start > values + 8) throw broken();
+    if (at > longs.length || at - start > values + 9) throw broken();
     return at;
   }
 
@@ -163,6 +172,7 @@ export class FilmBuilder {
     columns.icounts.push(this.icount);
     columns.brctrs.push(this.brctr);
     columns.pcs.push(pc);
+    columns.codes.push(0);
     columns.flags.push(flags);
     columns.delivered.push(this.delivered);
     columns.firstAccess.push(columns.addresses.length);
@@ -173,8 +183,14 @@ export class FilmBuilder {
   private again(index: number): void {
     const { columns } = this;
     const first = columns.firstAccess.at(index);
-    columns.bytes.length = first < columns.firstByte.length ? columns.firstByte.at(first) : columns.bytes.length;
-    for (const column of [columns.addresses, columns.physical, columns.lengths, columns.accessFlags] as const) {
+    columns.bytes.length =
+      first < columns.firstByte.length ? columns.firstByte.at(first) : columns.bytes.length;
+    for (const column of [
+      columns.addresses,
+      columns.physical,
+      columns.lengths,
+      columns.accessFlags,
+    ] as const) {
       column.length = Math.min(column.length, first);
     }
     columns.firstByte.length = Math.min(columns.firstByte.length, first);
@@ -200,6 +216,19 @@ export class FilmBuilder {
       column.at.push(index);
       column.values.push(value);
     }
+  }
+
+  private code(head: bigint, address: bigint, bytes: Uint8Array, at: number): void {
+    const { code } = this.columns;
+    const size = Number(head & 0xffn);
+    const width = Number((head >> 8n) & 0xffn);
+    if (Number((head >> 16n) & 0xffffffn) !== code.length + 1 || size > 15) throw broken();
+    const start = 8 * (at + 2);
+    code.push({
+      address,
+      bytes: bytes.slice(start, start + size),
+      width: width === 16 || width === 32 ? width : 64,
+    });
   }
 
   private delivery(icount: bigint): void {
@@ -232,4 +261,3 @@ const broken = () => new VmtapeError("protocol-error", "the branch plugin sent s
 function inexact(at: bigint): VmtapeError {
   return new VmtapeError("inexact", `a film does not follow the machine at icount ${at}`, { icount: at });
 }
-

@@ -1,5 +1,13 @@
 import { lastAtMost } from "../../base/search.js";
-import { brctr, guestAddress, icount, type GuestAddress, type PhysicalAddress, physicalAddress } from "../../base/units.js";
+import {
+  brctr,
+  type GuestAddress,
+  guestAddress,
+  type Icount,
+  icount,
+  type PhysicalAddress,
+  physicalAddress,
+} from "../../base/units.js";
 import { filmAccessFlags, filmPointerWord } from "../../formats/film-stream.js";
 import { type X86Register, x86Register, x86Registers } from "../../qemu/x86-registers.js";
 import type { Position } from "../session/position.js";
@@ -17,12 +25,23 @@ export const filmFlags = {
   delivery: 4,
 } as const;
 
+/** An instruction as it was executed. */
+export interface FilmCode {
+  readonly address: bigint;
+  readonly bytes: Uint8Array;
+  /** Bits of the code segment. */
+  readonly width: 16 | 32 | 64;
+}
+
 /** Columns of a film: of each instant, of each change of a register, of each access. */
 export interface FilmColumns {
   /** Differences from the first instant's. */
   readonly icounts: Column<Uint32Array>;
   readonly brctrs: Column<Uint32Array>;
   readonly pcs: Column<BigUint64Array>;
+  /** The instruction that runs there, by its number in `code`, from 1 on; 0 where none does. */
+  readonly codes: Column<Uint32Array>;
+  readonly code: FilmCode[];
   readonly flags: Column<Uint8Array>;
   /** Deliveries made at its icount before it. */
   readonly delivered: Column<Uint16Array>;
@@ -78,11 +97,11 @@ export class Film {
 
   /** Bytes it holds. */
   get bytes(): number {
-    const { words, reps, ...plain } = this.columns;
+    const { words, reps, code, ...plain } = this.columns;
     let sum = 0;
     for (const column of Object.values(plain)) sum += column.bytes;
     for (const { at, values } of words) sum += at.bytes + values.bytes;
-    return sum + 64 * reps.size;
+    return sum + 64 * reps.size + 128 * code.length;
   }
 
   get to(): Position {
@@ -103,6 +122,11 @@ export class Film {
     return this.columns.pcs.at(index) as GuestAddress;
   }
 
+  /** The instruction that runs at an instant; undefined where an interrupt comes instead, and at the last one. */
+  code(index: number): FilmCode | undefined {
+    return this.columns.code[this.columns.codes.at(index) - 1];
+  }
+
   /** Deliveries made at its icount before it. */
   delivered(index: number): bigint {
     return BigInt(this.columns.delivered.at(index));
@@ -111,6 +135,11 @@ export class Film {
   /** Does a delivery lead from here to the next instant? */
   isDelivery(index: number): boolean {
     return (this.columns.flags.at(index) & filmFlags.delivery) !== 0;
+  }
+
+  /** Was an interrupt delivered in place of the instruction here, so that the frame alone tells of this instant? */
+  isInferred(index: number): boolean {
+    return (this.columns.flags.at(index) & filmFlags.inferred) !== 0;
   }
 
   /** Are the registers here known for certain? */
@@ -146,7 +175,8 @@ export class Film {
     }
     const pointer = words[filmPointerWord]!;
     const told = lastAtMost(pointer.at.all, index);
-    longs[filmPointerWord] = told >= 0 && pointer.at.at(told) === index ? pointer.values.at(told) : pcs.at(index);
+    longs[filmPointerWord] =
+      told >= 0 && pointer.at.at(told) === index ? pointer.values.at(told) : pcs.at(index);
     return block;
   }
 
@@ -165,12 +195,36 @@ export class Film {
     const register = x86Register(name);
     if (!register) return undefined;
     const step = direction === "back" ? -1 : 1;
-    if (register.name === "rip") return index + step > 0 && index + step < this.length ? index + step : undefined;
-    for (let at = this.nextTold(register, index, step); at !== undefined; at = this.nextTold(register, at, step)) {
+    if (register.name === "rip")
+      return index + step > 0 && index + step < this.length ? index + step : undefined;
+    for (
+      let at = this.nextTold(register, index, step);
+      at !== undefined;
+      at = this.nextTold(register, at, step)
+    ) {
       if (at === 0) return undefined;
       if (this.differs(register, at)) return at;
     }
     return undefined;
+  }
+
+  /** All instants at which a register has another value than at the one before, in order. */
+  changesOf(name: string): number[] {
+    const found: number[] = [];
+    for (
+      let at = this.changeOf(name, 0, "forward");
+      at !== undefined;
+      at = this.changeOf(name, at, "forward")
+    ) {
+      found.push(at);
+    }
+    return found;
+  }
+
+  /** The first instant of this icount or a later one; `length` when there is none. */
+  indexFrom(at: Icount): number {
+    const ahead = Number(at - this.from.icount);
+    return ahead <= 0 ? 0 : lastAtMost(this.columns.icounts.all, ahead - 1) + 1;
   }
 
   /** Names of the registers that another value has at `index` than at the instant before; without `rip`. */
@@ -183,11 +237,17 @@ export class Film {
       .map(({ name }) => name);
   }
 
+  /** Did the step from `index` to the next instant touch memory? */
+  hasAccess(index: number): boolean {
+    return this.columns.firstAccess.at(index) < this.columns.firstAccess.at(index + 1);
+  }
+
   /** What the step from `index` to the next instant touched, in order. */
   accesses(index: number): FilmAccess[] {
     const { firstAccess } = this.columns;
     const found: FilmAccess[] = [];
-    for (let i = firstAccess.at(index); i < firstAccess.at(index + 1); i++) found.push(this.access(i, index));
+    const end = firstAccess.at(index + 1) ?? 0;
+    for (let i = firstAccess.at(index); i < end; i++) found.push(this.access(i, index));
     return found;
   }
 
@@ -203,7 +263,11 @@ export class Film {
   visitOf(address: GuestAddress, index: number, direction: "back" | "forward"): number | undefined {
     const { all } = this.columns.pcs;
     const found =
-      direction === "back" ? (index > 0 ? all.lastIndexOf(address, index - 1) : -1) : all.indexOf(address, index + 1);
+      direction === "back"
+        ? index > 0
+          ? all.lastIndexOf(address, index - 1)
+          : -1
+        : all.indexOf(address, index + 1);
     return found < 0 ? undefined : found;
   }
 

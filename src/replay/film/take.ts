@@ -1,6 +1,6 @@
-import type { CountedSession } from "../session/counted-session.js";
 import type { Icount } from "../../base/units.js";
 import { filmRecordId } from "../../formats/film-stream.js";
+import type { CountedSession } from "../session/counted-session.js";
 import { FilmBuilder } from "./builder.js";
 import type { Film } from "./film.js";
 
@@ -17,7 +17,10 @@ export interface TakeOptions {
  *
  * @throws `cancelled`: the session stands somewhere on the way; `inexact`; everything `Session.runTo` throws
  */
-export async function takeFilm(session: CountedSession, { to, reads = false, signal }: TakeOptions): Promise<Film> {
+export async function takeFilm(
+  session: CountedSession,
+  { to, reads = false, signal }: TakeOptions,
+): Promise<Film> {
   const builder = new FilmBuilder(await session.shot());
   let failure: unknown;
   const unlisten = session.onHits((batch) => {

@@ -71,6 +71,27 @@ export class SessionPool implements AsyncDisposable {
     }
   }
 
+  /**
+   * One more session at `instant`, from the nearest checkpoint, for work beside: those that are parked or ready stay, and nobody
+   * is told how far it is. The caller owns it. See {@link at}.
+   */
+  async another(instant: Instant, signal?: AbortSignal): Promise<CountedSession> {
+    await this.approaching;
+    for (let attempt = 1; ; attempt++) {
+      const session = await withoutLost(async () => {
+        const checkpoint = lastBefore(await this.options.checkpoints(), instant.icount);
+        return this.start(checkpoint, { signal });
+      });
+      try {
+        await withPatience(session, instant, () => session.runTo(instant, signal));
+        return session;
+      } catch (error) {
+        await session[Symbol.asyncDispose]();
+        if (!isWorthAnother(error, attempt)) throw error;
+      }
+    }
+  }
+
   /** Takes back a session that is not needed now. */
   async park(session: CountedSession): Promise<void> {
     if (!session.alive) return session[Symbol.asyncDispose]();

@@ -2,8 +2,11 @@ import { EventEmitter } from "node:events";
 import { isVmtapeError, VmtapeError } from "../../base/errors.js";
 import { during } from "../../base/run-context.js";
 import { brctr, type GuestAddress, type Icount, icount, type PhysicalAddress } from "../../base/units.js";
+import type { PagedMemory } from "../../qemu/machine-memory.js";
 import type { MappedRange } from "../../qemu/x86-paging.js";
+import { x86Registers } from "../../qemu/x86-registers.js";
 import type { Tape } from "../../tape/tape.js";
+import { UnsureError } from "../film/memory.js";
 import { beyondEnd } from "../session/beyond-end.js";
 import { checkTape } from "../session/check-tape.js";
 import type { CountedSession } from "../session/counted-session.js";
@@ -17,6 +20,8 @@ import type {
   PointId,
   StopPoint,
 } from "../session/timeline-types.js";
+import { lastFilmed } from "./film-meeting.js";
+import { type FilmOptions, FilmShelf, type Frame, isKnown } from "./film-shelf.js";
 import { Gate } from "./gate.js";
 import { locateBranch } from "./locate.js";
 import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
@@ -25,7 +30,7 @@ import { isWorthAnother, type PoolOptions, SessionPool } from "./session-pool.js
 import type { TimelineEvents } from "./timeline-events.js";
 import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
 
-export interface TimelineOptions extends PoolOptions {
+export interface TimelineOptions extends PoolOptions, FilmOptions {
   /** The tape's files were checked a moment ago. */
   readonly trusted?: boolean;
   /** A log of the tape's branches: running back to breakpoints then looks there first. */
@@ -39,6 +44,8 @@ export interface TimelineParts {
   readonly pool: SessionPool;
   readonly session: CountedSession;
 }
+
+type CountedHere = Here & Pick<Position, "brctr">;
 
 /** The points of one run: hits name them by their place in the list, users by their ids. */
 interface PointSet {
@@ -69,7 +76,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     [Name in keyof TimelineEvents]: TimelineEvents[Name];
   }>().setMaxListeners(0);
   protected readonly options: TimelineOptions;
+  private readonly films: FilmShelf;
   private session: CountedSession;
+  /** Where it stands, when that is an instant of a film; the session is elsewhere then. */
+  private frame: Frame | undefined;
 
   /** @param parts from {@link begin} */
   protected constructor(tape: Tape, options: TimelineOptions, { pool, session }: TimelineParts) {
@@ -77,6 +87,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     this.options = options;
     this.pool = pool;
     this.session = session;
+    this.films = new FilmShelf(tape, pool, options);
   }
 
   /**
@@ -104,7 +115,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   get position(): Position {
-    return this.session.position;
+    return this.frame ? this.frame.film.film.position(this.frame.index) : this.session.position;
   }
 
   /** Process id of the QEMU that stands here, while there is one. */
@@ -197,27 +208,50 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   registers(): Promise<Uint8Array> {
-    return this.gate.enter(() => this.look((session) => session.registers()));
+    return this.gate.enter(async () => this.filmed() ?? this.look((session) => session.registers()));
   }
 
   register(number: number): Promise<Uint8Array | undefined> {
-    return this.gate.enter(() => this.look((session) => session.register(number)));
+    return this.gate.enter(async () => {
+      const known = x86Registers[number];
+      const block = known && this.filmed();
+      if (block) return block.subarray(known.offset, known.offset + known.bytes);
+      return this.look((session) => session.register(number));
+    });
   }
 
   description(annex: string): Promise<string | undefined> {
-    return this.gate.enter(() => this.look((session) => session.description(annex)));
+    // It is the same at all instants.
+    return this.gate.enter(() =>
+      this.again(instantOf(this.session.position), () => this.session.description(annex)),
+    );
   }
 
   readMemory(address: GuestAddress, length: number): Promise<Uint8Array | undefined> {
-    return this.gate.enter(() => this.look((session) => session.readMemory(address, length)));
+    return this.gate.enter(() =>
+      this.read(
+        (memory, registers) => memory.read(registers, address, length),
+        (session) => session.readMemory(address, length),
+      ),
+    );
   }
 
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined> {
-    return this.gate.enter(() => this.look((session) => session.readPhysical(address, length)));
+    return this.gate.enter(() =>
+      this.read(
+        (memory) => memory.readPhysical(address, length),
+        (session) => session.readPhysical(address, length),
+      ),
+    );
   }
 
   mappedRange(address: GuestAddress): Promise<MappedRange> {
-    return this.gate.enter(() => this.look((session) => session.mappedRange(address)));
+    return this.gate.enter(() =>
+      this.read(
+        (memory, registers) => memory.mappedRange(registers, address),
+        (session) => session.mappedRange(address),
+      ),
+    );
   }
 
   /**
@@ -254,11 +288,17 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   /** Where a virtual address lies in physical memory now; undefined when it is not mapped. */
   translate(address: GuestAddress): Promise<bigint | undefined> {
-    return this.gate.enter(() => this.look((session) => session.translate(address)));
+    return this.gate.enter(() =>
+      this.read(
+        (memory, registers) => memory.translate(registers, address),
+        (session) => session.translate(address),
+      ),
+    );
   }
 
   /** Ends its sessions. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.films[Symbol.asyncDispose]();
     await this.session[Symbol.asyncDispose]();
     await this.pool[Symbol.asyncDispose]();
   }
@@ -279,6 +319,12 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   private async go(instant: Instant, signal?: AbortSignal): Promise<Arrival> {
     const { position } = this;
     const here = position.icount === instant.icount && position.pc === instant.pc;
+    if (here && this.frame) return this.arrival("reached");
+    const frame = here ? undefined : this.films.find(instant);
+    if (frame) {
+      this.frame = frame;
+      return this.arrival("reached");
+    }
     if (!here || !this.session.alive) {
       const arrived = await this.attempt(() => this.fetch(instant, signal));
       if (arrived === "cancelled") return this.arrival("cancelled");
@@ -310,11 +356,40 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     await this.pool.park(left);
     try {
       this.session = await this.pool.at(instant, signal);
+      this.frame = undefined;
     } catch (error) {
       // Whatever has become of the way there, it stands where it stood.
       this.session = await this.pool.at(instantOf(left.position));
       throw error;
     }
+  }
+
+  /** Has a session stand where it stands, when that is an instant of a film. */
+  private async land(signal?: AbortSignal): Promise<void> {
+    if (this.frame) await this.fetch(instantOf(this.position), signal);
+  }
+
+  /** The registers here, when it stands at an instant of a film. */
+  private filmed(): Uint8Array | undefined {
+    return this.frame?.film.film.registers(this.frame.index);
+  }
+
+  /** Reads memory of the film it stands in; where that cannot tell, or there is none, a session's. */
+  private async read<T>(
+    filmed: (memory: PagedMemory, registers: Uint8Array) => Promise<T>,
+    ask: (session: CountedSession) => Promise<T>,
+  ): Promise<T> {
+    if (this.frame) {
+      const { film, index } = this.frame;
+      await this.films.anchored(film);
+      const memory = await film.memoryAt(index);
+      try {
+        if (memory) return await filmed(memory, film.film.registers(index));
+      } catch (error) {
+        if (!(error instanceof UnsureError) && !isVmtapeError(error, "qemu-failed")) throw error;
+      }
+    }
+    return this.look(ask);
   }
 
   private async onward(limit: Icount, signal?: AbortSignal): Promise<Arrival> {
@@ -323,6 +398,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     if (limit <= this.position.icount) return this.arrival("reached");
     const target = limit < end.at ? limit : end.at;
     const set = this.pointsNow();
+    if ((await this.attempt(() => this.land(signal))) === "cancelled") return this.arrival("cancelled");
     const from = instantOf(this.position);
     const found = await this.attempt(() =>
       this.again(from, () => runForward(this.session, set.points, target, signal)),
@@ -337,9 +413,8 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     const { points } = set;
     const here = this.here();
     if (here.icount <= earliest && here.delivered === 0n) return this.arrival(whyAt(earliest));
-    const options = this.scanning(points, signal);
     const found = await this.attempt(() =>
-      points.length === 0 ? nothing : this.searchBack(here, points, options, earliest, signal),
+      points.length === 0 ? nothing : this.lastMet(here, points, earliest, signal),
     );
     if (found === "cancelled") return this.arrival("cancelled");
     if (found) {
@@ -351,17 +426,36 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
   }
 
-  private searchBack(
-    here: Here,
+  /** In the film it stands in first, then in what lies before that. */
+  private async lastMet(
+    here: CountedHere,
     points: readonly StopPoint[],
-    options: RunBackOptions,
     earliest: Icount,
     signal?: AbortSignal,
   ): Promise<Meeting | undefined> {
+    const frame = this.frame ?? this.films.find(instantOf(this.position));
+    const filmed = frame ? lastFilmed(frame.film.film, frame.index, points, earliest) : "unsure";
+    if (!frame || filmed === "unsure") return this.searchBack(here, points, earliest, signal);
+    if (filmed !== "none") return filmed;
+    const { film } = frame.film;
+    const { icount: at, pc } = film.from;
+    const start = { icount: at, pc, brctr: film.from.brctr, delivered: film.delivered(0) };
+    return at <= earliest && start.delivered === 0n
+      ? undefined
+      : this.searchBack(start, points, earliest, signal);
+  }
+
+  private searchBack(
+    here: CountedHere,
+    points: readonly StopPoint[],
+    earliest: Icount,
+    signal?: AbortSignal,
+  ): Promise<Meeting | undefined> {
+    const options = this.scanning(points, signal);
     const search = (to: Here, since: Icount) => lastMeeting(this.tape, to, points, options, since);
     const { visits } = this.options;
     if (!visits || !isLogged(points)) return search(here, earliest);
-    return lastLogged(visits, points, { ...here, brctr: this.position.brctr }, earliest, search, signal);
+    return lastLogged(visits, points, here, earliest, search, signal);
   }
 
   /** Stands where points were met. */
@@ -392,10 +486,25 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       if (signal?.aborted) return this.arrival("cancelled");
       if (this.position.icount >= this.tape.end.at) return this.arrival("end");
       const set = this.pointsNow();
+      if (set.points.every(({ kind }) => kind === "execute") && this.turn(1)) continue;
+      if ((await this.attempt(() => this.land(signal))) === "cancelled") return this.arrival("cancelled");
       const met = await this.forward(set.points);
       if (met) return this.meet(met, set, signal);
     }
     return this.arrival("reached");
+  }
+
+  /** Goes by one instant within a film, to one whose registers are known. False: there is none. */
+  private turn(step: 1 | -1): boolean {
+    const { frame } = this;
+    const next = frame && frame.index + step;
+    if (frame && next !== undefined && isKnown(frame.film.film, next)) {
+      this.frame = { film: frame.film, index: next };
+      return true;
+    }
+    const other = this.films.find(instantOf(this.position), step);
+    if (other) this.frame = { film: other.film, index: other.index + step };
+    return other !== undefined;
   }
 
   /** One instant forward, and the watchpoints met by it. */
@@ -403,9 +512,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.again(instantOf(this.position), () => stepForward(this.session, points));
   }
 
-  private here(): Here {
-    const { position, session } = this;
-    return { icount: position.icount, pc: position.pc, delivered: session.deliveries };
+  private here(): CountedHere {
+    const { position, session, frame } = this;
+    const delivered = frame ? frame.film.film.delivered(frame.index) : session.deliveries;
+    return { icount: position.icount, pc: position.pc, brctr: position.brctr, delivered };
   }
 
   private pointsNow(): PointSet {
@@ -427,20 +537,40 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   private async walkBack(count: number, signal?: AbortSignal): Promise<Arrival> {
-    let left = count;
-    if (left > stepsOnFoot) {
-      const arrived = await this.jumpBack(left, signal);
-      return arrived ?? this.arrival("reached");
-    }
-    for (; left > 0; left--) {
+    for (let left = count; left > 0; left--) {
       if (signal?.aborted) return this.arrival("cancelled");
-      if (this.position.icount === 0n && !this.session.previous) return this.arrival("start");
-      const previous = this.session.previous ?? (await this.learnPrevious(signal));
-      const arrived = await this.attempt(() => this.fetch(previous, signal));
-      if (arrived === "cancelled") return this.arrival("cancelled");
-      this.pool.expect(this.position.icount, spareSessions);
+      if (this.turn(-1)) continue;
+      if (this.isAtStart()) return this.arrival("start");
+      const filmed = await this.films.before(instantOf(this.position), left > stepsOnFoot, signal);
+      if (filmed) {
+        this.frame = filmed;
+        left++;
+      } else if (left > stepsOnFoot) {
+        const arrived = await this.jumpBack(left, signal);
+        return arrived ?? this.arrival("reached");
+      } else {
+        const arrived = await this.stepOnFoot(signal);
+        if (arrived) return arrived;
+      }
     }
+    this.films.expect(this.position);
     return this.arrival("reached");
+  }
+
+  private isAtStart(): boolean {
+    if (this.position.icount !== 0n) return false;
+    return this.frame ? this.frame.index === 0 : !this.session.previous;
+  }
+
+  /** One instant back without a film. */
+  private async stepOnFoot(signal?: AbortSignal): Promise<Arrival | undefined> {
+    const landed = await this.attempt(() => this.land(signal));
+    if (landed === "cancelled") return this.arrival("cancelled");
+    const previous = this.session.previous ?? (await this.learnPrevious(signal));
+    const arrived = await this.attempt(() => this.fetch(previous, signal));
+    if (arrived === "cancelled") return this.arrival("cancelled");
+    this.pool.expect(this.position.icount, spareSessions);
+    return undefined;
   }
 
   /** Many instants back: goes further back, and lists the instants on the way here, since deliveries count, too. */
@@ -483,6 +613,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
 
   /** Looks at the machine here; if its QEMU has died meanwhile, at another one's. */
   private async look<T>(ask: (session: CountedSession) => Promise<T>): Promise<T> {
+    await this.land();
     return this.again(instantOf(this.position), () => ask(this.session));
   }
 

@@ -1,0 +1,152 @@
+import { eachTable, eachTableBelow } from "../../base/x86-paging.js";
+import { PagedMemory } from "../../qemu/machine-memory.js";
+import { pagingState } from "../../qemu/x86-paging.js";
+import type { Film, FilmAccess } from "./film.js";
+
+/** A film cannot tell what memory holds: whoever asks goes there. */
+export class UnsureError extends Error {
+  override readonly name = "UnsureError";
+}
+
+/** Physical memory at a film's first instant. */
+export type FirstMemory = (address: bigint, length: number) => Promise<Uint8Array | undefined>;
+
+const pageBytes = 4096;
+/** Screen and firmware: what is seen there is not always what was written. */
+const shadowed = { from: 0xa0, to: 0x100 } as const;
+
+/**
+ * Memory at the instants of a film: what it held at the first, with the writes since. It knows what it does not know:
+ *
+ * - page tables, in which the processor sets bits (accessed, dirty) without an instruction that writes them;
+ * - everything from the first instant on at which a device may have written ({@link Film.doubts}, and events of the log).
+ *
+ * All else that changes memory is an instruction or a delivery, and on the film.
+ */
+export class FilmMemory {
+  private readonly film: Film;
+  private readonly first: FirstMemory;
+  private readonly unsureFrom: number;
+  private readonly writes = new Map<number, FilmAccess[]>();
+  private tables: Promise<ReadonlyMap<number, number>> | undefined;
+
+  /**
+   * @param first memory at the film's first instant, as long as this is used
+   * @param unsureFrom the index of the first instant whose memory may not be what instructions made of it
+   */
+  constructor(film: Film, first: FirstMemory, unsureFrom: number) {
+    this.film = film;
+    this.first = first;
+    let sure = Math.min(unsureFrom, film.doubts[0] ? film.doubts[0].index + 1 : Number.POSITIVE_INFINITY);
+    for (const access of film.allAccesses()) {
+      if (!access.write) continue;
+      if (!access.bytes || access.physical === undefined) {
+        if (!access.device) sure = Math.min(sure, access.index + 1);
+        continue;
+      }
+      const page = Number(access.physical / BigInt(pageBytes));
+      const known = this.writes.get(page);
+      if (known) known.push(access);
+      else this.writes.set(page, [access]);
+    }
+    this.unsureFrom = sure;
+  }
+
+  /** Is anything known of memory at this instant? */
+  isSure(index: number): boolean {
+    return index < this.unsureFrom;
+  }
+
+  /** Memory at an instant. All its methods reject with {@link UnsureError} where the film cannot tell. */
+  at(index: number): PagedMemory {
+    return new ReadMemory((address, length) => this.read(address, length, index));
+  }
+
+  private async read(address: bigint, length: number, index: number): Promise<Uint8Array | undefined> {
+    if (!this.isSure(index)) throw new UnsureError();
+    const tables = await this.tablePages();
+    const last = Number((address + BigInt(Math.max(length, 1)) - 1n) / BigInt(pageBytes));
+    for (let page = Number(address / BigInt(pageBytes)); page <= last; page++) {
+      if (tables.has(page)) throw new UnsureError();
+    }
+    return this.plain(address, length, index);
+  }
+
+  /** What instructions made of it, page tables included. */
+  private async plain(address: bigint, length: number, index: number): Promise<Uint8Array | undefined> {
+    const before = await this.first(address, length);
+    if (!before) return undefined;
+    const bytes = before.slice();
+    const first = Number(address);
+    const last = Math.floor((first + bytes.length - 1) / pageBytes);
+    for (let page = Math.floor(first / pageBytes); page <= last; page++) {
+      const writes = this.writes.get(page);
+      if (!writes) continue;
+      if (page >= shadowed.from && page < shadowed.to) throw new UnsureError();
+      for (const write of writes) {
+        if (write.index >= index) break;
+        overlay(bytes, first, write);
+      }
+    }
+    return bytes;
+  }
+
+  /** All pages that hold tables at any instant of the film, with the levels below each. */
+  private tablePages(): Promise<ReadonlyMap<number, number>> {
+    this.tables ??= this.findTables();
+    return this.tables;
+  }
+
+  private async findTables(): Promise<Map<number, number>> {
+    const { film } = this;
+    const found = new Map<number, number>();
+    const visit = (table: bigint, below: number) => {
+      const page = Number(table / BigInt(pageBytes));
+      if (found.has(page)) return false;
+      found.set(page, below);
+      return true;
+    };
+    const reader = (index: number) => (table: bigint, bytes: number) => this.plain(table, bytes, index);
+    const roots = [0, ...film.changesOf("cr3")].filter((index) => this.isSure(index));
+    let state = pagingState(film.registers(0));
+    const root = async (index: number) => {
+      state = pagingState(film.registers(index));
+      await eachTable(state, reader(index), visit);
+    };
+    for (const access of film.allAccesses()) {
+      if (!this.isSure(access.index)) break;
+      while (roots[0] !== undefined && roots[0] <= access.index) await root(roots.shift()!);
+      if (!access.write || access.physical === undefined || !access.bytes) continue;
+      const below = found.get(Number(access.physical / BigInt(pageBytes)));
+      if (below === undefined || below === 0) continue;
+      // An entry of a table was written, or a part of one.
+      const size = state.mode === "32-bit" ? 4 : 8;
+      const from = access.physical - (access.physical % BigInt(size));
+      const written = await this.plain(from, access.length + size, access.index + 1);
+      for (let at = 0; written && at + size <= written.length; at += size) {
+        const view = new DataView(written.buffer, written.byteOffset + at, size);
+        const entry = size === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);
+        await eachTableBelow(state, entry, below, reader(access.index + 1), visit);
+      }
+    }
+    for (const index of roots) await root(index);
+    return found;
+  }
+}
+
+class ReadMemory extends PagedMemory {
+  readonly readPhysical: PagedMemory["readPhysical"];
+
+  constructor(read: PagedMemory["readPhysical"]) {
+    super();
+    this.readPhysical = read;
+  }
+}
+
+/** Puts what was written over bytes that begin at a physical address. */
+function overlay(bytes: Uint8Array, first: number, { physical, bytes: written }: FilmAccess): void {
+  const at = Number(physical!) - first;
+  const from = Math.max(0, -at);
+  const to = Math.min(written!.length, bytes.length - at);
+  if (from < to) bytes.set(written!.subarray(from, to), at + from);
+}
