@@ -21,9 +21,12 @@
  * ACCESS   an instruction, or the delivery told last, touched memory: bits 0 to 15 bytes, then ACCESS_… flags; linear address,
  *          physical address, and of a write to RAM the bytes afterwards, padded with zeros
  * DELIVERY an interrupt or exception was delivered: its icount and the address next before it; the frame follows as an ACCESS
+ * CHANGE   while one register is watched, the only entry: it has another value than before: the lower 8 bits are its bytes, bit 8
+ *          that a delivery changed it, else an instruction; icount, brctr, address and rep of that; two words before, two after
  * UNSURE   something else may have written to memory from the present instant on: why, and an address
  */
-enum film_entry { FILM_INSTANT, FILM_ACCESS, FILM_DELIVERY, FILM_UNSURE, FILM_CODE };
+enum film_entry { FILM_INSTANT, FILM_ACCESS, FILM_DELIVERY, FILM_UNSURE, FILM_CODE, FILM_CHANGE };
+enum { CHANGE_DELIVERY = 1 << 8, NO_REGISTER = -1 };
 enum {
     FILM_TYPE_SHIFT = 60, FILM_COUNT_SHIFT = 32,
     FILM_SHORT_WORDS = 18,       /* of the `g` packet: general registers, the instruction pointer, flags with cs */
@@ -37,9 +40,11 @@ enum {
 enum { ACCESS_WRITE = 1 << 16, ACCESS_MAPPED = 1 << 17, ACCESS_DEVICE = 1 << 18 };
 enum film_doubt { DOUBT_PORT, DOUBT_DEVICE, DOUBT_DELIVERY, DOUBT_MANAGEMENT };
 
-/* How blocks are translated now. */
-extern struct film_wanted { bool on, reads; } film_wanted OURS;
+/* How blocks are translated now. `watched`: the number of the only register that is of interest, or NO_REGISTER. */
+extern struct film_wanted { bool on, reads; int watched; } film_wanted OURS;
 
+/* Can this register be watched? */
+OURS bool is_watchable(uint64_t number);
 /* From here on a new film is taken; hands over what is left of one. */
 OURS void begin_film(void);
 OURS void end_film(void);

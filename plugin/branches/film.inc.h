@@ -9,7 +9,7 @@
 
 #include "film-classes.h"
 
-struct film_wanted film_wanted;
+struct film_wanted film_wanted = { .watched = NO_REGISTER };
 
 /* An instruction of a block that is filmed. */
 struct film_site {
@@ -36,6 +36,9 @@ static struct {
     size_t used;
     uint64_t buffer[FILM_WORDS];
 } film;
+
+static void begin_watch(void);
+static void end_watch(void);
 
 static void send_film(void)
 {
@@ -66,10 +69,13 @@ void begin_film(void)
     film.whole = true;
     film.used = 0;
     film.codes = 0;
+    begin_watch();
 }
 
 void end_film(void)
 {
+    if (film_wanted.watched != NO_REGISTER)
+        end_watch();
     send_film();
 }
 
@@ -156,7 +162,7 @@ static inline struct cc cc_now(int32_t op)
 /* How wide is the code that runs? Of one segment it is asked once; those of a table that programs may edit are asked anew. */
 static uint8_t code_width(uint64_t pc)
 {
-    enum { REGISTER_CS = 18, LOCAL = 4, LONG_CODE = 0x200000, WIDE_CODE = 0x400000, PROTECTED = 1 };
+    enum { REGISTER_CS = 18, LOCAL = 4, LONG_CODE = 0x200000, WIDE_CODE = 0x400000 };
     static uint64_t asked = UINT64_MAX, asked_mode;
     static uint8_t width;
     uint64_t cs, mode = mode_of(read_register(REGISTER_CR0), read_register(REGISTER_EFER));
@@ -188,7 +194,7 @@ static NOINLINE void note_site(struct film_site *site, uintptr_t host)
     site->noted = noted_cc_op(&site->site, host, &site->cc_op);
     if (!site->block->width)
         site->block->width = code_width(here.pc);
-    if (!site->code)
+    if (!site->code && film_wanted.watched == NO_REGISTER)
         tell_code(site);
     if (!film.low || host < film.low)
         film.low = host;
@@ -333,9 +339,15 @@ static bool read_from_frame(const struct pushed *delivery, uint64_t *words)
     return true;
 }
 
+#include "film-changes.inc.h"
+
 /* An interrupt or exception was delivered, and wrote `size` bytes at `linear`. */
 static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear, uint32_t size)
 {
+    if (film_wanted.watched != NO_REGISTER) {
+        watch_delivery(pushed);
+        return;
+    }
     /* What stands at the film's first instant is known without us. */
     if (film.begun && (pushed->icount != film.icount || pushed->from != film.pc)) {
         uint64_t words[G_WORDS];
@@ -357,6 +369,7 @@ static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear,
 /* System management mode was entered: the processor saved its state in memory. */
 static NOINLINE void film_management(uint64_t from)
 {
+    watched.due = true;
     film.whole = true;
     film.pc = UINT64_MAX;
     tell_doubt(DOUBT_MANAGEMENT, from);
@@ -375,6 +388,7 @@ static void film_block(struct qemu_plugin_tb *tb)
         qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), learn_cc_op, CB_READ_REGISTERS, NULL);
     if (run.ip_word && !general.known && start >> 32)
         compare_general();
+    bool watches = film_wanted.watched != NO_REGISTER, due = true;
     for (uint32_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         struct film_site *site = take(&site_arena, sizeof *site);
@@ -384,6 +398,12 @@ static void film_block(struct qemu_plugin_tb *tb)
         site->block = block;
         site->plain = changes_general_alone(site->bytes, size);
         site->port = port_written(site->bytes, size);
+        if (watches) {
+            if (is_general(film_wanted.watched) || due || !site->plain)
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, on_watched, CB_READ_REGISTERS, site);
+            due = !site->plain;
+            continue;
+        }
         qemu_plugin_register_vcpu_insn_exec_cb(insn, on_filmed, CB_READ_REGISTERS, site);
         qemu_plugin_register_vcpu_mem_cb(insn, on_filmed_access, CB_READ_REGISTERS,
                                          film_wanted.reads ? MEM_READ | MEM_WRITE : MEM_WRITE, site);

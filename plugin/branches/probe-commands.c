@@ -10,6 +10,7 @@
 #include "film.h"
 #include "probe-parser.h"
 #include "probe-symbols.h"
+#include "self-check.h"
 #include <pthread.h>
 
 __typeof__(probes) probes;
@@ -149,34 +150,53 @@ static void remove_probe(const char *which)
 }
 
 /* Takes a film from here on; or ends it, with `sent` told as `hits` does. */
-static void set_film(bool on, bool reads)
+static void set_film(struct film_wanted wanted)
 {
     if (hits_fd < 0)
         return refuse("no probes descriptor was given");
     if (!following)
         return refuse("branches are not followed");
-    if (on == film_wanted.on)
-        return refuse(on ? "a film is being taken" : "no film is being taken");
-    if (on && !make_registers_readable())
+    if (wanted.on == film_wanted.on)
+        return refuse(wanted.on ? "a film is being taken" : "no film is being taken");
+    if (wanted.on && !make_registers_readable())
         return refuse("this QEMU does not let plugins read registers");
-    if (on)
-        begin_film();
-    else
+    if (!run.ip_word)
+        run.ip_word = tried_pointer();
+    if (wanted.on && !run.ip_word)
+        return refuse("the machine has to run a little before");
+    if (!wanted.on)
         end_film();
-    film_wanted = (typeof(film_wanted)){ on, reads };
-    frames_watched |= on;
+    film_wanted = wanted;
+    if (wanted.on)
+        begin_film();
+    frames_watched |= wanted.on;
     retranslate();
-    if (!on)
+    if (!wanted.on)
         arm_probes();
-    tell("{\"answer\":\"film\",\"bytes\":%" PRIu64 "}", on ? 0 : flush_hits());
+    tell("{\"answer\":\"film\",\"bytes\":%" PRIu64 "}", wanted.on ? 0 : flush_hits());
+}
+
+/* film writes | accesses | register N | off */
+static bool film_command(char **words, int count)
+{
+    struct film_wanted wanted = { .on = true, .watched = NO_REGISTER };
+    uint64_t number;
+    if (count == 3 && !strcmp(words[1], "register") && is_number(words[2], 10, &number) && is_watchable(number))
+        wanted.watched = (int)number;
+    else if (count == 2 && !strcmp(words[1], "accesses"))
+        wanted.reads = true;
+    else if (count == 2 && !strcmp(words[1], "off"))
+        wanted.on = false;
+    else if (count != 2 || strcmp(words[1], "writes"))
+        return false;
+    set_film(wanted);
+    return true;
 }
 
 bool probe_command(char **words, int count)
 {
-    if (count == 2 && !strcmp(words[0], "film") && (!strcmp(words[1], "writes") || !strcmp(words[1], "accesses")))
-        return set_film(true, *words[1] == 'a'), true;
-    if (count == 2 && !strcmp(words[0], "film") && !strcmp(words[1], "off"))
-        return set_film(false, false), true;
+    if (count >= 2 && !strcmp(words[0], "film"))
+        return film_command(words, count);
     if (count >= 1 && !strcmp(words[0], "probe"))
         set_probe(words + 1, count - 1);
     else if (count == 2 && !strcmp(words[0], "unprobe"))

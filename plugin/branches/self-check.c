@@ -27,6 +27,11 @@ bool is_instruction_pointer(const uint64_t *word)
     return !pointer_word || word == pointer_word;
 }
 
+const uint64_t *tried_pointer(void)
+{
+    return pointer_word;
+}
+
 /* In the modes before 64-bit code eight registers have 32 bits, and others none. */
 static int (*write_register)(void *cpu, uint8_t *bytes, int number);
 

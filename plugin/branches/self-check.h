@@ -16,4 +16,6 @@ OURS void check_processor(plugin_id id, unsigned vcpu);
 
 /* Where the instruction pointer was seen to lie. */
 OURS bool is_instruction_pointer(const uint64_t *word);
+/* The word that followed the instruction pointer when that was tried; NULL when it could not be tried. */
+OURS const uint64_t *tried_pointer(void);
 #endif

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { Command } from "commander";
 import { atCommand } from "./at/at.js";
 import { gdbCommand } from "./at/gdb.js";
+import { stepsCommand } from "./at/steps.js";
 import { branchesCommand } from "./branches/branches.js";
 import { traceCommand } from "./branches/trace.js";
 import { dmesgCommand } from "./guest/dmesg.js";
@@ -67,6 +68,7 @@ for (const command of [
   logCommand(),
   indexCommand(),
   atCommand(),
+  stepsCommand(),
   traceCommand(),
   branchesCommand(),
   gdbCommand(),

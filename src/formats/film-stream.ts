@@ -7,7 +7,7 @@
 export const filmRecordId = 0xffff_ffff;
 
 /** Types of entries: the upper 4 bits of their first word. */
-export const filmEntries = { instant: 0, access: 1, delivery: 2, unsure: 3, code: 4 } as const;
+export const filmEntries = { instant: 0, access: 1, delivery: 2, unsure: 3, code: 4, change: 5 } as const;
 
 /** Of an instant: flags in the lower half of its first word; the lower 16 bits of the upper half tell how many words follow. */
 export const filmInstantFlags = {
@@ -31,3 +31,8 @@ export const filmAccessFlags = { write: 1 << 16, mapped: 1 << 17, device: 1 << 1
 
 /** Why memory may have been written by something else, by code. */
 export const filmDoubts = ["port", "device", "delivery", "management"] as const;
+
+/** Of a change of the one register that is watched: bits 0 to 7 are its bytes. */
+export const filmChangeFlags = { delivery: 1 << 8 } as const;
+/** Words of such an entry: its head, icount, brctr, pc, rep, two of the value before, two of that after. */
+export const filmChangeWords = 9;

@@ -39,6 +39,8 @@ export interface MonitorDesk {
     name: "maps" | "cmdline" | "exe" | "cwd" | "auxv",
     signal: AbortSignal,
   ): Promise<Uint8Array | undefined>;
+  /** When and by what a register or an expression's value changed last before the present instant, as lines. The same of it. */
+  lastChange(what: string, signal: AbortSignal): Promise<readonly string[]>;
   /** Who wrote any of these bytes last before the present instant, as lines. The target stands there again afterwards. */
   lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]>;
 }

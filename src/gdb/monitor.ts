@@ -84,6 +84,13 @@ export const monitorCommands: readonly MonitorCommand[] = [
     },
   },
   {
+    name: "last",
+    usage: "last REGISTER|EXPRESSION",
+    help: "when and by what a register or a value changed last: last rax, last current->comm",
+    words: [1, 64],
+    run: async ({ desk, signal }, words) => (await desk.lastChange(words.join(" "), signal)).join("\n"),
+  },
+  {
     name: "phys",
     usage: "phys ADDR LENGTH",
     help: "physical memory, in hexadecimal",

@@ -93,6 +93,17 @@ export class TapeDesk implements MonitorDesk {
     }
   }
 
+  async lastChange(what: string, signal: AbortSignal): Promise<readonly string[]> {
+    const [{ findLinux }, { lastChangeOf }, { changeLines, unchanged }] = await Promise.all([
+      import("../linux/names/tape-instant.js"),
+      import("../linux/context/last-change.js"),
+      import("../linux/context/change-text.js"),
+    ]);
+    const change = await lastChangeOf(this.open, await findLinux(this.open), what, { signal });
+    if (!change) throw unchanged(what);
+    return changeLines(change, (at) => this.describe(at));
+  }
+
   async lastWrite(range: MemoryRange, signal: AbortSignal): Promise<readonly string[]> {
     return pastLines(await pastOf(this.open.timeline, range, {}, signal), hex(range.address), (at) =>
       this.describe(at),

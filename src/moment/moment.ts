@@ -3,6 +3,7 @@ import type { Stoppable } from "../base/run-context.js";
 import { throwIfCancelled } from "../base/stopping.js";
 import { type GuestAddress, type Icount, physicalAddress } from "../base/units.js";
 import type { PrintedValue } from "../linux/context/instant-context.js";
+import type { LastChange } from "../linux/context/last-change.js";
 import { currentTask } from "../linux/guest/current-task.js";
 import type { LinuxGuest } from "../linux/guest/linux-guest.js";
 import { linuxOf, type TapeInstant } from "../linux/names/tape-instant.js";
@@ -197,6 +198,23 @@ export class Moment {
       length: range.length,
     };
     return pastOf(this.tape.timeline, asked, since === undefined ? {} : { since }, signal);
+  }
+
+  /**
+   * When and by what a register, or the value of an expression over memory, changed last before this instant, on the whole tape.
+   *
+   * ```ts
+   * const change = await moment.lastChange("jiffies");
+   * if (change) console.log(change.position.icount, change.before, change.after);
+   * ```
+   *
+   * @returns undefined when it has not changed since the tape's start
+   * @throws as {@link lastChangeOf}
+   */
+  async lastChange(what: string, options: Stoppable = {}): Promise<LastChange | undefined> {
+    const { lastChangeOf } = await import("../linux/context/last-change.js");
+    await this.stand();
+    return lastChangeOf(this.tape, await this.guestOr(() => {}), what, options);
   }
 
   /** The guest's Linux, where there is one. */

@@ -36,6 +36,11 @@ export abstract class PagedMemory {
   /** As many bytes from `address` on as are memory; undefined when the first is not. */
   abstract readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined>;
 
+  /** The same of page tables, for where they lead: accessed and dirty bits do not matter. */
+  protected readTable(address: bigint, length: number): Promise<Uint8Array | undefined> {
+    return this.readPhysical(address, length);
+  }
+
   /**
    * As many bytes from a virtual address on as are mapped; undefined when the first is not.
    *
@@ -64,7 +69,7 @@ export abstract class PagedMemory {
     offset: number,
     bytes: 4 | 8,
   ): Promise<bigint | undefined> => {
-    const read = await this.readPhysical(table + BigInt(offset), bytes);
+    const read = await this.readTable(table + BigInt(offset), bytes);
     if (read?.length !== bytes) return undefined;
     const view = new DataView(read.buffer, read.byteOffset, bytes);
     return bytes === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);

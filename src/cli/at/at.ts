@@ -12,6 +12,7 @@ import { qemuOption, several, type TapeOptions, tapeCommand } from "../shell/opt
 import { note, say, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action, type CommandContext } from "../shell/run.js";
+import { changeFacts, changeLines, changeOf } from "./change.js";
 import { pastRange, sayPast, writtenRange } from "./past.js";
 import { failFor, sayValues, valueFacts } from "./print.js";
 import { sayListing, sayRegisters } from "./say-machine.js";
@@ -22,6 +23,7 @@ interface AtFlags extends TapeOptions {
   readonly disas?: number;
   readonly print?: readonly string[];
   readonly stack?: boolean;
+  readonly lastChange?: string;
   readonly lastWrite?: MemoryPlace;
   readonly history?: string | true;
 }
@@ -42,6 +44,7 @@ export function atCommand(): Command {
     )
     .option("--disas <n>", "so many instructions from here on", count)
     .option("--stack", "the stack: who called what runs here, through kernel and program")
+    .option("--last-change <register|expression>", "when and by what this changed last, on the whole tape")
     .option(
       "--last-write <address,length>",
       "who wrote these bytes last (8 when no length is given)",
@@ -83,7 +86,7 @@ async function checkHistory({ history, lastWrite }: AtFlags): Promise<void> {
 
 /** All that was asked for, while the machine stands there. */
 async function look(open: OpenTape, moment: Moment, flags: AtFlags, signal: AbortSignal) {
-  const { mem, print, disas, stack, lastWrite, history } = flags;
+  const { mem, print, disas, stack, lastChange, lastWrite, history } = flags;
   const registers = flags.regs || flags.json ? await moment.registers() : undefined;
   const memory: MemoryBytes[] = [];
   for (const range of mem ?? []) memory.push(await moment.memory(range));
@@ -100,6 +103,7 @@ async function look(open: OpenTape, moment: Moment, flags: AtFlags, signal: Abor
     printed,
     listing,
     past,
+    change: lastChange === undefined ? undefined : await changeOf(moment, lastChange, signal),
     stack: stack ? await moment.stack() : undefined,
   };
 }
@@ -128,6 +132,10 @@ async function sayAll(told: Told, open: OpenTape, moment: Moment, flags: AtFlags
     say();
     await sayPast(told.past, flags.lastWrite!, open);
   }
+  if (told.change) {
+    say();
+    for (const line of changeLines(told.change, (at) => open.describe(at))) say(line);
+  }
 }
 
 function sayMemory({ range, address, bytes }: MemoryBytes): void {
@@ -137,12 +145,13 @@ function sayMemory({ range, address, bytes }: MemoryBytes): void {
   if (bytes && bytes.length < range.length) say(`${hex(address + BigInt(bytes.length))}: not mapped`);
 }
 
-async function factsOf({ registers, memory, printed, listing, past, stack }: Told, moment: Moment) {
+async function factsOf({ registers, memory, printed, listing, past, change, stack }: Told, moment: Moment) {
   return {
     registers,
     ...(memory && { memory: memory.map(memoryFacts) }),
     ...(printed && { values: valueFacts(printed.values) }),
     ...(past && { lastWrite: await pastJson(past, moment) }),
+    ...(change && { lastChange: changeFacts(change, (pc) => moment.nameOf(pc)) }),
     ...(listing && { disassembly: listing.map(lineFacts) }),
     ...(stack && { stack: (await import("../../linux/stack/text.js")).stackFacts(stack) }),
   };

@@ -13,7 +13,9 @@ import { type X86Register, x86Register, x86Registers } from "../../qemu/x86-regi
 import type { Position } from "../session/position.js";
 import type { Instant } from "../session/timeline-types.js";
 import type { FilmDoubt } from "./builder.js";
+import type { RegisterStep } from "./changes.js";
 import type { Column } from "./column.js";
+import type { WalkedRegisters } from "./step.js";
 
 /** What is known of an instant beside its position. */
 export const filmFlags = {
@@ -180,6 +182,28 @@ export class Film {
     return block;
   }
 
+  /** The registers of one instant after the other, from the first on: cheaper than to ask for each. */
+  *walk(): Generator<WalkedRegisters, undefined> {
+    const { words, pcs } = this.columns;
+    const places = words.map(() => 0);
+    let block = new Uint8Array(this.registers(0).length);
+    for (let index = 0; index < this.length; index++) {
+      block = block.slice();
+      const longs = new BigUint64Array(block.buffer, 0, words.length);
+      longs[filmPointerWord] = pcs.at(index);
+      const changed: number[] = [];
+      for (let word = 0; word < words.length; word++) {
+        const { at, values } = words[word]!;
+        const place = places[word]!;
+        if (place >= at.length || at.at(place) !== index) continue;
+        longs[word] = values.at(place);
+        places[word] = place + 1;
+        changed.push(word);
+      }
+      yield { block, changed };
+    }
+  }
+
   /** A register at an instant, as bytes; undefined when the `g` block has none of this name. */
   register(index: number, name: string): Uint8Array | undefined {
     const register = x86Register(name);
@@ -206,6 +230,21 @@ export class Film {
       if (this.differs(register, at)) return at;
     }
     return undefined;
+  }
+
+  /** The last step before an instant that changed a register; undefined when none of the film did. */
+  lastChange(name: string, index: number): RegisterStep | undefined {
+    const register = x86Register(name);
+    // Between an instant that is not wholly known and its neighbours nobody can tell which step it was.
+    const at = this.changeOf(name, index + 1, "back");
+    if (!register || at === undefined || !this.isSure(at) || !this.isSure(at - 1)) return undefined;
+    const { offset, bytes } = register;
+    return {
+      position: this.position(at - 1),
+      kind: this.isDelivery(at - 1) ? "delivery" : "instruction",
+      before: this.registers(at - 1).subarray(offset, offset + bytes),
+      after: this.registers(at).subarray(offset, offset + bytes),
+    };
   }
 
   /** All instants at which a register has another value than at the one before, in order. */

@@ -59,7 +59,10 @@ export class FilmMemory {
 
   /** Memory at an instant. All its methods reject with {@link UnsureError} where the film cannot tell. */
   at(index: number): PagedMemory {
-    return new ReadMemory((address, length) => this.read(address, length, index));
+    return new MemoryAt(
+      (address, length) => this.read(address, length, index),
+      (address, length) => this.readTable(address, length, index),
+    );
   }
 
   private async read(address: bigint, length: number, index: number): Promise<Uint8Array | undefined> {
@@ -69,6 +72,11 @@ export class FilmMemory {
     for (let page = Number(address / BigInt(pageBytes)); page <= last; page++) {
       if (tables.has(page)) throw new UnsureError();
     }
+    return this.plain(address, length, index);
+  }
+
+  private async readTable(address: bigint, length: number, index: number): Promise<Uint8Array | undefined> {
+    if (!this.isSure(index)) throw new UnsureError();
     return this.plain(address, length, index);
   }
 
@@ -134,12 +142,14 @@ export class FilmMemory {
   }
 }
 
-class ReadMemory extends PagedMemory {
-  readonly readPhysical: PagedMemory["readPhysical"];
+class MemoryAt extends PagedMemory {
+  readonly readPhysical: FirstMemory;
+  protected override readonly readTable: FirstMemory;
 
-  constructor(read: PagedMemory["readPhysical"]) {
+  constructor(readPhysical: FirstMemory, readTable: FirstMemory) {
     super();
-    this.readPhysical = read;
+    this.readPhysical = readPhysical;
+    this.readTable = readTable;
   }
 }
 

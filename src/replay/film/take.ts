@@ -1,6 +1,7 @@
 import type { Icount } from "../../base/units.js";
 import { filmRecordId } from "../../formats/film-stream.js";
 import type { CountedSession } from "../session/counted-session.js";
+import type { Instant } from "../session/timeline-types.js";
 import { FilmBuilder } from "./builder.js";
 import type { Film } from "./film.js";
 
@@ -22,20 +23,38 @@ export async function takeFilm(
   { to, reads = false, signal }: TakeOptions,
 ): Promise<Film> {
   const builder = new FilmBuilder(await session.shot());
+  await runFilmed(
+    session,
+    reads ? "accesses" : "writes",
+    { icount: to },
+    (piece) => builder.add(piece),
+    signal,
+  );
+  return builder.end(await session.shot());
+}
+
+/** Runs a session to an instant, and tells what its film has, piece by piece. */
+export async function runFilmed(
+  session: CountedSession,
+  what: Exclude<Parameters<CountedSession["film"]>[0], "off">,
+  to: Instant,
+  onPiece: (bytes: Uint8Array) => void,
+  signal?: AbortSignal,
+): Promise<void> {
   let failure: unknown;
   const unlisten = session.onHits((batch) => {
     try {
       for (let i = 0; i < batch.length; i++) {
-        if (batch.id(i) === filmRecordId) for (const { bytes } of batch.pieces(i)) builder.add(bytes);
+        if (batch.id(i) === filmRecordId) for (const { bytes } of batch.pieces(i)) onPiece(bytes);
       }
     } catch (error) {
       failure ??= error;
     }
   });
   try {
-    await session.film(reads ? "accesses" : "writes");
+    await session.film(what);
     try {
-      await session.runTo({ icount: to }, signal);
+      await session.runTo(to, signal);
     } finally {
       await session.film("off");
     }
@@ -44,5 +63,4 @@ export async function takeFilm(
     unlisten();
   }
   if (failure) throw failure;
-  return builder.end(await session.shot());
 }

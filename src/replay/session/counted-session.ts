@@ -123,8 +123,8 @@ export class CountedSession implements AsyncDisposable {
    * Begins or ends a film (plugin/branches/film.h): what comes of it are hits of the id `filmRecordId`. Blocks are translated
    * anew, some 10 ms.
    */
-  async film(what: "writes" | "accesses" | "off"): Promise<void> {
-    await this.channel.command(`film ${what}`);
+  async film(what: "writes" | "accesses" | "off" | { readonly register: number }): Promise<void> {
+    await this.channel.command(`film ${typeof what === "string" ? what : `register ${what.register}`}`);
   }
 
   /** The instant just before this one; undefined when it did not come here by a step. */

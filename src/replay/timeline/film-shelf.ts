@@ -3,11 +3,12 @@ import { linkedAbort, whenAborted } from "../../base/stopping.js";
 import { type Icount, icount } from "../../base/units.js";
 import type { PagedMemory } from "../../qemu/machine-memory.js";
 import type { Tape } from "../../tape/tape.js";
+import { deviceInstants, unsureIndex } from "../film/doubt.js";
 import type { Film } from "../film/film.js";
 import { FilmMemory } from "../film/memory.js";
 import { takeFilm } from "../film/take.js";
 import type { CountedSession } from "../session/counted-session.js";
-import { EventInstants } from "../session/event-instants.js";
+import type { EventInstants } from "../session/event-instants.js";
 import type { Position } from "../session/position.js";
 import type { Instant } from "../session/timeline-types.js";
 import { isWorthAnother, type SessionPool } from "./session-pool.js";
@@ -26,13 +27,6 @@ const leastWithMemory = 2_000;
 const guessedBytes = 64;
 /** Films whose memory can be read at the same time: each keeps a session. */
 const mostAnchors = 2;
-
-/** Events at which devices may write to memory: answers of disks and networks, and timers. */
-const meddling = [
-  ...(["async-bh", "async-bh-oneshot", "async-input", "async-input-sync", "async-char-read"] as const),
-  ...(["async-block", "async-net", "checkpoint-reset-requested", "checkpoint-suspend-requested"] as const),
-  ...(["checkpoint-clock-virtual", "checkpoint-clock-host", "checkpoint-clock-virtual-rt"] as const),
-] as const;
 
 /** An instant of a film, which stands for a session there. */
 export interface Frame {
@@ -167,6 +161,12 @@ export class FilmShelf implements AsyncDisposable {
     while (others.length >= mostAnchors) await others.shift()!.release();
   }
 
+  /** The instants at which devices may write to memory. */
+  deviceEvents(): Promise<EventInstants> {
+    this.events ??= deviceInstants(this.tape);
+    return this.events;
+  }
+
   /** How many instants a film may have. */
   private instants(): number {
     const room = Math.floor(this.budget / guessedBytes / 2);
@@ -197,8 +197,7 @@ export class FilmShelf implements AsyncDisposable {
 
   private async makeFilm(from: Icount, near: Icount, to: Icount, signal: AbortSignal): Promise<void> {
     if (to <= from) return;
-    this.events ??= EventInstants.of(this.tape, meddling);
-    const events = await this.events;
+    const events = await this.deviceEvents();
     const start = icount(BigInt(filmStart(events, Number(from), Number(near))));
     for (let attempt = 1; ; attempt++) {
       const session = await this.pool.another({ icount: start }, signal);
@@ -215,9 +214,7 @@ export class FilmShelf implements AsyncDisposable {
   }
 
   private keep(film: Film, events: EventInstants): void {
-    const event = events.firstFrom(Number(film.from.icount));
-    const unsureFrom = Number.isFinite(event) ? film.indexFrom(icount(event)) : film.length;
-    this.films.push(new ShelvedFilm(film, unsureFrom, this.pool, this.stopping.signal));
+    this.films.push(new ShelvedFilm(film, unsureIndex(film, events), this.pool, this.stopping.signal));
     let sum = this.films.reduce((bytes, one) => bytes + one.film.bytes, 0);
     while (sum > this.budget && this.films.length > 1) {
       const oldest = this.films.shift()!;

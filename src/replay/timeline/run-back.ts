@@ -75,7 +75,8 @@ async function searchBack(
   }
 }
 
-interface Stretch {
+/** A part of a tape, replayed by itself. */
+export interface Stretch {
   readonly from: CountedCheckpoint | undefined;
   readonly to: Icount;
 }
@@ -87,7 +88,7 @@ const isQuiet = ({ delivered = 0n }: CountedCheckpoint) => delivered === 0n;
  * Stretches from checkpoints, the latest first. The nearest ones are short, since what one looks for is often there; then
  * each pair spans twice as many checkpoints as the one before, since every start costs time.
  */
-function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
+export function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
   const before = all.filter((one) => one.icount < end && isQuiet(one)).reverse();
   const stretches: Stretch[] = [];
   let to = end;

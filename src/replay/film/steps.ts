@@ -1,0 +1,59 @@
+import type { Stoppable } from "../../base/run-context.js";
+import { throwIfAborted } from "../../base/stopping.js";
+import { type Icount, icount } from "../../base/units.js";
+import type { CountedSession } from "../session/counted-session.js";
+import type { EventInstants } from "../session/event-instants.js";
+import { unsureIndex } from "./doubt.js";
+import { FilmMemory } from "./memory.js";
+import { type Step, stepsOf } from "./step.js";
+import { takeFilm } from "./take.js";
+
+export interface StepsOptions extends Stoppable {
+  readonly from: Icount;
+  /** The last step ends at the first instant of this icount. */
+  readonly to: Icount;
+  /** Reads of memory, too. */
+  readonly reads?: boolean;
+  /** What stood in memory before each access, as far as that can be told. */
+  readonly before?: boolean;
+  /** Called with the icount up to which all is filmed, now and then. */
+  readonly onProgress?: (at: Icount) => void;
+}
+
+/** So many instructions are filmed at once. */
+const filmed = 50_000n;
+
+/**
+ * All steps between two icounts, in order, film after film: memory is bounded whatever the distance.
+ *
+ * @param start gives a session that stands at an icount; it is disposed here
+ * @param events at which devices may write
+ */
+export async function* steps(
+  start: (at: Icount) => Promise<CountedSession>,
+  events: EventInstants,
+  options: StepsOptions,
+): AsyncGenerator<Step> {
+  const { from, to, reads = false, before = false, signal } = options;
+  if (to <= from) return;
+  await using session = await start(from);
+  await using behind = before ? await start(from) : undefined;
+  for (let at: bigint = from; at < to; at += filmed) {
+    throwIfAborted(signal);
+    const end = icount(at + filmed < to ? at + filmed : to);
+    const film = await takeFilm(session, { to: end, reads, signal });
+    options.onProgress?.(end);
+    const first = film.from;
+    if (behind && behind.position.icount < first.icount) {
+      await behind.runTo({ icount: first.icount, pc: first.pc }, signal);
+    }
+    const memory =
+      behind &&
+      new FilmMemory(
+        film,
+        (address, length) => behind.readPhysical(address, length),
+        unsureIndex(film, events),
+      );
+    yield* stepsOf(film, memory);
+  }
+}
