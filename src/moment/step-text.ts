@@ -2,7 +2,7 @@ import { printable } from "../base/printable.js";
 import { hex } from "../base/units.js";
 import { disassemble } from "../qemu/x86-disassembly.js";
 import { x86Register } from "../qemu/x86-registers.js";
-import type { FilmCode } from "../replay/film/film.js";
+import type { FilmCode } from "../replay/film/model.js";
 import type { MemoryTouch, RegisterChange, Step } from "../replay/film/step.js";
 import { positionToJson } from "../replay/session/position.js";
 

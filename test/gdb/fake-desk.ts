@@ -48,6 +48,10 @@ export class FakeDesk implements MonitorDesk {
     return Buffer.from(`00400000-00401000 r-xp 00000000 00:02 7    ${program}\n`);
   }
 
+  async lastChange(what: string): Promise<readonly string[]> {
+    return [`${what}: 0x1 -> 0x2`, "  @1"];
+  }
+
   async lastWrite({ space, address, length }: MemoryRange): Promise<string[]> {
     return [`${space} ${hex(address)}, ${length} bytes`];
   }

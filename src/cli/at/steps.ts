@@ -58,8 +58,8 @@ async function run(
   await using open = await openTape(name, flags, progress, signal, position);
   const here = open.timeline.position;
   const end = open.tape.end.at;
-  const from = here.icount > back ? here.icount - back : 0n;
-  const to = here.icount + forward < end ? here.icount + forward : end;
+  const from = here.icount - least(here.icount, back);
+  const to = here.icount + least(end - here.icount, forward);
   const { symbols } = open.symbols;
   const text = new StepText(
     { nameOf: (address) => open.symbols.describe(address), lineOf: (address) => lineOf(symbols, address) },
@@ -101,6 +101,8 @@ async function run(
   if (here.icount < back) note(`the tape begins ${here.icount} instructions before ${position}`);
   if (here.icount + forward > end) note(`the tape ends ${end - here.icount} instructions after ${position}`);
 }
+
+const least = (a: bigint, b: bigint) => (a < b ? a : b);
 
 function lineOf(
   symbols: { lookup(address: bigint): { place?: { file: string; line: number } } | undefined },

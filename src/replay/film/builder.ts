@@ -9,14 +9,8 @@ import {
 } from "../../formats/film-stream.js";
 import type { Shot } from "../session/counted-session.js";
 import { bytesColumn, longColumn, shortColumn, wordColumn } from "./column.js";
-import { Film, type FilmColumns, filmFlags } from "./film.js";
-
-/** Why, and from which instant on, something other than instructions may have written to memory. */
-export interface FilmDoubt {
-  readonly index: number;
-  readonly why: (typeof filmDoubts)[number] | "event";
-  readonly address: bigint;
-}
+import { Film } from "./film.js";
+import { type FilmColumns, type FilmDoubt, filmFlags } from "./model.js";
 
 /** Makes a {@link Film} of what the plugin sends between two ends. */
 export class FilmBuilder {

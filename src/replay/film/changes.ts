@@ -3,19 +3,9 @@ import { brctr, guestAddress, icount } from "../../base/units.js";
 import { filmChangeFlags, filmChangeWords, filmEntries } from "../../formats/film-stream.js";
 import { type X86Register, x86Register } from "../../qemu/x86-registers.js";
 import type { CountedSession } from "../session/counted-session.js";
-import type { Position } from "../session/position.js";
 import type { Instant } from "../session/timeline-types.js";
+import type { RegisterStep } from "./model.js";
 import { runFilmed } from "./take.js";
-
-/** One instruction or delivery that changed a register. */
-export interface RegisterStep {
-  /** Before it. */
-  readonly position: Position;
-  readonly kind: "instruction" | "delivery";
-  /** As they lie in the `g` block: little-endian. */
-  readonly before: Uint8Array;
-  readonly after: Uint8Array;
-}
 
 /** A register whose changes can be told: all of the `g` block but `rip`. @throws `usage` for others */
 export function watchedRegister(name: string): X86Register {

@@ -1,7 +1,8 @@
 import { eachTable, eachTableBelow } from "../../base/x86-paging.js";
 import { PagedMemory } from "../../qemu/machine-memory.js";
 import { pagingState } from "../../qemu/x86-paging.js";
-import type { Film, FilmAccess } from "./film.js";
+import type { Film } from "./film.js";
+import type { FilmAccess } from "./model.js";
 
 /** A film cannot tell what memory holds: whoever asks goes there. */
 export class UnsureError extends Error {

@@ -1,9 +1,10 @@
 import { type GuestAddress, guestAddress } from "../../base/units.js";
 import { x86Registers } from "../../qemu/x86-registers.js";
 import type { Position } from "../session/position.js";
-import type { Film, FilmAccess, FilmCode } from "./film.js";
+import type { Film } from "./film.js";
 import type { FilmMemory } from "./memory.js";
 import { UnsureError } from "./memory.js";
+import type { FilmAccess, FilmCode, WalkedRegisters } from "./model.js";
 
 /** A register that a step changed. */
 export interface RegisterChange {
@@ -66,12 +67,6 @@ export async function* stepsOf(film: Film, memory?: FilmMemory): AsyncGenerator<
     };
     before = after;
   }
-}
-
-/** A `g` block, and which of its words are others than in the block before. */
-export interface WalkedRegisters {
-  readonly block: Uint8Array;
-  readonly changed: readonly number[];
 }
 
 function changesBetween(before: WalkedRegisters, { block, changed }: WalkedRegisters): RegisterChange[] {

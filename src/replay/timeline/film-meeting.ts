@@ -1,6 +1,7 @@
 import { guestAddress, type Icount, icount } from "../../base/units.js";
 import type { ProbeHit } from "../../qemu/probe-hits.js";
-import type { Film, FilmAccess } from "../film/film.js";
+import type { Film } from "../film/film.js";
+import type { FilmAccess } from "../film/model.js";
 import type { Meeting } from "../session/point-hits.js";
 import type { StopPoint, Watchpoint } from "../session/timeline-types.js";
 

@@ -1,6 +1,7 @@
 import { throwIfAborted } from "../../base/stopping.js";
 import type { Tape } from "../../tape/tape.js";
-import { type RegisterStep, registerChanges, watchedRegister } from "../film/changes.js";
+import { registerChanges, watchedRegister } from "../film/changes.js";
+import type { RegisterStep } from "../film/model.js";
 import { withoutLost } from "../session/checkpoint.js";
 import { CountedSession } from "../session/counted-session.js";
 import { backwards, type Here, type RunBackOptions, type Stretch } from "./run-back.js";

@@ -6,8 +6,9 @@ import type { PagedMemory } from "../../qemu/machine-memory.js";
 import type { MappedRange } from "../../qemu/x86-paging.js";
 import { x86Registers } from "../../qemu/x86-registers.js";
 import type { Tape } from "../../tape/tape.js";
-import { type RegisterStep, watchedRegister } from "../film/changes.js";
+import { watchedRegister } from "../film/changes.js";
 import { UnsureError } from "../film/memory.js";
+import type { RegisterStep } from "../film/model.js";
 import type { Step } from "../film/step.js";
 import { type StepsOptions, steps } from "../film/steps.js";
 import { beyondEnd } from "../session/beyond-end.js";
@@ -299,7 +300,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.gate.enter(async () => {
       watchedRegister(name);
       const frame = this.frame ?? this.films.find(instantOf(this.position), -1);
-      const filmed = frame && frame.film.film.lastChange(name, frame.index);
+      const filmed = frame?.film.film.lastChange(name, frame.index);
       if (filmed) return filmed;
       return lastRegisterChange(this.tape, this.here(), name, this.scanning([], signal));
     });
