@@ -26,6 +26,7 @@ static const size_t most_memory = 384u << 20;
  * block that ran when QEMU threw its blocks away.
  */
 static union { struct block block; char room[sizeof(struct block) + MOST_INSNS]; } parked;
+static uint64_t parked_sp; /* where it has no instructions: the stack pointer there */
 
 static size_t block_slot(uint64_t hash, uint64_t pc)
 {

@@ -77,9 +77,9 @@ static void on_repeating_block(unsigned vcpu, void *udata)
 }
 
 /* `udata`: is it from the stack? */
-static void on_load(unsigned vcpu UNUSED, uint32_t info UNUSED, uint64_t linear, void *udata)
+static void on_load(unsigned vcpu UNUSED, uint32_t info, uint64_t linear, void *udata)
 {
-    if (loaded_at)
+    if (loaded_at || qemu_plugin_mem_is_store(info))
         return;
     loaded_at = linear;
     if (udata && !read_memory(linear, &loaded, sizeof loaded))

@@ -110,11 +110,17 @@ static void on_watched(unsigned vcpu UNUSED, void *udata)
     watched.rep = run.current->ending == REPEATS && run.current->count == 1 ? run.repeats : 0;
     watched.delivery = false;
     watched.due = !site->plain;
+    film.width = 0; /* it is not followed here */
 }
 
 /* An interrupt or exception was delivered. Where no instruction ran at its instant, its frame tells what the last one had left. */
 static void watch_delivery(const struct pushed *pushed)
 {
+    film.width = 0;
+    if (is_end_of_step(pushed)) {
+        watched.due = true;
+        return;
+    }
     if (watched.known && (pushed->icount != watched.icount || pushed->from != watched.pc)) {
         uint64_t words[G_WORDS], now[2] = { 0 };
         read_from_frame(pushed, words);

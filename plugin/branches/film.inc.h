@@ -29,6 +29,7 @@ static struct {
     uint64_t icount, pc, brctr;   /* of the instant told last */
     bool begun, whole;            /* `whole`: read all registers at the next instant */
     uint32_t codes;
+    uint8_t width;                /* of the code that runs; 0: not known */
     size_t words;                 /* of the `g` packet */
     uint64_t g[G_WORDS];          /* as told last */
     struct cc cc;
@@ -69,6 +70,7 @@ void begin_film(void)
     film.whole = true;
     film.used = 0;
     film.codes = 0;
+    film.width = 0;
     begin_watch();
 }
 
@@ -159,22 +161,18 @@ static inline struct cc cc_now(int32_t op)
     return cc;
 }
 
-/* How wide is the code that runs? Of one segment it is asked once; those of a table that programs may edit are asked anew. */
+/* How wide is the code that runs? It stays so until an instruction that may change the segment, or a delivery. */
 static uint8_t code_width(uint64_t pc)
 {
-    enum { REGISTER_CS = 18, LOCAL = 4, LONG_CODE = 0x200000, WIDE_CODE = 0x400000 };
-    static uint64_t asked = UINT64_MAX, asked_mode;
-    static uint8_t width;
-    uint64_t cs, mode = mode_of(read_register(REGISTER_CR0), read_register(REGISTER_EFER));
+    enum { LONG_CODE = 0x200000, WIDE_CODE = 0x400000 };
     if (pc >> 32)
         return 64;
-    if (!read_any_register(REGISTER_CS, &cs) || cs != asked || mode != asked_mode || (cs & LOCAL) || mode != LONG) {
+    if (!film.width) {
         read_machine();
-        width = mode == LONG && (machine.cs_flags & LONG_CODE) ? 64 : machine.cs_flags & WIDE_CODE ? 32 : 16;
-        asked = cs;
-        asked_mode = mode;
+        bool is_long = mode_of(machine.cr0, machine.efer) == LONG && (machine.cs_flags & LONG_CODE);
+        film.width = is_long ? 64 : machine.cs_flags & WIDE_CODE ? 32 : 16;
     }
-    return width;
+    return film.width;
 }
 
 /* An instruction runs for the first time. */
@@ -255,6 +253,7 @@ static void on_filmed(unsigned vcpu UNUSED, void *udata)
     }
     film.cc = cc;
     film.whole = !site->plain;
+    film.width = site->plain ? site->block->width : 0;
     if (unlikely(site->port != NO_PORT))
         film_port(site->port);
 }
@@ -322,13 +321,14 @@ static void on_filmed_access(unsigned vcpu UNUSED, uint32_t info, uint64_t linea
 /* Registers at an instant at which no instruction ran: those of now, but for what the frame of the delivery there holds. */
 static bool read_from_frame(const struct pushed *delivery, uint64_t *words)
 {
-    enum { IP, CS, FLAGS, SP, SS };
+    enum { IP, CS, FLAGS, SP, SS, CR2_BYTE = 196, CR2_BYTES = 8 };
     static struct probed_block nowhere;
     static const struct site site = { .block = &nowhere };
     uint64_t frame[6] = { 0 }, *pushed = frame + delivery->error_code;
     here.site = &site;
     here.pc = delivery->from;
     read_block(words);
+    memcpy((char *)words + CR2_BYTE, (const char *)film.g + CR2_BYTE, CR2_BYTES); /* a page fault changes it */
     words[WORD_IP] = delivery->from;
     if (idt.mode != LONG || delivery->nested || !read_memory(delivery->sp, frame, (5 + delivery->error_code) * 8))
         return false;
@@ -337,6 +337,13 @@ static bool read_from_frame(const struct pushed *delivery, uint64_t *words)
     words[WORD_FLAGS] = (uint32_t)pushed[FLAGS] | pushed[CS] << 32;
     words[WORD_FLAGS + 1] = (words[WORD_FLAGS + 1] & ~(uint64_t)UINT32_MAX) | (uint32_t)pushed[SS];
     return true;
+}
+
+/* Did the last instruction itself end with it? A single step of the processor's own (TF), or a breakpoint of its registers. */
+static bool is_end_of_step(const struct pushed *pushed)
+{
+    enum { DEBUG = 1 };
+    return pushed->vector == DEBUG;
 }
 
 #include "film-changes.inc.h"
@@ -349,7 +356,7 @@ static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear,
         return;
     }
     /* What stands at the film's first instant is known without us. */
-    if (film.begun && (pushed->icount != film.icount || pushed->from != film.pc)) {
+    if (film.begun && !is_end_of_step(pushed) && (pushed->icount != film.icount || pushed->from != film.pc)) {
         uint64_t words[G_WORDS];
         bool known = read_from_frame(pushed, words);
         tell_instant(pushed->icount, pushed->from, 0, words, film.words, FILM_INFERRED | (known ? 0 : FILM_VAGUE), NULL);
@@ -361,6 +368,7 @@ static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear,
     film.used += 3;
     film.pc = UINT64_MAX; /* what comes next is another instant */
     film.whole = true;
+    film.width = 0;
     tell_pieces((struct access){ .address = linear, .length = size, .write = true });
     if (idt.mode != LONG)
         tell_doubt(DOUBT_DELIVERY, pushed->from);
@@ -371,6 +379,7 @@ static NOINLINE void film_management(uint64_t from)
 {
     watched.due = true;
     film.whole = true;
+    film.width = 0;
     film.pc = UINT64_MAX;
     tell_doubt(DOUBT_MANAGEMENT, from);
 }
@@ -406,7 +415,7 @@ static void film_block(struct qemu_plugin_tb *tb)
         }
         qemu_plugin_register_vcpu_insn_exec_cb(insn, on_filmed, CB_READ_REGISTERS, site);
         qemu_plugin_register_vcpu_mem_cb(insn, on_filmed_access, CB_READ_REGISTERS,
-                                         film_wanted.reads ? MEM_READ | MEM_WRITE : MEM_WRITE, site);
+                                         asked_accesses(film_wanted.reads ? MEM_READ | MEM_WRITE : MEM_WRITE), site);
     }
 }
 

@@ -6,12 +6,14 @@
 #ifndef PROBES_INC_H
 #define PROBES_INC_H
 
-/* What to ask QEMU for. QEMU 7.2 mistakes its own codes (plugin-gen.c, op_rw): who asks for reads alone gets writes alone.
- * What comes unasked is passed over in meet_access. */
-static unsigned wanted_accesses(void)
+/*
+ * What to ask QEMU for. QEMU 7.2 mistakes its own codes (plugin-gen.c, op_rw): who asks for reads alone gets writes alone; and of
+ * several callbacks for an instruction's accesses it calls none after the first that does not want one (plugins/core.c). So there all
+ * are asked for both; what comes unasked is passed over.
+ */
+static unsigned asked_accesses(unsigned wanted)
 {
-    unsigned accesses = probes.instrumented.accesses;
-    return QEMU_PLUGIN_API == 1 && (accesses & MEM_READ) ? MEM_READ | MEM_WRITE : accesses;
+    return QEMU_PLUGIN_API == 1 && wanted ? MEM_READ | MEM_WRITE : wanted;
 }
 
 /* Puts the probes' callbacks into a block that is being translated. */
@@ -42,7 +44,7 @@ static void probe_block(struct qemu_plugin_tb *tb)
         if (probed)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_probed, registers, site);
         if (probes.instrumented.accesses)
-            qemu_plugin_register_vcpu_mem_cb(insn, on_access, registers, wanted_accesses(), site);
+            qemu_plugin_register_vcpu_mem_cb(insn, on_access, registers, asked_accesses(probes.instrumented.accesses), site);
     }
 }
 

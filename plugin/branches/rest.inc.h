@@ -25,6 +25,7 @@ void park(uint64_t pc, uint64_t repeats)
     parked.block.ending = FALLS;
     run.current = &parked.block;
     run.repeats = repeats;
+    parked_sp = stack_pointer();
 }
 
 uint64_t stopped_pc(void)

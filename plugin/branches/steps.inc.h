@@ -20,6 +20,8 @@ static bool explain_new_step(const struct block *block, uint64_t pc, struct expl
     for (int again = 0; again < 2; again++) {
         if (is_handler(pc)) {
             uint64_t sp = stack_pointer();
+            if (block->count == 0 && pc == block->pc && sp == parked_sp)
+                return false; /* the machine stood there, and goes on: an old frame on the stack means nothing */
             if (went_to(block, pc, sp)) {
                 *how = explain(block, pc, REACHED);
                 step_to(block, pc, *how);

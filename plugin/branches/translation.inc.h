@@ -84,7 +84,7 @@ void on_translation(plugin_id id UNUSED, struct qemu_plugin_tb *tb)
         memset(run.current->after, 0, sizeof run.current->after);
     }
     if (loads)
-        qemu_plugin_register_vcpu_mem_cb(insn, on_load, CB_NO_REGS, MEM_READ,
+        qemu_plugin_register_vcpu_mem_cb(insn, on_load, CB_NO_REGS, asked_accesses(MEM_READ),
                                          block->through == THROUGH_STACK ? block : NULL);
     if (block->marks) {
 #if QEMU_PLUGIN_API == 1

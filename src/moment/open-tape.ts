@@ -17,6 +17,8 @@ export interface OpenTapeOptions extends RunContext {
   readonly places: Places;
   /** Run back by a branch log of the tape, of this file or else of NAME.branches, where it is. Default: by none. */
   readonly branches?: { readonly file?: string | undefined } | undefined;
+  /** See `FilmOptions`. */
+  readonly filmBytes?: number | undefined;
 }
 
 /**
@@ -65,7 +67,7 @@ export class OpenTape implements AsyncDisposable {
    */
   static async open(tape: Tape, context: OpenTapeOptions, at?: string): Promise<OpenTape> {
     const written = at === undefined ? undefined : parsePosition(at); // a mistake is told before anything takes time
-    const { signal, places, branches } = context;
+    const { signal, places, branches, filmBytes } = context;
     const { qemu, debug, onProgress } = context;
     const options = await timelineOptions(places, tape, { qemu, debug, onProgress });
     const visits = branches && (await visitsOf(tape, branches.file, options.cache));
@@ -79,7 +81,7 @@ export class OpenTape implements AsyncDisposable {
       const from = written
         ? await locate(tape, written, { ...options, addressOf: (one) => symbols.addressOf(one), signal })
         : { icount: icount(0) };
-      timeline = await Timeline.open(tape, { ...options, visits, from, signal });
+      timeline = await Timeline.open(tape, { ...options, visits, from, filmBytes, signal });
       return new OpenTape(tape, symbols, timeline, options, close);
     } catch (error) {
       await close();

@@ -20,7 +20,8 @@ export class FilmBuilder {
   private icount = 0;
   private brctr = 0;
   private delivered: number;
-  /** What comes next has the same icount, since a delivery came between. */
+  /** Deliveries since the last instant. */
+  private pending = 0;
   private readonly doubts: FilmDoubt[] = [];
 
   constructor(from: Shot) {
@@ -71,7 +72,7 @@ export class FilmBuilder {
           at = this.access(longs, at, low, bytes);
           break;
         case filmEntries.delivery:
-          this.delivery(longs[at + 1]!);
+          this.delivery();
           at += 3;
           break;
         case filmEntries.unsure:
@@ -100,8 +101,7 @@ export class FilmBuilder {
     const isLast = ahead === this.icount && position.pc === this.columns.pcs.at(last);
     if (!isLast) {
       if (ahead !== this.icount && ahead !== this.icount + 1) throw inexact(position.icount);
-      if (ahead !== this.icount) this.delivered = 0;
-      this.icount = ahead;
+      this.advance(ahead);
       this.brctr = Number(position.brctr - this.from.position.brctr);
       this.begin(position.pc, 0, position.rep);
       this.setAll(last + 1, to.registers);
@@ -128,11 +128,8 @@ export class FilmBuilder {
     if (ahead === this.icount && pc === columns.pcs.at(index)) {
       this.again(index);
     } else {
-      if (ahead !== this.icount) {
-        if (ahead !== this.icount + 1) throw inexact(position.icount + BigInt(ahead));
-        this.delivered = 0;
-      }
-      this.icount = ahead;
+      if (ahead !== this.icount && ahead !== this.icount + 1) throw inexact(position.icount + BigInt(ahead));
+      this.advance(ahead);
       const inferred = flags & filmInstantFlags.inferred ? filmFlags.inferred : 0;
       const vague = flags & filmInstantFlags.vague ? filmFlags.vague : 0;
       this.begin(pc, inferred | vague, rep);
@@ -225,10 +222,15 @@ export class FilmBuilder {
     });
   }
 
-  private delivery(icount: bigint): void {
-    const ahead = Number(icount - this.from.position.icount);
-    // A trap's instruction has run: its handler begins at the next icount, where no delivery was made.
-    if (ahead === this.icount) this.delivered++;
+  /** To the next instant. Of a trap, whose instruction has run, the delivery counts at the next icount, as the plugin counts it. */
+  private advance(ahead: number): void {
+    this.delivered = this.pending + (ahead === this.icount ? this.delivered : 0);
+    this.pending = 0;
+    this.icount = ahead;
+  }
+
+  private delivery(): void {
+    this.pending++;
     const { flags } = this.columns;
     flags.set(flags.length - 1, flags.at(flags.length - 1) | filmFlags.delivery);
   }

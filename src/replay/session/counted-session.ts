@@ -12,6 +12,7 @@ import type { MappedRange } from "../../qemu/x86-paging.js";
 import { registerValue } from "../../qemu/x86-registers.js";
 import type { Tape } from "../../tape/tape.js";
 import type { CountedCheckpoint } from "./checkpoint.js";
+import { EventInstants } from "./event-instants.js";
 import { startPlugged } from "./plugged-session.js";
 import { placePoints, pointsText } from "./point-hits.js";
 import type { Position } from "./position.js";
@@ -37,6 +38,8 @@ export interface Shot {
 
 /** So few instructions are made by single steps; more of them by QEMU's `replay-break`, which costs some 2 ms. */
 const fewSteps = 6n;
+/** So much code is read at once. */
+const codeBytes = 96;
 /** Deliveries at one instant: an interrupt whose handler faults, whose handler faults … */
 const mostDeliveries = 16;
 
@@ -50,6 +53,7 @@ const mostDeliveries = 16;
 export class CountedSession implements AsyncDisposable {
   readonly session: Session;
   private readonly scope: Scope;
+  private readonly tape: Tape;
   private readonly channel: PluginChannel;
   private readonly stub: GdbStub;
   private readonly memory: MachineMemory;
@@ -61,15 +65,25 @@ export class CountedSession implements AsyncDisposable {
   private delivered = 0n;
   private before: Instant | undefined;
   private block: Uint8Array | undefined;
+  /** Code that was read a moment ago. */
+  private code: { readonly start: bigint; readonly bytes: Uint8Array } = { start: 0n, bytes: new Uint8Array() };
+  private interrupts: EventInstants | undefined;
 
   private constructor(
     scope: Scope,
     session: Session,
-    parts: { channel: PluginChannel; probes: ProbeChannel; stub: GdbStub; memory: MachineMemory },
+    parts: {
+      tape: Tape;
+      channel: PluginChannel;
+      probes: ProbeChannel;
+      stub: GdbStub;
+      memory: MachineMemory;
+    },
     here: Position,
   ) {
     this.scope = scope;
     this.session = session;
+    this.tape = parts.tape;
     this.channel = parts.channel;
     this.stub = parts.stub;
     this.memory = parts.memory;
@@ -93,7 +107,7 @@ export class CountedSession implements AsyncDisposable {
     const stub = await GdbStub.connect(session.channels.at(-1)!);
     const ram = scope.own(await GuestRam.open(session.pid!));
     const probes = new ProbeChannel(channel, session.channels[probeChannels - 1]);
-    const parts = { channel, probes, stub, memory: new MachineMemory(ram, stub) };
+    const parts = { tape, channel, probes, stub, memory: new MachineMemory(ram, stub) };
     const counted = new CountedSession(scope.move(), session, parts, {
       icount: begun.icount,
       brctr: begun.brctr,
@@ -183,11 +197,38 @@ export class CountedSession implements AsyncDisposable {
   /** To the next instant: one instruction, or one delivery of an interrupt or exception. Some 0.5 ms. */
   async step(): Promise<Position> {
     const { icount: now, pc } = this.here;
-    this.block = undefined;
-    await this.stub.step();
-    await this.look();
+    if (await this.goesToWait()) {
+      await this.coarse(icount(now + 1n));
+    } else {
+      this.block = undefined;
+      await this.stub.step();
+      await this.look();
+    }
     this.before = { icount: now, pc };
     return this.here;
+  }
+
+  /**
+   * Is a `hlt` next, an `mwait` or a `pause`? A step of the stub over one ends only after what wakes the processor, or after one
+   * instruction more; `replay-break` stops right after it.
+   */
+  private async goesToWait(): Promise<boolean> {
+    const code = Buffer.from((await this.codeHere()).subarray(0, 3)).toString("hex");
+    if (!/^(f4|0f01c9|f390)/.test(code)) return false;
+    // It may stand still already, before another one; and an interrupt at this icount comes before the instruction.
+    const { icount: now } = this.here;
+    this.interrupts ??= await EventInstants.of(this.tape, ["interrupt"]);
+    if (this.delivered === 0n && this.interrupts.firstFrom(Number(now)) === Number(now)) return false;
+    return !/\bHLT=1\b/.test(await this.session.qmp.human("info registers"));
+  }
+
+  /** The first bytes of the code here, read some at a time. */
+  private async codeHere(): Promise<Uint8Array> {
+    const { pc } = this.here;
+    const at = Number(pc - this.code.start);
+    if (at >= 0 && at + 3 <= this.code.bytes.length) return this.code.bytes.subarray(at);
+    this.code = { start: pc, bytes: (await this.readMemory(pc, codeBytes)) ?? new Uint8Array() };
+    return this.code.bytes;
   }
 
   /** The registers here, as the stub's `g` packet lays them out. Borrowed until it moves. */
@@ -285,6 +326,7 @@ export class CountedSession implements AsyncDisposable {
   /** By `replay-break`, which may stop before or after a delivery at `target`. */
   private async coarse(target: Icount, signal?: AbortSignal): Promise<"break" | "end" | "paused"> {
     this.before = undefined;
+    this.code = { start: 0n, bytes: new Uint8Array() };
     try {
       const { why } = await this.session.runTo(target, signal);
       await this.look();
