@@ -50,8 +50,8 @@ static void count_as_qemu_does(const struct block *block, uint32_t began, const 
              now, block->pc, least + began, most);
 }
 
-/* What a delivery pushed, and when: at the instant (icount, from). `nested`: another one came before or after it at this icount. */
-struct pushed { uint64_t sp, from, icount; int vector; bool error_code, wide, nested; };
+/* What a delivery pushed, and when: at the instant (icount, from). `younger`: so many came after it, with no instruction between. */
+struct pushed { uint64_t sp, from, icount; int vector, younger; bool error_code, wide; };
 static void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount);
 static void film_management(uint64_t from);
 static void film_delivery(const struct pushed *pushed, uint64_t linear, uint32_t size);
@@ -87,7 +87,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (!error_code && trap && *finished && same_address(block->next, frame.pc)) {
             run.executed += block->count;
             if (unlikely(frames_watched))
-                tell_frame((struct pushed){ sp, block->last, run.executed - 1, vector, error_code, idt.wide[vector], depth > 0 });
+                tell_frame((struct pushed){ sp, block->last, run.executed - 1, vector, depth, error_code, idt.wide[vector] });
             record_delivery(block->last, pc, block->kind);
             return true;
         }
@@ -96,7 +96,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (depth < 4 && is_handler(frame.pc) && instruction_at(block, frame.pc) < 0 &&
             !went_to(block, frame.pc, frame.sp) && explain_delivery(block, frame.pc, frame.sp, depth + 1)) {
             if (unlikely(frames_watched))
-                tell_frame((struct pushed){ sp, frame.pc, run.executed, vector, error_code, idt.wide[vector], true });
+                tell_frame((struct pushed){ sp, frame.pc, run.executed, vector, depth, error_code, idt.wide[vector] });
             record_delivery(frame.pc, pc, kind);
             return true;
         }
@@ -112,7 +112,7 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         if (block->ending == REPEATS) /* an iteration is never refused: QEMU has counted one that ran */
             began = run.executed;
         if (unlikely(frames_watched))
-            tell_frame((struct pushed){ sp, frame.pc, began, vector, error_code, idt.wide[vector], depth > 0 });
+            tell_frame((struct pushed){ sp, frame.pc, began, vector, depth, error_code, idt.wide[vector] });
         record_delivery(frame.pc, pc, kind);
         return true;
     }

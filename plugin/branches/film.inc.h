@@ -23,11 +23,11 @@ struct film_site {
     int port;           /* to which it writes; see film-classes.h */
 };
 
-enum { G_WORDS = 128, WORD_IP = 16, WORD_FLAGS = 17, FILM_WORDS = 1 << 13, FILM_RECORD_ID = -1 };
+enum { G_WORDS = 128, WORD_IP = 16, WORD_FLAGS = 17, FILM_WORDS = 1 << 13, FILM_RECORD_ID = -1, PAGE_FAULT = 14 };
 struct cc { uint64_t flags, operands[3]; int32_t op, direction; };
 static struct {
     uint64_t icount, pc, brctr;   /* of the instant told last */
-    bool begun, whole;            /* `whole`: read all registers at the next instant */
+    bool begun, whole, faulted;   /* `whole`: read all registers at the next instant; `faulted`: a page fault came since the last */
     uint32_t codes;
     uint8_t width;                /* of the code that runs; 0: not known */
     size_t words;                 /* of the `g` packet */
@@ -83,6 +83,8 @@ void end_film(void)
 
 static void tell_doubt(enum film_doubt why, uint64_t where)
 {
+    if (film_wanted.watched != NO_REGISTER)
+        return;
     uint64_t *at = film_room(2);
     at[0] = (uint64_t)FILM_UNSURE << FILM_TYPE_SHIFT | why;
     at[1] = where;
@@ -252,6 +254,7 @@ static void on_filmed(unsigned vcpu UNUSED, void *udata)
         tell_instant(icount, here.pc, rep, now, film.words, again ? FILM_AGAIN : 0, site);
     }
     film.cc = cc;
+    film.faulted = false;
     film.whole = !site->plain;
     film.width = site->plain ? site->block->width : 0;
     if (unlikely(site->port != NO_PORT))
@@ -318,19 +321,32 @@ static void on_filmed_access(unsigned vcpu UNUSED, uint32_t info, uint64_t linea
 
 /* ---- Deliveries ----------------------------------------------------------------------------------------------------- */
 
+/*
+ * CR2 at an instant whose delivery is told now. A page fault changes it: before the first one it is what it was, and what is read now
+ * is that of the youngest. False: it lies between two.
+ */
+static bool restore_cr2(const struct pushed *delivery, uint64_t *words)
+{
+    enum { CR2_BYTE = 196, CR2_BYTES = 8 };
+    if (film.faulted)
+        return delivery->vector != PAGE_FAULT && delivery->younger == 0;
+    memcpy((char *)words + CR2_BYTE, (const char *)film.g + CR2_BYTE, CR2_BYTES);
+    return true;
+}
+
 /* Registers at an instant at which no instruction ran: those of now, but for what the frame of the delivery there holds. */
 static bool read_from_frame(const struct pushed *delivery, uint64_t *words)
 {
-    enum { IP, CS, FLAGS, SP, SS, CR2_BYTE = 196, CR2_BYTES = 8 };
+    enum { IP, CS, FLAGS, SP, SS };
     static struct probed_block nowhere;
     static const struct site site = { .block = &nowhere };
     uint64_t frame[6] = { 0 }, *pushed = frame + delivery->error_code;
     here.site = &site;
     here.pc = delivery->from;
     read_block(words);
-    memcpy((char *)words + CR2_BYTE, (const char *)film.g + CR2_BYTE, CR2_BYTES); /* a page fault changes it */
     words[WORD_IP] = delivery->from;
-    if (idt.mode != LONG || delivery->nested || !read_memory(delivery->sp, frame, (5 + delivery->error_code) * 8))
+    if (!restore_cr2(delivery, words) || idt.mode != LONG ||
+        !read_memory(delivery->sp, frame, (5 + delivery->error_code) * 8))
         return false;
     words[REGISTER_SP] = pushed[SP];
     words[WORD_IP] = pushed[IP];
@@ -367,6 +383,7 @@ static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear,
     at[2] = pushed->from;
     film.used += 3;
     film.pc = UINT64_MAX; /* what comes next is another instant */
+    film.faulted |= pushed->vector == PAGE_FAULT;
     film.whole = true;
     film.width = 0;
     tell_pieces((struct access){ .address = linear, .length = size, .write = true });

@@ -66,7 +66,10 @@ export class CountedSession implements AsyncDisposable {
   private before: Instant | undefined;
   private block: Uint8Array | undefined;
   /** Code that was read a moment ago. */
-  private code: { readonly start: bigint; readonly bytes: Uint8Array } = { start: 0n, bytes: new Uint8Array() };
+  private code: { readonly start: bigint; readonly bytes: Uint8Array } = {
+    start: 0n,
+    bytes: new Uint8Array(),
+  };
   private interrupts: EventInstants | undefined;
 
   private constructor(
