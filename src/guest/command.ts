@@ -114,7 +114,7 @@ function killGroup(child: ChildProcess): void {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
   } catch {
-    // it is gone already
+    // it has ended already
   }
 }
 
