@@ -6,8 +6,8 @@
 #ifndef PROBES_INC_H
 #define PROBES_INC_H
 
-/* What to ask QEMU for. QEMU 7.2 mistakes its own codes (plugin-gen.c, op_rw): who asks for reads alone gets writes alone.
- * What comes unasked is passed over in meet_access. */
+/* Which accesses to request from QEMU. QEMU 7.2 confuses its own codes (plugin-gen.c, op_rw): a plugin that
+ * requests only reads gets only writes. `meet_access` ignores accesses that were not requested. */
 static unsigned wanted_accesses(void)
 {
     unsigned accesses = probes.instrumented.accesses;
