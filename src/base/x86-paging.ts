@@ -154,11 +154,11 @@ export async function walkPages(state: PagingState, address: bigint, read: Entry
 const pageShift = 12n;
 
 /**
- * Visits all tables that a root leads to, each once or more.
+ * Visits all page tables below a root, each at least once.
  *
- * @param readTable all bytes of a table; undefined where there is no memory
- * @param visit is told of a table, by the physical address of its page and how many levels are below it; false: it is not to be
- *   looked into
+ * @param readTable reads all bytes of a table; undefined where there is no memory
+ * @param visit called with the physical address of a table's page and the number of levels below it; when it returns
+ *   false, the tables below that one are not visited
  */
 export async function eachTable(
   state: PagingState,
@@ -171,7 +171,10 @@ export async function eachTable(
   await descend(layout, state.cr3 & layout.rootMask, layout.levels.length - 1, readTable, visit);
 }
 
-/** The tables below an entry that lies in one with `below` levels below it; none where it is a page's, or no table's. */
+/**
+ * As {@link eachTable}, for the tables below an entry of a table that has `below` levels below it; none when the
+ * entry maps a page or nothing.
+ */
 export async function eachTableBelow(
   state: PagingState,
   entry: bigint,

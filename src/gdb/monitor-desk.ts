@@ -42,7 +42,10 @@ export interface MonitorDesk {
     name: "maps" | "cmdline" | "exe" | "cwd" | "auxv",
     signal: AbortSignal,
   ): Promise<Uint8Array | undefined>;
-  /** When and by what a register or an expression's value changed last before the present instant, as lines. The same of it. */
+  /**
+   * Which instruction last changed a register or the value of an expression before the present instant, as lines of
+   * text. The target is back at this instant afterwards.
+   */
   lastChange(what: string, signal: AbortSignal): Promise<readonly string[]>;
   /**
    * Which instruction last wrote any of these bytes before the present instant, as lines of text. The target is back

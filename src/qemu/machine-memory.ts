@@ -33,12 +33,12 @@ export function ramEnd(ramBytes: number): number {
   return ramBytes >= below4G.most ? above4G + ramBytes - below4G.whenMore : ramBytes;
 }
 
-/** Memory by physical and virtual address, whatever holds it. */
+/** Memory by physical and virtual address. Subclasses provide the physical memory. */
 export abstract class PagedMemory {
-  /** As many bytes from `address` on as are memory; undefined when the first is not. */
+  /** Up to `length` bytes from `address` on, as far as there is memory; undefined when there is none at the first. */
   abstract readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined>;
 
-  /** The same of page tables, for where they lead: accessed and dirty bits do not matter. */
+  /** Reads page tables, for translating addresses. Their accessed and dirty bits need not be right. */
   protected readTable(address: bigint, length: number): Promise<Uint8Array | undefined> {
     return this.readPhysical(address, length);
   }
@@ -56,12 +56,12 @@ export abstract class PagedMemory {
     });
   }
 
-  /** Where a virtual address lies; undefined when it is not mapped. */
+  /** The physical address of a virtual one; undefined when it is not mapped. */
   async translate(registers: Uint8Array, address: bigint): Promise<bigint | undefined> {
     return (await translate(pagingState(registers), address, this.entry))?.physical;
   }
 
-  /** How the addresses around a virtual one are mapped. */
+  /** The range around a virtual address that is mapped in one way. */
   mappedRange(registers: Uint8Array, address: bigint): Promise<MappedRange> {
     return mappedRange(registers, address, this.entry);
   }

@@ -27,8 +27,8 @@ export async function deliveringInstants(tape: Tape, instants: readonly Icount[]
 }
 
 /**
- * All instants at which something is delivered, or the host's clock is read, for who looks for one where nothing is. (A
- * snapshot reads that clock, and would take its value.)
+ * Finds icounts at which there is no delivery and the host's clock is not read, where a snapshot can be taken.
+ * (Saving a snapshot reads that clock, and would take its recorded value.)
  */
 export class QuietInstants {
   private readonly events: EventInstants;
@@ -42,7 +42,7 @@ export class QuietInstants {
     return new QuietInstants(await EventInstants.of(tape, [...changing, "clock-host"]));
   }
 
-  /** The first icount from `at` on at which nothing is delivered. */
+  /** The first such icount at or after `at`. */
   from(at: number): number {
     return this.events.firstWithout(at);
   }

@@ -75,7 +75,7 @@ async function searchBack(
   }
 }
 
-/** A part of a tape, replayed by itself. */
+/** A stretch of a tape that is replayed by a session of its own. */
 export interface Stretch {
   readonly from: CountedCheckpoint | undefined;
   readonly to: Icount;

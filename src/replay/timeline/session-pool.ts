@@ -85,8 +85,8 @@ export class SessionPool implements AsyncDisposable {
   }
 
   /**
-   * One more session at `instant`, from the nearest checkpoint, for work beside: those that are parked or ready stay, and nobody
-   * is told how far it is. The caller owns it. See {@link at}.
+   * A new session that stands at `instant`, from the nearest checkpoint, for work in the background. It leaves parked
+   * and spare sessions as they are, and reports no progress. The caller owns it. See {@link at}.
    */
   async another(instant: Instant, signal?: AbortSignal): Promise<CountedSession> {
     await this.approaching;

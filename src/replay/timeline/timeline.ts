@@ -61,8 +61,8 @@ interface PointSet {
 /** How many sessions are kept ready for the next steps back. */
 const spareSessions = 2;
 /**
- * Up to so many instants back are taken one by one, which costs a session each; more of them by {@link
- * Timeline.jumpBack}.
+ * Without a film, up to so many instants back are taken one by one, which costs a session each; more of them by
+ * `jumpBack`.
  */
 const mostSingleSteps = 64;
 
@@ -86,7 +86,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   protected readonly options: TimelineOptions;
   private readonly films: FilmShelf;
   private session: CountedSession;
-  /** Where it stands, when that is an instant of a film; the session is elsewhere then. */
+  /** The instant at which it stands, when that is in a film; the session stands elsewhere then. */
   private frame: Frame | undefined;
 
   /** @param parts from {@link begin} */
@@ -232,7 +232,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   description(annex: string): Promise<string | undefined> {
-    // It is the same at all instants.
+    // The description is the same at all instants, so any will do.
     return this.mutex.lock(() =>
       this.again(instantOf(this.session.position), () => this.session.description(annex)),
     );
@@ -293,12 +293,13 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * The last instruction or delivery before this instant that changed a register, on the whole tape; the timeline stays here.
+   * The last instruction or delivery of the tape before this instant that changed a register. The timeline stays
+   * here.
    *
-   * Cost: a replay of the stretch, at some 3 times its plain duration, of general registers and flags some 10 times; nothing that
-   * counts in a film.
+   * Cost: a replay of the stretch since the change, which takes some 3 times as long as a plain one, for general
+   * registers and flags some 10 times. Within a film it is negligible.
    *
-   * @param name of the `g` block, `rip` excepted
+   * @param name a register of the `g` block, but not `rip`
    * @returns undefined when it has not changed since the tape's start
    * @throws `usage` for other names; `cancelled`
    */
@@ -313,15 +314,16 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * All steps between two icounts, in order: what was executed, which registers it changed, what it wrote, and on request read.
-   * The timeline stays where it is. Memory is bounded whatever the distance; who takes a step at a time is waited for.
+   * Yields all steps between two icounts, in order: what was executed, which registers it changed, what it wrote and,
+   * on request, what it read. The timeline stays where it is. The memory needed does not depend on the distance,
+   * since the replay waits for a slow reader.
    *
-   * Cost: some 2 us a step, and the way to the first one; with `before` some 100 us a step that touches memory.
+   * Cost: some 2 µs a step, after the replay to the first one; with `before` some 100 µs for a step that touches
+   * memory.
    *
    * ```ts
    * for await (const { position, registers } of timeline.steps({ from: icount(1000), to: icount(2000) })) {
-   *   console.log(position.pc, registers.map(({ name }) => name));
-   * }
+   * console.log(position.pc, registers.map(({ name }) => name)); }
    * ```
    *
    * @throws `not-reached` beyond the tape's end; `cancelled`; everything `Session.runTo` throws
@@ -415,17 +417,19 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     }
   }
 
-  /** Has a session stand where it stands, when that is an instant of a film. */
+  /** Brings the session to the instant at which the timeline stands, when that is in a film. */
   private async land(signal?: AbortSignal): Promise<void> {
     if (this.frame) await this.fetch(instantOf(this.position), signal);
   }
 
-  /** The registers here, when it stands at an instant of a film. */
+  /** The registers at this instant from the film; undefined when it does not stand in one. */
   private filmed(): Uint8Array | undefined {
     return this.frame?.film.film.registers(this.frame.index);
   }
 
-  /** Reads memory of the film it stands in; where that cannot tell, or there is none, a session's. */
+  /**
+   * Reads memory from the film in which it stands; when that does not know it, or there is no film, from a session.
+   */
   private async read<T>(
     filmed: (memory: PagedMemory, registers: Uint8Array) => Promise<T>,
     ask: (session: CountedSession) => Promise<T>,
@@ -477,7 +481,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
   }
 
-  /** In the film it stands in first, then in what lies before that. */
+  /** Searches first in the film in which it stands, then in the tape before the film. */
   private async lastMet(
     here: CountedHere,
     points: readonly StopPoint[],
@@ -545,7 +549,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.arrival("reached");
   }
 
-  /** Goes by one instant within a film, to one whose registers are known. False: there is none. */
+  /**
+   * Goes to the next instant (1) or the one before (-1) within a film. False when no film has it with known
+   * registers.
+   */
   private turn(step: 1 | -1): boolean {
     const { frame } = this;
     const next = frame && frame.index + step;
@@ -616,7 +623,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.frame ? this.frame.index === 0 : !this.session.previous;
   }
 
-  /** One instant back without a film. */
+  /** Goes one instant back without a film. */
   private async stepOnFoot(signal?: AbortSignal): Promise<Arrival | undefined> {
     const landed = await this.attempt(() => this.land(signal));
     if (landed === "cancelled") return this.arrival("cancelled");
