@@ -5,7 +5,10 @@ import { makeGuest } from "../src/guest/guest.js";
 import { defaultRecordOptions, placesFrom, record, type Tape } from "../src/index.js";
 import type { Workbench } from "./workbench.js";
 
-/** Records it as `name` in the bench's home, to its end; the guest's files are made there, its package is the user's. */
+/**
+ * Records such a boot as `name` in the bench's home, to its end. The guest's files are made there; the kernel's
+ * package comes from the user's cache.
+ */
 export async function recordCloudBoot(
   bench: Workbench,
   name: string,

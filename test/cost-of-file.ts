@@ -1,4 +1,7 @@
-/** With `VMTAPE_TEST_COSTS=FILE`, notes what each test file took: a line of processor seconds, seconds, and its name. */
+/**
+ * With `VMTAPE_TEST_COSTS=FILE`, appends the cost of each test file: a line of processor seconds, seconds, and its
+ * name.
+ */
 import { appendFileSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect } from "vitest";
 

@@ -1,6 +1,6 @@
 /**
- * What the files of the machine project cost, in processor seconds of one core, roughly: only their order and the
- * pairs they run in follow from it. `VMTAPE_TEST_COSTS=FILE npm test` measures them anew.
+ * The cost of each file of the machine project, roughly, in processor seconds of one core. It decides only the order
+ * of the files and which ones run side by side. `VMTAPE_TEST_COSTS=FILE npm test` measures them anew.
  */
 export const costs: Readonly<Record<string, number>> = {
   "gdb-linux": 120,
@@ -37,7 +37,7 @@ export const costs: Readonly<Record<string, number>> = {
   "elf-names": 3,
 };
 
-/** Those that boot Linux: of these one runs at a time, beside the tiny guests, as far as there are both. */
+/** Files that boot Linux. One of them runs at a time, beside files of tiny guests, as long as there are both. */
 export const big: ReadonlySet<string> = new Set([
   "gdb-linux",
   "guest-timeline",

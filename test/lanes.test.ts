@@ -15,7 +15,10 @@ const costOf = ({ cost }: File) => cost;
 const nameOf = ({ name }: File) => name;
 const sum = (list: readonly File[]) => list.reduce((total, { cost }) => total + cost, 0);
 
-/** What the pool does: each file, in order, to the worker that is free first. Tells how long, and how often two are big at once. */
+/**
+ * Simulates the pool: gives each file, in order, to the worker that is free first. Returns how long all take, and how
+ * often two big ones run at once.
+ */
 function run(order: readonly File[]) {
   const workers = [0, 0];
   const spans: { from: number; to: number }[] = [];

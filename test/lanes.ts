@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { big, costs } from "./costs.js";
 
-/** A file nobody has measured is a small one. */
+/** The cost that is assumed for a file that was not measured: a small one. */
 const unknownCost = 3;
 
 function nameOf(spec: TestSpecification): string {
@@ -14,9 +14,9 @@ function costOf(spec: TestSpecification): number {
 }
 
 /**
- * The order in which files are handed to the workers: two lanes, files that boot Linux in one, all others in the other,
- * each with its longest first, merged by when each would begin. Files of the fast project come last in theirs, to
- * fill what is left. A lane that is through is helped by what is left of the other.
+ * The order in which files are handed to the workers: files that boot Linux in one lane, all others in another, each
+ * lane with its longest first. The lanes are merged by the time at which each file would begin. Files of the fast
+ * project come last in their lane, to fill gaps. When one lane is empty, both workers take the rest of the other.
  */
 export function inLanes<T>(files: readonly T[], cost: (file: T) => number, isBig: (file: T) => boolean): T[] {
   const longestFirst = [...files].sort((a, b) => cost(b) - cost(a));
@@ -32,9 +32,12 @@ export function inLanes<T>(files: readonly T[], cost: (file: T) => number, isBig
   return order;
 }
 
-/** Vitest's order of files, and its shards, by what the files cost. */
+/** Gives Vitest the order of files, and its shards, by the files' costs. */
 export default class Lanes extends BaseSequencer {
-  /** Every shard gets an equal part of the work: the files, dearest first, are dealt out to whoever has least. */
+  /**
+   * Every shard gets an equal part of the work: the files, the most expensive first, are each given to the shard with
+   * the least work so far.
+   */
   override async shard(files: TestSpecification[]): Promise<TestSpecification[]> {
     const { index, count } = this.ctx.config.shard!;
     return dealt(files, count, costOf, (file) => `${file.project.name} ${file.moduleId}`)[index - 1]!;
@@ -45,7 +48,7 @@ export default class Lanes extends BaseSequencer {
   }
 }
 
-/** Deals files out to `count` hands, always the same way, whatever order they come in. */
+/** Distributes files over `count` shards, always in the same way, whatever their order. */
 export function dealt<T>(
   files: readonly T[],
   count: number,

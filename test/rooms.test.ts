@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-/** Sub-rooms of a room, in any order; none where its files lie on one floor. */
+/** The rooms within a room, in any order; empty when its files are directly in it. */
 const insides = (room: string) =>
   readdirSync(join(root, "src", room), { withFileTypes: true })
     .filter(
@@ -18,7 +18,7 @@ const folders = readdirSync(join(root, "src"), { withFileTypes: true })
   .map((entry) => entry.name);
 /** Rooms whose files are in rooms of their own. */
 const houses = folders.filter((room) => insides(room).length > 0);
-/** What stands on top of its house. */
+/** Files that stand on top of a house. */
 const onTop: Readonly<Record<string, readonly string[]>> = { cli: ["main.ts"] };
 /** All TypeScript projects of `src/`. */
 const rooms = folders.flatMap((room) => {
@@ -27,7 +27,10 @@ const rooms = folders.flatMap((room) => {
 });
 
 const architecture = read("docs/ARCHITECTURE.md");
-/** The rooms of `src/` in the order of docs/ARCHITECTURE.md, and those of houses in theirs: each may use only rooms above it. */
+/**
+ * The rooms of `src/` in the order of docs/ARCHITECTURE.md, and the rooms of houses in the order of their tables.
+ * Each may use only rooms above it.
+ */
 const documented = [...architecture.matchAll(/^\| \[`src\/(\w+)\/`\]/gm)].map((row) => row[1]!);
 const inHouses = [...architecture.matchAll(/^\| \[`(\w+\/\w+)\/`\]\S+ \| (.+?) \| (.+?) \| (.+?) \|$/gm)].map(
   ([, room, , near, far]) => ({ room: room!, near: listOf(near!), far: listOf(far!) }),
@@ -37,7 +40,7 @@ function listOf(text: string): string[] {
   return text === "–" ? [] : text.split(", ");
 }
 
-/** Each room with those before it: of one house in the order of its own table. */
+/** All rooms in order: those of a house in the order of its table, before the house itself. */
 const order = documented.flatMap((room) => [
   ...inHouses.filter((inside) => inside.room.startsWith(`${room}/`)).map((inside) => inside.room),
   ...(houses.includes(room) && !(room in onTop) ? [] : [room]),
@@ -62,7 +65,7 @@ function filesOf(room: string): string[] {
     .filter((file) => roomOf(file) === room);
 }
 
-/** Static and dynamic imports, of types too: whatever names a file of ours. */
+/** Static and dynamic imports, of types too: everything that names a file of the project. */
 function importsOf(file: string): string[] {
   return [...read(`src/${file}`).matchAll(/"(\.\.?\/[\w./-]+)\.js"/g)]
     .map(([, path]) => join(file, "..", `${path}.ts`))
@@ -109,7 +112,7 @@ describe("rooms", () => {
   test("no files of src import each other in a circle, types included", () => {
     const files = rooms.flatMap(filesOf);
     const graph = new Map(files.map((file) => [file, importsOf(file).filter((target) => target !== file)]));
-    // What only circles leave over, once files that import nothing more are taken away again and again.
+    // Files that import nothing more are removed again and again; only files in cycles are left.
     for (let before = -1; before !== graph.size; ) {
       before = graph.size;
       for (const [file, targets] of graph)

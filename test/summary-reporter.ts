@@ -14,7 +14,7 @@ export default class SummaryReporter implements Reporter {
         if (state !== "pending") count[state]++;
       }
     }
-    // After the other reporters' own words.
+    // After the output of all other reporters.
     process.once("exit", () => {
       const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
       process.stdout.write(`${count.passed} passed, ${count.failed} failed${skipped}\n`);

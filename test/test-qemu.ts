@@ -9,7 +9,7 @@ export interface TestQemu {
   readonly version: string;
 }
 
-/** Where one that is not the distribution's is put by hand. */
+/** The places where a user installs a QEMU that is not the distribution's. */
 async function otherPlaces(): Promise<string[]> {
   const opt = await readdir("/opt").catch(() => [] as string[]);
   return ["/usr/local/bin", ...opt.map((name) => join("/opt", name, "bin"))];

@@ -9,7 +9,7 @@ import type { Timeline } from "../src/replay/timeline/timeline.js";
 import { littleEndian } from "./oracle/gdb-remote.js";
 import { ReplayProcess } from "./oracle/replay-process.js";
 
-/** What the machine was like where a walk stopped. */
+/** The state of the machine where a walk stopped. */
 export interface Stop {
   readonly doing: string;
   readonly icount: bigint;
@@ -20,7 +20,7 @@ export interface Stop {
   readonly memory: string;
 }
 
-/** RAM that is nothing else at any time: below and above the screen and the firmware. */
+/** Ranges that are always RAM: below and above the screen and the firmware. */
 const ramRanges = (memoryMB: number) => [
   { from: 0, bytes: 0xa0000 },
   { from: 0x100000, bytes: memoryMB * 2 ** 20 - 0x100000 },
@@ -35,7 +35,7 @@ export function randomNumbers(seed: number): (below: number) => number {
   };
 }
 
-/** What a timeline shows where it stands. */
+/** Reads the state that a timeline shows. */
 export async function look(timeline: Timeline, doing: string): Promise<Stop> {
   const { icount, pc, brctr } = timeline.position;
   const registers = Buffer.from(await timeline.registers()).toString("hex");
@@ -49,15 +49,15 @@ export async function look(timeline: Timeline, doing: string): Promise<Stop> {
   return { doing, icount, pc, brctr, registers, memory: hash.digest("hex") };
 }
 
-/** Kinds of moves, as often as they are named. */
+/** Kinds of moves. One that is named twice is chosen twice as often. */
 const moves = ["go", "go", "step", "back", "run", "run back", "watch", "watch back", "mark"] as const;
 
 /**
- * Walks about at random, and tells what it sees. Breakpoints and watchpoints are set on what was seen on the way, so
- * that they are met.
+ * Moves a timeline at random, and yields the state after each move. Breakpoints and watchpoints are set on addresses
+ * that were seen on the way, so that they are hit.
  *
  * @param reach how far a run goes when it meets nothing, in instructions
- * @param between done before each move: something may be killed
+ * @param between called before each move; it may kill something
  */
 export async function* walk(
   timeline: Timeline,
@@ -136,8 +136,8 @@ export async function* walk(
 }
 
 /**
- * Judges stops by one straight run of a plain QEMU, which nothing of the product takes part in: its registers and RAM at
- * the same instants.
+ * Judges stops by one straight run of a plain QEMU, without any code of the product: by its registers and RAM at the
+ * same instants.
  *
  * @param argv a QEMU command that replays the tape
  * @returns what differs, in words
@@ -171,7 +171,7 @@ export async function judgeStops(
   return wrong;
 }
 
-/** To an instant, the last instruction and all deliveries by single steps. */
+/** Runs to an instant: the last instruction and all deliveries by single steps. */
 async function straightTo(process: ReplayProcess, { icount: at, registers }: Stop): Promise<void> {
   const wantedPc = littleEndian(registers.slice(16 * 16, 16 * 16 + 16));
   if ((await process.icount()) < Number(at) - 1) await process.runTo(Number(at) - 1);

@@ -7,12 +7,12 @@ const tools: Readonly<Record<string, readonly string[]>> = JSON.parse(
 );
 
 /**
- * The tools this host is said to be without, by the user or by `npm test` where its distribution has no such package:
+ * The tools that this host lacks, as the user says, or as `npm test` does where the distribution has no such package:
  * `VMTAPE_TEST_WITHOUT=rustc,lldb-16`. Their tests are skipped, and counted as skipped; without this, they fail.
  */
 const without: ReadonlySet<string> = new Set((process.env.VMTAPE_TEST_WITHOUT ?? "").split(","));
 
-/** May tests of this tool be skipped? Only where the user says that there is none. */
+/** May tests of this tool be skipped? Only when the user says that it is missing. */
 export function isWithout(...names: readonly string[]): boolean {
   return names.some((name) => without.has(name));
 }

@@ -9,7 +9,7 @@ import { type Places, placesFrom } from "../src/tape/home.js";
 /** The built command line. */
 export const program = join(dirname(fileURLToPath(import.meta.url)), "../dist/cli/main.js");
 
-/** The cache of whoever runs the tests: guests that were downloaded and plugins that were built are found there again. */
+/** The cache of the user who runs the tests, so that downloaded guests and built plugins are used again. */
 export const sharedCache = placesFrom(process.env).cache;
 
 /** How a child ended, and all it printed. */
@@ -106,7 +106,7 @@ export class Workbench implements AsyncDisposable {
     return ids;
   }
 
-  /** What a command must not leave behind: processes, sockets. Empty when all is well. */
+  /** What a command has left over that it must not: processes and sockets. Empty when all is well. */
   async leftovers(): Promise<string[]> {
     const sockets = await readdir(this.places.runtime).catch(() => [] as string[]);
     const processes = await this.processes();
@@ -165,7 +165,7 @@ export class Child {
 }
 
 /**
- * Long work tells how far it is, and on a busy host all work is long: what tests compare is the rest. The shape is that of
+ * Removes progress lines, since on a busy host any work may take long enough to print some. They have the form of
  * `Progress`, as `test/cli/progress.test.ts` proves.
  */
 export function withoutProgress(text: string): string {
@@ -175,7 +175,10 @@ export function withoutProgress(text: string): string {
   );
 }
 
-/** Waits for a condition, looking every 10 ms. Fails after 5 minutes: nothing takes that long, even on a busy host. */
+/**
+ * Waits for a condition, which is checked every 10 ms. Fails after 5 minutes; nothing takes that long, even on a busy
+ * host.
+ */
 export async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
   const deadline = performance.now() + 300_000;
   while (!(await condition())) {

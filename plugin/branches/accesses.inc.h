@@ -11,7 +11,7 @@ static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
     return a - b < b_size || b - a < a_size;
 }
 
-/* Could the two overlap, by their places in a page? */
+/* Could the access and the probe overlap, judged by their offsets in a page alone? */
 static bool may_overlap(const struct access *access, const struct probe *probe)
 {
     return probe->length + access->length >= 0x1000 || ((access->address - probe->address) & 0xfff) < probe->length ||
@@ -58,7 +58,7 @@ static bool met_before(struct probe *probe, const struct access *access, uint64_
     return false;
 }
 
-/* An access at the instant `here`, whose count is asked for only when it is needed. */
+/* Handles an access at the instant `here`. Its icount is asked for only when it is needed. */
 static void meet_access(struct access *access, unsigned flags, uint64_t (*icount)(const struct site *, uintptr_t))
 {
     bool is_mapped = access->mapped, counted = false;
@@ -112,7 +112,7 @@ static uint64_t icount_of_delivery(const struct site *site UNUSED, uintptr_t hos
     return icount_of_frame;
 }
 
-/* A delivery wrote `size` bytes to the stack at `linear`, at the instant (icount, from). */
+/* Handles the frame of a delivery: `size` bytes on the stack at `linear`, written at the instant (icount, from). */
 static NOINLINE void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount)
 {
     static struct probed_block nowhere;

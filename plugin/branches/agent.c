@@ -66,7 +66,7 @@ static bool agent_divide(unsigned opcode, uint64_t a, uint64_t b, uint64_t *resu
 {
     if (b == 0)
         return false;
-    bool wraps = b == UINT64_MAX; /* -1: INT64_MIN by it would trap */
+    bool wraps = b == UINT64_MAX; /* -1: dividing INT64_MIN by it would trap */
     switch (opcode) {
     case AGENT_DIV_SIGNED:
         *result = wraps ? -a : (uint64_t)((int64_t)a / (int64_t)b);
@@ -192,7 +192,7 @@ bool agent_evaluate(const uint8_t *code, size_t size, uint64_t *result)
             stack[depth - 1] = stack[depth - 2];
             stack[depth - 2] = value;
             break;
-        case AGENT_ROT: /* the topmost goes below the next two */
+        case AGENT_ROT: /* moves the top value below the next two */
             if (depth < 3)
                 return false;
             value = stack[depth - 1];
@@ -200,7 +200,7 @@ bool agent_evaluate(const uint8_t *code, size_t size, uint64_t *result)
             stack[depth - 2] = stack[depth - 3];
             stack[depth - 3] = value;
             break;
-        default: /* those that push a value */
+        default: /* opcodes that push a value */
             if (depth >= AGENT_STACK)
                 return false;
             if (opcode == AGENT_REG) {

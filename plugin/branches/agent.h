@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * GDB's agent expressions (GDB manual, appendix "The GDB Agent Expression Mechanism"), with opcodes of our own for
+ * GDB's agent expressions (GDB manual, appendix "The GDB Agent Expression Mechanism"), with additional opcodes for
  * what GDB cannot ask: counts and the access. src/formats/agent-opcodes.ts has the same table, and
- * test/formats/agent-evaluation.ts is the same in TypeScript.
+ * test/formats/agent-evaluation.ts evaluates them in TypeScript.
  *
- * Who links this defines the three functions below. Nothing here depends on QEMU.
+ * The program that links this defines the three functions below. Nothing here depends on QEMU.
  */
 #ifndef AGENT_H
 #define AGENT_H
@@ -29,11 +29,11 @@ enum agent_opcode {
 };
 enum { AGENT_STACK = 64, AGENT_STEPS = 4096, AGENT_MOST_BYTES = 2048 };
 
-/* Bytes that follow an opcode; -1 for one that is not known here. */
+/* The number of operand bytes after an opcode; -1 for an unknown opcode. */
 OURS int agent_operand_bytes(unsigned opcode);
-/* Is every opcode known and whole? Where jumps lead is checked as they are made. */
+/* Is every opcode known, with all its operands? The targets of jumps are checked when they are made. */
 OURS bool agent_is_valid(const uint8_t *code, size_t size);
-/* The value an expression ends with. False when it fails: a bad opcode, stack, address or register, or too many steps. */
+/* Evaluates an expression. False when it fails: by a bad opcode, stack, address or register, or by too many steps. */
 OURS bool agent_evaluate(const uint8_t *code, size_t size, uint64_t *result);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Memory in slabs.
+ * Arenas that consist of slabs.
  */
 #include "arena.h"
 #include "../common/fail.h"

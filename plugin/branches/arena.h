@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Memory that is given back all at once.
+ * Arenas: memory that is freed all at once.
  */
 #ifndef ARENA_H
 #define ARENA_H
@@ -12,9 +12,9 @@ enum { SLAB_SIZE = 1 << 20, CACHE_LINE = 64 };
 /* `align`: of each piece; 0: 16. */
 struct arena { struct slab *slab; size_t left, total, align; };
 
-/* A piece of zeros, smaller than SLAB_SIZE. */
+/* A zeroed piece of memory, smaller than SLAB_SIZE. */
 OURS void *take(struct arena *arena, size_t size);
-/* Gives all of it back. */
+/* Frees all pieces. */
 OURS void drop(struct arena *arena);
 
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Bits that are written, the lowest of each byte first.
+ * Writing bits, the lowest of each byte first.
  */
 #ifndef BITS_H
 #define BITS_H
 
 #include "../common/base.h"
 
-/* `count` below 32 are held back. */
+/* `held` has the `count` bits, fewer than 32, that are not written yet. */
 struct bits { uint64_t held; uint32_t count; uint8_t *at, *start; };
 
-/* At most 32. */
+/* Writes at most 32 bits. */
 static inline void put_bits(struct bits *bits, uint64_t value, uint32_t count)
 {
     bits->held |= value << bits->count;
@@ -37,14 +37,14 @@ static inline void put_wide(struct bits *bits, uint64_t value, uint32_t count)
         put_bits(bits, value >> 32 & (((uint64_t)1 << (count - 32)) - 1), count - 32);
 }
 
-/* The bits below the highest one of a number of `length` bits. */
+/* Writes the bits of a number of `length` bits without its highest one. */
 static inline void put_below(struct bits *bits, uint64_t value, uint32_t length)
 {
     if (length > 1)
         put_wide(bits, value & ~((uint64_t)1 << (length - 1)), length - 1);
 }
 
-/* A number: short below 2^least. */
+/* Writes a number, which takes few bits when it is below 2^least. */
 static inline void put_number(struct bits *bits, uint64_t value, uint32_t least)
 {
     uint32_t length = length_of(value);
@@ -64,7 +64,7 @@ static inline void start_bits(struct bits *bits)
     bits->at = bits->start;
 }
 
-/* Writes what is held back; how many bytes it is in all. */
+/* Writes the bits that are held back. Returns the number of bytes in all. */
 static inline size_t end_bits(struct bits *bits)
 {
     memcpy(bits->at, &bits->held, 4);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Blocks of the guest's code as QEMU translated them, and which of them followed one another.
+ * Blocks of the guest's code as QEMU translated them, and which block ran after which.
  */
 #ifndef BLOCK_H
 #define BLOCK_H
@@ -10,38 +10,38 @@
 #include "symbols.h"
 
 struct block;
-/* What it means that `to` ran next. */
+/* What the counts and the log get when `to` runs next. */
 struct successor {
     const struct block *to;
     uint64_t delta; /* instructions << 32 | records (0 or 1) */
-    /* What to queue for the record when so many instructions ran since the record before; the one met last is first. */
+    /* The symbols to queue for the record, by the instructions since the record before; the latest is first. */
     uint32_t steps[2], symbols[2];
 };
 
 enum { NOT_INSIDE = -1, SUCCESSORS = 4, FIRST_FAR = 2 };
 struct block {
-    /* 0 and 1: near, `to` alone tells which address is next (see `is_near`). 2 and 3: if it has the right one.
-       Two of them fill a cache line, which is all that a step along a known way reads of a block. */
+    /* 0 and 1: near successors: `to` alone tells which address is next (see `is_near`). 2 and 3: far ones, whose
+     * address must be compared. Two of them fill a cache line, which is all that a known step reads of a block. */
     struct successor after[SUCCESSORS];
     uint64_t ip;             /* at its start */
-    struct block *elsewhere; /* the same code at another address, used last */
+    struct block *elsewhere; /* the same code at the other address where it last ran */
     struct edge *records[SUCCESSORS]; /* of `after`, if any */
-    uint64_t pc, last, next, target; /* linear: start, last instruction, what follows it, where it goes */
+    uint64_t pc, last, next, target; /* linear addresses: start, last instruction, the one after it, target */
     uint32_t count;
     uint8_t ending, kind;
     int8_t through; /* GOES_ANY: the gdb register that holds the target, or a THROUGH_… */
-    bool marks;     /* counts up `finished` when its last instruction begins */
-    uint16_t pops;  /* RETURN: bytes that it takes off the stack besides */
-    int16_t inside; /* which of its instructions its last one leads to; or NOT_INSIDE */
+    bool marks;     /* adds to `finished` when its last instruction begins */
+    uint16_t pops;  /* RETURN: further bytes that it takes off the stack */
+    int16_t inside; /* the instruction of this block to which its last one leads; or NOT_INSIDE */
     bool loads_idt, seen;
-    bool noted; /* first visits of all its instructions are */
-    uint64_t hash; /* of all that does not depend on the address */
+    bool noted; /* first visits of all its instructions are noted */
+    uint64_t hash; /* of everything that does not depend on the address */
     struct block *chain;
     uint8_t sizes[]; /* of each instruction */
 };
 
 enum { MOST_INSNS = 2048 };
-/* Which instruction of the block is at `pc`; NOT_INSIDE for none. */
+/* The index of the block's instruction at `pc`; NOT_INSIDE when there is none. */
 static inline int instruction_at(const struct block *block, uint64_t pc)
 {
     uint64_t at = block->pc;

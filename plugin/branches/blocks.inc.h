@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What is learned of the guest's code and kept: blocks, pairs of them that followed one another, and edges.
+ * What is learned of the guest's code and kept: blocks, pairs of blocks that ran one after the other, and edges.
  */
 #ifndef BLOCKS_INC_H
 #define BLOCKS_INC_H
@@ -18,12 +18,12 @@ static struct pair {
 } pairs[1 << PAIR_BITS];
 
 static struct arena block_arena = { .align = CACHE_LINE }, edge_arena = { .align = 16 };
-/* Beyond this, everything learned is forgotten and learned again. */
+/* When it takes more memory than this, all of it is dropped and learned again. */
 static const size_t most_memory = 384u << 20;
 
 /*
- * Where the machine is known to be without having run a block there: at rest, no instructions. Or what is left of the
- * block that ran when QEMU threw its blocks away.
+ * A stand-in for the current block. When the machine is at rest at a known address without having run a block there,
+ * it has no instructions. When QEMU has discarded its blocks, it is a copy of the one that was running.
  */
 static union { struct block block; char room[sizeof(struct block) + MOST_INSNS]; } parked;
 static uint64_t parked_sp; /* where it has no instructions: the stack pointer there */
@@ -33,7 +33,7 @@ static size_t block_slot(uint64_t hash, uint64_t pc)
     return mix(hash ^ pc * 0x9e3779b97f4a7c15u) & ((1 << BLOCK_BITS) - 1);
 }
 
-/* The one block that is like `model`; `model` may be the last one's copy on the stack. */
+/* The kept block that equals `model`. When there is none, `model`, which lies on the stack, is copied. */
 static struct block *intern(const struct block *model)
 {
     struct block **head = &blocks[block_slot(model->hash, model->pc)];
@@ -50,7 +50,7 @@ static struct block *intern(const struct block *model)
     return block;
 }
 
-/* The same code at the address where it runs now. */
+/* The block with the same code at the address where it runs now. */
 static NOINLINE struct block *relocate(struct block *block, uint64_t ip)
 {
     if (block->elsewhere && block->elsewhere->ip == ip)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What the plugin and TypeScript must agree on; docs/FORMATS.md, "Branch log", says the same in words.
+ * Layouts on which the plugin and TypeScript must agree; docs/FORMATS.md, "Branch log", describes them.
  *
  * TypeScript's side: src/formats/branch.ts (kinds), branch-log-layout.ts (chunk header), branch-chunk-model.ts
- * (payload), src/formats/plugin-stream.ts (end marker), src/qemu/plugin-channel.ts (control lines). All integers are little-endian.
+ * (payload), src/formats/plugin-stream.ts (end marker), src/qemu/plugin-channel.ts (control lines). All integers are
+ * little-endian.
  */
 #ifndef BRANCH_STREAM_H
 #define BRANCH_STREAM_H
@@ -16,8 +17,8 @@ enum branch_kind {
 };
 
 /*
- * The data stream: chunks as they stand in a branch log, then one end marker. Both begin with a header of
- * HEADER_SIZE bytes whose first word tells them apart and whose last word is the CRC-32 of what is before it.
+ * The data stream: chunks with the same bytes as in a branch log, then one end marker. Both begin with a header of
+ * HEADER_SIZE bytes whose first word tells them apart and whose last word is the CRC-32 of the bytes before it.
  */
 enum { HEADER_SIZE = 128, HEADER_CRC = 124 };
 
@@ -37,7 +38,7 @@ enum end_marker { /* u64 unless said otherwise */
 /* END_REASON: the window's end was reached; logging was switched off; the machine's run ended. */
 enum end_reason { END_WINDOW = 1, END_SWITCHED_OFF = 2, END_RUN = 3 };
 
-/* Payload model: see src/formats/branch-chunk-model.ts for the meaning of each. */
+/* Payload model: see src/formats/branch-chunk-model.ts for their meaning. */
 enum {
     CHUNK_BITS = 19,
     SLOTS = 4, ANSWERS = 64, ANSWERS_FULL = 62, CLASSES = 6, LONGEST_CODE = 12,

@@ -2,13 +2,13 @@
  * SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
  * QEMU plugin (TCG, x86 guests, one vCPU, -icount) that sees every branch a machine takes. The rest of vmtape is
- * under the MIT license; this file may also be taken under QEMU's own, which is what it is loaded into.
+ * under the MIT license; this file may also be used under QEMU's license, since it is loaded into QEMU.
  *
  * One source for both plugin APIs: compile with -DQEMU_PLUGIN_API=1 for QEMU 7.2 to 8.2, =2 for 9.0 and later.
- * README.md beside this file: how it works, why it is exact, what it trusts. branch-stream.h: what it sends.
+ * README.md beside this file: how it works, why it is exact, what it relies on. branch-stream.h: what it sends.
  *
- * Threads: the vCPU thread follows the run and queues records; the encoder thread makes chunks of them and
- * writes them to the data socket; the control thread answers commands while the machine is stopped.
+ * Threads: the vCPU thread follows the run and queues records; the encoder thread makes chunks of them and writes
+ * them to the data socket; the control thread answers commands while the machine is stopped.
  */
 #include "../common/fail.h"
 #include "arena.h"
@@ -26,7 +26,8 @@
 #include <execinfo.h>
 #include <pthread.h>
 
-/* What runs at each block or instruction is one unit: a call between two of them would cost more than either does. */
+/* All code that runs at each block or instruction is one compilation unit: calls between several would cost more
+ * than the work itself. */
 __typeof__(run) run = { .next_icount = UINT64_MAX, .next_brctr = UINT64_MAX };
 bool following = true;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What QEMU calls at each block that begins to run. Known steps are one addition; the rest asks the rules.
+ * The callbacks at the beginning of each block. A known step costs one addition; for any other the rules are asked.
  */
 #ifndef CALLBACKS_INC_H
 #define CALLBACKS_INC_H
 
-/* A step that was seen before. Calls only in tail position: no register to save. */
+/* Takes a step that was seen before. All calls are in tail position, so that no registers need to be saved. */
 static inline void follow(struct successor *successor, struct edge **edge)
 {
     uint64_t counter = run.counter + successor->delta;
@@ -54,7 +54,7 @@ static void on_block(unsigned vcpu UNUSED, void *udata)
         enter_far(block, next);
 }
 
-/* For blocks that mark their end. */
+/* The callback of blocks that mark their end. */
 static void on_marking_block(unsigned vcpu, void *udata)
 {
     on_block(vcpu, udata);
@@ -62,7 +62,7 @@ static void on_marking_block(unsigned vcpu, void *udata)
     loaded_at = 0;
 }
 
-/* For blocks of one rep instruction: iterations that follow on one another without a record are counted. */
+/* The callback of blocks of one rep instruction. It counts iterations that follow one another without a record. */
 static void on_repeating_block(unsigned vcpu, void *udata)
 {
     struct block *before = run.current;
@@ -76,7 +76,7 @@ static void on_repeating_block(unsigned vcpu, void *udata)
     run.repeats = brctr_now() == brctr ? repeats_after(before, run.current->pc, executed_now() - executed) : 0;
 }
 
-/* `udata`: is it from the stack? */
+/* The callback of loads. `udata`: is it a load from the stack? */
 static void on_load(unsigned vcpu UNUSED, uint32_t info, uint64_t linear, void *udata)
 {
     if (loaded_at || qemu_plugin_mem_is_store(info))
@@ -93,7 +93,7 @@ static udata_callback callback_of(const struct block *block)
                                                               : on_block;
 }
 
-/* For blocks translated before the instruction pointer was found. */
+/* The callback of blocks that were translated before the instruction pointer was found. */
 static void on_early_block(unsigned vcpu, void *udata)
 {
     if (likely(run.ip_word)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Coding walks. Most walks are as hard to foretell for the processor as for us, so a record that is coded takes no jump that
- * depends on where the walk goes: about 2 ns, and a fifth of that within a repeat.
+ * Coding walks. The processor cannot predict most walks, so coding a record has no jump that depends on the walk. It
+ * takes about 2 ns, and a fifth of that within a repeat.
  */
 #include "chunk-coder.h"
 #include "../common/fail.h"
@@ -11,26 +11,26 @@
 #include <emmintrin.h>
 #endif
 
-/* A symbol's two questions: was it the first slot (turn), and if not, which other one (choice)? */
+/* The two questions about a symbol: is it in the first slot (turn), and if not, in which other one (choice)? */
 enum { TURN, CHOICE, QUESTIONS };
 
-/* Slots that are free hold NO_SYMBOL. `open`: the answers of the open block under a leading 1. */
+/* Free slots have NO_SYMBOL. `open`: the answers of the open block below a leading 1. */
 struct node {
     uint32_t followers[SLOTS];
-    uint64_t open[QUESTIONS], turns; /* all ones once there are turns */
+    uint64_t open[QUESTIONS], turns; /* all ones after the first turn */
     uint32_t block[QUESTIONS];
     uint8_t used;
 } __attribute__((aligned(64)));
 
 static struct {
-    struct node *nodes; /* that of symbol s is s + 1; 0 is before the first record */
+    struct node *nodes; /* symbol s has node s + 1; node 0 is that before the first record */
     uint64_t *blocks;
     uint8_t *block_classes;
     uint32_t block_count, symbols, repeats[1 << REPEAT_TABLE_BITS];
     struct bits events, coded_blocks;
     uint8_t class_of[ANSWERS + 1];
     struct { uint16_t code; uint8_t length; } codes[CLASSES][256];
-    /* by used slots and which of them were right: answers, and bits of the choice */
+    /* by the number of used slots and which of them was right: the answers, and the bits of the choice */
     struct answers { uint8_t turn, choice, choice_bits, unused; } answers[(SLOTS + 1) << SLOTS];
 } coder;
 
@@ -38,7 +38,8 @@ static struct {
 
 static void make_codes(void)
 {
-    /* By class: the most ones of the block before, and the bits of a byte's code by its ones. Class 0 is coded as 1. */
+    /* By class: the most ones that the block before may have, and the length of a byte's code by its number of
+     * ones. Class 0 is coded as class 1. */
     static const uint8_t most[CLASSES] = { 0, 5, 9, 14, 21, 32 };
     static const uint8_t lengths[CLASSES][9] = {
         { 1, 5, 8, 10, 11, 11, 11, 11, 11 }, { 1, 5, 8, 10, 11, 11, 11, 11, 11 }, { 2, 4, 8, 10, 11, 11, 11, 11, 11 },
@@ -73,7 +74,7 @@ static void open_block(struct node *node, int question, uint8_t class)
     coder.block_classes[coder.block_count++] = class;
 }
 
-/* Puts a block's answers in its place, the first one highest. */
+/* Puts a block's answers into their place. The first answer is the highest bit. */
 static uint64_t close_block(struct node *node, int question)
 {
     uint64_t open = node->open[question];
@@ -175,7 +176,7 @@ static void put_repeat(uint32_t records, uint32_t distance, uint32_t length)
 
 /* ---- The walk ----------------------------------------------------------------------------------------------------- */
 
-/* Bit i: does slot i hold the symbol? No two slots do. */
+/* A mask whose bit i tells whether slot i has the symbol. At most one has. */
 static inline unsigned slots_with(const uint32_t *followers, uint32_t symbol)
 {
 #ifdef __SSE2__
@@ -200,7 +201,7 @@ static void make_answers(void)
         }
 }
 
-/* How many symbols from `at` on are as those from `before` on? */
+/* How many symbols from `at` on equal those from `before` on? */
 static uint32_t common_length(const uint32_t *before, const uint32_t *at, const uint32_t *end)
 {
     const uint32_t *start = at;
@@ -216,7 +217,8 @@ static uint32_t common_length(const uint32_t *before, const uint32_t *at, const 
     return (uint32_t)(at - start);
 }
 
-/* Of the next 16 places, the one after the symbol with the least hash: the same one when the same symbols come again. */
+/* Chooses one of the next 16 places: the one after the symbol with the smallest hash. So the same place is chosen
+ * when the same symbols come again. */
 static const uint32_t *choose_place(const uint32_t *at, const uint32_t *end)
 {
     const uint32_t *best = at;
@@ -233,7 +235,8 @@ static const uint32_t *choose_place(const uint32_t *at, const uint32_t *end)
     return best;
 }
 
-/* Where in the walk the 16 symbols before `at` were seen when a repeat was last looked for there; 0: never. */
+/* Where in the walk the 16 symbols before `at` were seen when a repeat was last looked for after them; 0 when
+ * never. */
 static uint32_t look_for_repeat(const uint32_t *walk, const uint32_t *at)
 {
     uint32_t hash = 0;
@@ -244,7 +247,8 @@ static uint32_t look_for_repeat(const uint32_t *walk, const uint32_t *at)
     return found;
 }
 
-/* Codes a walk from `at` up to `stop`, beginning in `node`; the node it ends in. Events told what is before `*coded`. */
+/* Codes a walk from `at` up to `stop`, beginning in `node`. Returns the node in which it ends. Events have coded
+ * all before `*coded`. */
 static NOINLINE struct node *code_until(const uint32_t *at, const uint32_t *stop, struct node *node,
                                         const uint32_t **coded, const struct fields *fields)
 {
@@ -312,7 +316,7 @@ struct payload code_walk(const uint32_t *walk, uint32_t records, const struct fi
 
 void open_coder(void)
 {
-    /* For the worst case; the kernel gives memory only where it is touched. */
+    /* Sizes for the worst case; the kernel only allocates the pages that are used. */
     coder.nodes = must_have(aligned_alloc(sizeof *coder.nodes, sizeof *coder.nodes * (CHUNK_RECORDS_MOST + 1)));
     coder.blocks = must_have(malloc(sizeof *coder.blocks * 2 * CHUNK_RECORDS_MOST));
     coder.block_classes = must_have(malloc(2 * CHUNK_RECORDS_MOST));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The payload of a chunk: from a walk over symbols to bytes. docs/FORMATS.md, "Branch log", has the layout;
+ * Coding the payload of a chunk: a walk over symbols becomes bytes. docs/FORMATS.md, "Branch log", has the layout;
  * src/formats/branch-walk-coder.ts writes the same bytes.
  */
 #ifndef CHUNK_CODER_H
@@ -14,10 +14,10 @@ enum { CHUNK_RECORDS_MOST = 1 << CHUNK_BITS, NO_SYMBOL = -1 };
 
 struct fields { uint64_t from, to, step, gap; uint32_t kind; };
 
-/* A coded walk, until the next one. */
+/* A coded walk, valid until the next one is coded. */
 struct payload { const uint8_t *events, *blocks; uint32_t events_size, blocks_size; };
 
-/* Once, before all else. */
+/* Must be called once, before all others. */
 OURS void open_coder(void);
 /* Codes a walk of at most CHUNK_RECORDS_MOST records. */
 OURS struct payload code_walk(const uint32_t *walk, uint32_t records, const struct fields *fields);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * From records to chunks.
+ * Making chunks of records.
  */
 #include "chunk-encoder.h"
 #include "../common/fail.h"
@@ -13,7 +13,7 @@
 
 int data_fd = -1;
 
-/* 16 counts of records by kind, which are added at once. */
+/* Counts of records of up to 16 kinds, which are added in one operation. */
 typedef uint8_t kind_counts __attribute__((vector_size(16)));
 enum { MOST_ADDED = 255 };
 
@@ -21,12 +21,12 @@ static struct {
     /* the open chunk: its symbols in the order of its records */
     uint32_t *walk, records, kinds[16];
     uint64_t first_brctr, last_brctr, first_icount, last_icount;
-    /* its symbols, how to find one by its fields, and what each adds to the counts */
+    /* the chunk's symbols, the index to find one by its fields, and what each adds to the counts */
     struct fields *fields;
     uint64_t *steps;
     kind_counts *units;
     uint32_t symbols, *index, index_size;
-    /* the chunk's symbol of a queued number, or NO_SYMBOL; which numbers have one */
+    /* by a queued number: the chunk's symbol, or NO_SYMBOL; the numbers that have one */
     uint32_t *local, local_size, *named, named_count;
     /* the log */
     uint64_t logged;
@@ -122,7 +122,7 @@ static void grow_index(void)
     }
 }
 
-/* The chunk's symbol with these fields; a new one gets the next number. */
+/* The chunk's symbol with these fields. When there is none, it is added with the next number. */
 static NOINLINE uint32_t find_symbol(const struct fields *wanted)
 {
     uint32_t slot = index_slot(wanted);
@@ -149,7 +149,7 @@ static bool is_selected(const struct edge *edge, enum selection selection)
     return selection == ALL || (selection == KERNEL ? (edge->from | edge->to) >> 63 : !((edge->from & edge->to) >> 63));
 }
 
-/* Before a batch: makes room for each number that may be in it. */
+/* Must be called before each batch: makes room for all numbers that it may contain. */
 static void grow_local(void)
 {
     uint32_t numbers = __atomic_load_n(&symbol_count, __ATOMIC_RELAXED), size = encoder.local_size;
@@ -161,8 +161,8 @@ static void grow_local(void)
 }
 
 /*
- * Adds a record by its fields, if it is selected. In a log with gaps each record comes here, else only a chunk's first
- * one and the first of each number: the queued symbol's fields are then the record's.
+ * Adds a record by its fields, if it is selected. In a log with gaps all records are added by this. Otherwise only
+ * the first record of a chunk and the first of each number are; all others have the fields of their queued symbol.
  */
 static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount, enum selection selection)
 {
@@ -188,7 +188,7 @@ static NOINLINE void add_slowly(uint32_t number, uint64_t now, uint64_t icount, 
     encoder.last_icount = icount;
 }
 
-/* Adds records up to the first of a number that has no symbol yet; how many. */
+/* Adds records up to the first whose number has no symbol yet. Returns how many. */
 static uint32_t add_known(const uint32_t *numbers, uint32_t count)
 {
     /* copies, which no store to the walk can change */

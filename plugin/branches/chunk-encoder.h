@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The encoder thread: makes chunks of queued records and writes them to the data socket. The layout is that of
+ * The encoder thread, which makes chunks of queued records and writes them to the data socket. The layout is that of
  * docs/FORMATS.md, "Branch log".
  */
 #ifndef CHUNK_ENCODER_H
@@ -9,7 +9,7 @@
 
 #include "../common/base.h"
 
-/* Where chunks go; -1: nowhere. Set before the thread begins. */
+/* The descriptor to which chunks are written; -1 for none. Must be set before the thread begins. */
 extern int data_fd OURS;
 
 /* The thread. */

@@ -73,7 +73,8 @@ static void open_window(const char *start, const char *end, const char *selectio
     tell_position("window", now);
 }
 
-/* The run begins here, with `count` records and, of the rep instruction here, `repeats` iterations before it. */
+/* Begins the run at this instant, with `count` records before it and `repeats` iterations done of a rep
+ * instruction here. */
 static void start_at(uint64_t count, uint64_t repeats)
 {
     uint64_t pc = stopped_pc();
@@ -102,8 +103,9 @@ static void set_marks(uint64_t every)
 }
 
 /*
- * First visits are noted from the first time on that they are fetched: they go out as bytes in hexadecimal, and the answer
- * says up to which icount none is missing, and whether there are so many that no more are noted.
+ * Sends first visits, which are noted from the first time on that they are fetched. They are sent as bytes in
+ * hexadecimal. The answer tells up to which icount none is missing, and whether there are so many that no more are
+ * noted.
  */
 static void fetch_first_visits(void)
 {
@@ -112,7 +114,7 @@ static void fetch_first_visits(void)
     struct position now = settle();
     if (!first_visits.pages) {
         want_first_visits();
-        forget_successors(); /* every block's next step is a first one */
+        forget_successors(); /* then every block's next step is made slowly */
     }
     for (size_t at = 0, most; at < first_visits.size; at += most) {
         most = least(PIECE, first_visits.size - at);
@@ -130,7 +132,7 @@ static void fetch_first_visits(void)
          first_visits.wanted ? "false" : "true");
 }
 
-/* Of a stopped machine, whose run is held. */
+/* Carries out a command that needs a stopped machine. The run is held. */
 static void stopped_command(char **words, int count)
 {
     uint64_t records = 0, repeats = 0;

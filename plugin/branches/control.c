@@ -57,9 +57,9 @@ bool is_running(void)
 }
 
 /*
- * QEMU stops at an icount sometimes before and sometimes after a delivery at that icount. `delivered` says how many
- * of the records are deliveries at this very icount, `origin` and `originRep` the address next before them. (`progress` asks a
- * running machine, and tells counts alone.)
+ * QEMU stops at an icount sometimes before and sometimes after a delivery at that icount. `delivered` tells how many
+ * of the records are deliveries at this icount, `origin` and `originRep` tell the address that was next before them.
+ * (`progress` asks a running machine, and has only counts.)
  */
 void tell_position(const char *what, struct position at)
 {
@@ -110,7 +110,7 @@ void *control(void *unused UNUSED)
             look_for_marks();
             break;
         case LINE_CLOSED:
-            return NULL; /* nobody asks any more */
+            return NULL; /* the other end was closed */
         }
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Eight bytes at a time.
+ * CRC-32 of eight bytes at a time.
  */
 #include "crc32.h"
 

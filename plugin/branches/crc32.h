@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * CRC-32, as zlib has it.
+ * CRC-32, the same as zlib's.
  */
 #ifndef CRC32_H
 #define CRC32_H
 
 #include "../common/base.h"
 
-/* Once, before all else. */
+/* Must be called once, before all others. */
 OURS void make_crc_tables(void);
-/* Of bytes that follow others, whose own is `before`; 0 at the start. */
+/* The CRC of bytes after others, whose CRC is `before`; 0 when there are none before. */
 OURS uint32_t crc32(const uint8_t *bytes, size_t size, uint32_t before);
 
 #endif

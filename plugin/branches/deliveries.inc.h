@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Interrupts, exceptions and system management mode: transfers that no instruction makes.
+ * Interrupts, exceptions and system management mode: transfers of control that no instruction makes.
  */
 #ifndef DELIVERIES_INC_H
 #define DELIVERIES_INC_H
 
-/* Instructions QEMU has counted, the block that is about to run included. */
+/* The instructions that QEMU has counted, with those of the block that is about to run. */
 static uint64_t count_of_qemu(void)
 {
     qemu.icount_update(qemu.cpu);
     void *self = *qemu.current_cpu;
-    *qemu.current_cpu = NULL; /* else it asks whether this is a place for I/O */
+    *qemu.current_cpu = NULL; /* otherwise it would check whether I/O is allowed here */
     uint64_t counted = qemu.icount_get_raw();
     *qemu.current_cpu = self;
     return counted;
 }
 
 /*
- * Did a block run to its end that leads back into itself, or was it left before the instruction that it leads to? One
- * that QEMU abandons it runs again in a block of its own. The last one is a jump here, and is never abandoned.
+ * For a block whose last instruction leads back into the block: did it run to its end, or was it left before the
+ * instruction to which it leads? QEMU runs an abandoned instruction again in a block of its own. The last instruction
+ * here is a jump, which is never abandoned.
  */
 static bool ran_whole(const struct block *block, enum manner manner)
 {
@@ -33,9 +34,9 @@ static bool ran_whole(const struct block *block, enum manner manner)
 }
 
 /*
- * QEMU counts an instruction that raised an exception as executed when the exception was found while
- * translating (an undefined opcode), not when it was found while running (a page fault): ask what it counted.
- * `handler`: the block that is about to run; NULL when the machine is stopped.
+ * Sets the count to QEMU's own after an exception. QEMU counts the instruction that raised it as executed when the
+ * exception was found while translating (an undefined opcode), but not when it was found while running (a page
+ * fault). `handler`: the block that is about to run; NULL when the machine is stopped.
  */
 static void count_as_qemu_does(const struct block *block, uint32_t began, const struct block *handler)
 {
@@ -44,19 +45,21 @@ static void count_as_qemu_does(const struct block *block, uint32_t began, const 
     if (now >= least + began && now <= most)
         run.executed = now;
     else if (handler && handler->count == 1 && counted >= least + began && counted <= most)
-        run.executed = counted; /* replay runs an instruction that is going to fault without counting it */
+        run.executed = counted; /* a replay runs an instruction that is about to fault without counting it */
     else
         fail(EXIT_INEXACT, "QEMU counts %" PRIu64 " instructions behind %#" PRIx64 ", the plugin %" PRIu64 " to %" PRIu64,
              now, block->pc, least + began, most);
 }
 
-/* What a delivery pushed, and when: at the instant (icount, from). `younger`: so many came after it, with no instruction between. */
+/* The frame that a delivery pushed at the instant (icount, from). `younger`: so many deliveries came after it, with no
+ * instruction between. */
 struct pushed { uint64_t sp, from, icount; int vector, younger; bool error_code, wide; };
 static void meet_frame(uint64_t linear, uint32_t size, uint64_t from, uint64_t icount);
 static void film_management(uint64_t from);
 static void film_delivery(const struct pushed *pushed, uint64_t linear, uint32_t size);
 
-/* The processor has pushed a frame, which no callback shows. (A change of privilege pushes two words more outside long mode.) */
+/* Reports a frame that the processor has pushed, since no callback shows it. (Outside long mode a change of
+ * privilege pushes two more words.) */
 static void tell_frame(struct pushed pushed)
 {
     uint64_t linear = pushed.sp;
@@ -71,8 +74,9 @@ static void tell_frame(struct pushed pushed)
 }
 
 /*
- * Explains how the handler at `pc`, with the stack at `sp`, came to run after the block. Deliveries can follow
- * on one another without an instruction between; then the older frame explains the younger.
+ * Explains how the handler at `pc`, with the stack at `sp`, came to run after the block. Several deliveries can
+ * follow one another without an instruction in between; then each frame returns to the handler of the delivery
+ * before.
  */
 static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp, int depth)
 {
@@ -103,13 +107,13 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
         struct explanation how = explain(block, frame.pc, exception ? FAULTED : INTERRUPTED);
         if (!how.found || (trap && how.kind != NO_RECORD))
             continue;
-        uint64_t began = run.executed + how.count; /* an instruction refused at decoding will be counted */
+        uint64_t began = run.executed + how.count; /* one that is refused when decoded will be counted */
         if (exception && how.kind == NO_RECORD && how.count < block->count) {
             count_as_qemu_does(block, how.count, entered);
             how.count = 0;
         }
         step_to(block, frame.pc, how);
-        if (block->ending == REPEATS) /* an iteration is never refused: QEMU has counted one that ran */
+        if (block->ending == REPEATS) /* an iteration is never refused when decoded: QEMU has counted one that ran */
             began = run.executed;
         if (unlikely(frames_watched))
             tell_frame((struct pushed){ sp, frame.pc, began, vector, depth, error_code, idt.wide[vector] });
@@ -119,7 +123,8 @@ static bool explain_delivery(const struct block *block, uint64_t pc, uint64_t sp
     return false;
 }
 
-/* System management mode: entered without a frame; the state saved in its memory tells from where. */
+/* Explains an entry into system management mode. There is no frame; the state that the processor saved in memory
+ * tells where it came from. */
 static bool explain_smi(const struct block *block, uint64_t pc)
 {
     enum { ENTRY = 0x8000, REVISION = 0x7efc, LONG_REVISION = 0x64 };

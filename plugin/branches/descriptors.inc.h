@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Interrupt descriptors: which addresses are handlers, and of what.
+ * Interrupt descriptors: which addresses are handlers, and of which vectors.
  */
 #ifndef DESCRIPTORS_INC_H
 #define DESCRIPTORS_INC_H
@@ -46,7 +46,7 @@ static bool is_handler(uint64_t pc)
     return next_vector(-1, pc) >= 0;
 }
 
-/* The handler's address in entry `vector`; 0 when it is none (empty, or a task gate). */
+/* The address of the handler in entry `vector`; 0 when there is none (an empty entry, or a task gate). */
 static uint64_t gate(int vector, bool *wide)
 {
     uint16_t words[8] = { 0 };
@@ -85,10 +85,10 @@ static void build_handlers(void)
         }
     }
     if (others)
-        forget_successors(); /* a step that looked natural may be an interrupt from now on */
+        forget_successors(); /* a step that was taken for an ordinary branch may be an interrupt from now on */
 }
 
-/* Reads the table again; with `all`, also where it is. About 1 us, with `all` 15 us. */
+/* Reads the table again; with `all`, also its address. Cost: about 1 us, with `all` 15 us. */
 static void read_idt(bool all)
 {
     uint8_t bytes[sizeof idt.bytes];

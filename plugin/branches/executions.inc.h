@@ -11,7 +11,7 @@ struct probe **probes_at(uint64_t pc)
     return &probes.at[mix(pc * 0x9e3779b97f4a7c15u) & ((1 << PROBE_BITS) - 1)];
 }
 
-/* The current block is left before the instruction `here`. */
+/* Notes that the current block is left before the instruction `here`. */
 static void rest_at(const struct site *site, uint64_t icount)
 {
     bool repeats = run.current->ending == REPEATS && run.current->count == 1;
@@ -43,11 +43,11 @@ static NOINLINE void meet_execution(struct probe *probe, const struct site *site
         return;
     if (following)
         rest_at(site, icount);
-    /* As a breakpoint of QEMU's own would: the machine stands before this instruction. */
+    /* The machine stops before this instruction, as at a breakpoint of QEMU's own. */
     more.raise((void *)(run.ip_word - GENERAL), DEBUG_EXCEPTION, host);
 }
 
-/* Before an instruction whose offset in its page is a probe's. */
+/* The callback before an instruction whose offset in its page is that of a probe. */
 static NOINLINE void on_probed(unsigned vcpu UNUSED, void *udata)
 {
     const struct site *site = udata;

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * How an address came to be next: did the block run to its end, or was it left in its middle?
+ * Explaining how an address came to be next: did the block run to its end, or was it left before that?
  */
 #ifndef EXPLANATION_INC_H
 #define EXPLANATION_INC_H
 
-/* How the machine came to an address: ran into it; left it by a fault; left it by an interrupt. */
+/* What happened at an address: it was reached by running; a fault was raised there; an interrupt came there. */
 enum manner { REACHED, FAULTED, INTERRUPTED };
 enum { NO_RECORD = -1 };
 struct explanation {
     bool found;
-    uint32_t count; /* instructions of the block that ran */
+    uint32_t count; /* the instructions of the block that ran */
     int kind;       /* of the record from its last instruction; or NO_RECORD */
 };
 
-/* Equal, but for an instruction pointer of 32 or 16 bits that has wrapped around. */
+/* Are the addresses equal, allowing for an instruction pointer of 32 or 16 bits that has wrapped around? */
 static bool same_address(uint64_t computed, uint64_t pc)
 {
     if (computed == pc)
@@ -58,8 +58,8 @@ static const struct block *entered; /* the block that is about to run; NULL when
 static bool ran_whole(const struct block *block, enum manner manner);
 
 /*
- * How `pc` came to be the next address after the block began. Either the block ran to its end, or it was left
- * in its middle, before the instruction at `pc`. Where both are possible, `finished` tells.
+ * Explains how `pc` came to be the next address after the block began. Either the block ran to its end, or it was
+ * left before the instruction at `pc`. When both are possible, `finished` tells which.
  */
 static struct explanation explain(const struct block *block, uint64_t pc, enum manner manner)
 {
@@ -81,8 +81,8 @@ static struct explanation explain(const struct block *block, uint64_t pc, enum m
 }
 
 /*
- * Iterations done of the rep instruction at `pc`, when the step there from the block took `count` instructions
- * and no record. (Iterations are instructions to QEMU; a block that holds one holds nothing behind it.)
+ * The iterations done of the rep instruction at `pc`, when the step from the block took `count` instructions and made
+ * no record. (QEMU counts iterations as instructions; a rep instruction is always the last of its block.)
  */
 static uint64_t repeats_after(const struct block *block, uint64_t pc, uint64_t count)
 {
@@ -111,7 +111,7 @@ static void record_delivery(uint64_t from, uint64_t to, enum branch_kind kind)
     delivering = false;
 }
 
-/* Accounts for an explained step to `pc`. */
+/* Takes an explained step to `pc`: updates the counts and makes the record. */
 static void step_to(const struct block *block, uint64_t pc, struct explanation how)
 {
     run.executed += how.count;

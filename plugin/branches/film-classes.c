@@ -5,7 +5,8 @@
  */
 #include "film-classes.h"
 
-/* Opcodes that change general registers and flags alone, a bit each; the lowest is the row's first. */
+/* Opcodes that change only general registers and flags: a bit for each, the lowest for the first opcode of the
+ * row. */
 static const uint16_t one_byte[16] = {
     [0x0] = 0x3f3f, [0x1] = 0x3f3f, [0x2] = 0x3f3f, [0x3] = 0x3f3f, /* arithmetic */
     [0x5] = 0xffff,                                                 /* push, pop */
@@ -30,7 +31,7 @@ static const uint16_t two_bytes[16] = {
     [0xc] = 0xff0b,                 /* xadd, movnti, bswap */
 };
 
-/* An instruction's opcode behind its prefixes. */
+/* An instruction's opcode after its prefixes. */
 struct opcode { bool known, two, simd; uint8_t code, modrm; };
 
 static bool is_prefix(uint8_t byte)

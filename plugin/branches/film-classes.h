@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What an instruction of 64-bit code can change, told from its bytes. Nothing here depends on QEMU.
+ * Decoding what an instruction of 64-bit code can change. Nothing here depends on QEMU.
  */
 #ifndef FILM_CLASSES_H
 #define FILM_CLASSES_H
@@ -10,10 +10,10 @@
 
 enum { NO_PORT = -1, PORT_IN_DX = -2 };
 
-/* Of registers, does it change general ones, the instruction pointer and flags alone? False where that is not certain. */
+/* Does it change no registers but general ones, the instruction pointer and flags? False when that is not certain. */
 OURS bool changes_general_alone(const uint8_t *bytes, size_t size);
 
-/* The port to which it writes, PORT_IN_DX, or NO_PORT. */
+/* The port to which the instruction writes, PORT_IN_DX, or NO_PORT. */
 OURS int port_written(const uint8_t *bytes, size_t size);
 
 #endif

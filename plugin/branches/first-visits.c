@@ -17,7 +17,7 @@ void want_first_visits(void)
     first_visits.wanted = true;
 }
 
-/* Is it the first visit of this address? It is known from now on. */
+/* Is this the first visit of the address? The visit is noted. */
 static bool visits_first(uint64_t address)
 {
     static struct visited_page *latest;
@@ -81,7 +81,7 @@ void note_first_visits(const struct block *block, uint64_t icount, uint64_t coun
         while (i < reached && visits_first(at));
         put_stretch(icount + first, from, at, block->sizes + first, i - first);
         if (i == reached)
-            break; /* else the one here was visited before */
+            break; /* otherwise the instruction here was visited before */
     }
     if (first_visits.page_count < MOST_VISITED_PAGES && first_visits.fetched + first_visits.size < MOST_VISITED_BYTES)
         return;

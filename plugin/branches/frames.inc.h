@@ -26,7 +26,7 @@ static struct frame read_frame(uint64_t sp, bool error_code, bool wide)
         frame.plausible = pushed[CS] && pushed[CS] < 0x10000 && pushed[SS] < 0x10000 &&
                           (pushed[FLAGS] & 0xffffffffffc08002) == 2;
         frame.pc = pushed[IP];
-        if (pushed[CS] & 4) /* 32-bit code in a segment of its own */
+        if (pushed[CS] & 4) /* 32-bit code in a segment of a local table */
             frame.pc = (uint32_t)(frame.pc + segment_base((unsigned)pushed[CS]));
         frame.sp = pushed[SP];
         return frame;
@@ -51,7 +51,7 @@ static struct frame read_frame(uint64_t sp, bool error_code, bool wide)
     return frame;
 }
 
-/* The lowest vector whose handler is at `pc`, among those with an error code or among all; -1: none. */
+/* The lowest vector whose handler is at `pc`, among those with an error code or among all; -1 when there is none. */
 static int vector_of(uint64_t pc, bool error_code)
 {
     int least = -1;
@@ -62,9 +62,10 @@ static int vector_of(uint64_t pc, bool error_code)
 }
 
 /*
- * Is a delivery through `vector` with a frame of this shape an exception? Vectors 9 and 15 are none on today's
- * processors, and exceptions 8, 10 to 14 and 17 push an error code: without one it was a device. Real mode
- * pushes none, and the BIOS puts devices at 8 to 15: there only a fault inside a block is an exception.
+ * Is a delivery through `vector` with a frame of this shape an exception? Today's processors have no exceptions 9 and
+ * 15. Exceptions 8, 10 to 14 and 17 push an error code, so without one the vector belongs to a device. In real mode
+ * no exception pushes one, and the BIOS gives vectors 8 to 15 to devices, so that only a fault inside a block is an
+ * exception there.
  */
 static bool is_exception(int vector, bool error_code, const struct block *block, uint64_t pc)
 {
@@ -78,8 +79,8 @@ static bool is_exception(int vector, bool error_code, const struct block *block,
 }
 
 /*
- * Is it certain that the block's last instruction itself went to the handler at `pc`, whatever lies on the stack?
- * An older frame can lie there: a fault in a handler's first instruction returns to that instruction.
+ * Is it certain that the block's last instruction itself went to the handler at `pc`, even if there is a frame on the
+ * stack? It can be an older one: a fault in a handler's first instruction returns to that instruction.
  */
 static bool went_to(const struct block *block, uint64_t pc, uint64_t sp)
 {

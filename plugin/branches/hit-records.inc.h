@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What a hit tells, and whether the probe's condition holds.
+ * Evaluating a probe's condition, and making the record of a hit.
  */
 #ifndef HIT_RECORDS_INC_H
 #define HIT_RECORDS_INC_H
 
-/* The record that is being made. */
+/* The hit whose record is being made. */
 static struct { const struct probe *probe; const struct access *access; uint64_t icount; } hit;
 
 bool agent_special(unsigned opcode, uint64_t *value)
@@ -50,7 +50,7 @@ static char *put_piece(char *at, size_t size, unsigned state)
     return at + ((size + 7) & ~(size_t)7);
 }
 
-/* Up to `most` bytes before a NUL. */
+/* Reads up to `most` bytes before a NUL. */
 static size_t read_text(uint64_t linear, char *to, size_t most, unsigned *state)
 {
     size_t size = 0;
@@ -132,7 +132,7 @@ static void put_hit(const struct probe *probe, unsigned flags)
     hit_done(record.size);
 }
 
-/* The probe is met, for the first time at this instant. Does it hold? */
+/* Handles a probe that is met, for the first time at this instant. Returns whether its condition holds. */
 static bool meet(struct probe *probe, unsigned flags)
 {
     uint64_t holds = 1;

@@ -53,7 +53,7 @@ void *send_hits(void *unused UNUSED)
             hits.idle = true;
             pthread_cond_wait(&hits.filled, &hits.lock);
         }
-        if (hits.used < HITS_BATCH) { /* more may come at once: a wake-up a hit would be slow */
+        if (hits.used < HITS_BATCH) { /* more may come soon: a wake-up for each hit would be slow */
             pthread_mutex_unlock(&hits.lock);
             usleep(HITS_PAUSE_US);
             pthread_mutex_lock(&hits.lock);

@@ -7,7 +7,7 @@
 
 static bool is_prefix(uint8_t byte)
 {
-    /* 0x40…0x4f are whole instructions outside 64-bit code, and then never followed by more bytes. */
+    /* Outside 64-bit code 0x40…0x4f are not prefixes but instructions of one byte. */
     return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e || (byte >= 0x64 && byte <= 0x67) ||
            byte == 0xf0 || byte == 0xf2 || byte == 0xf3 || (byte >= 0x40 && byte <= 0x4f);
 }

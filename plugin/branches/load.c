@@ -28,7 +28,7 @@ static void on_exit_of_qemu(plugin_id id UNUSED, void *unused UNUSED)
     }
     if (window.state != CLOSED)
         end_logging(END_RUN, at.icount);
-    queue_wait(); /* for the end of a window that was closed a moment ago, too */
+    queue_wait(); /* also for the end marker of a window that was just closed */
     if (hits_fd >= 0)
         flush_hits();
     tell_visits("start", &window.start, &window.start_visits);
@@ -50,9 +50,9 @@ static void run_thread(void *(*body)(void *))
 
 static const char other_qemu[] = "use one of 7.2 to 10.2, built with modules as distributions do (plugin/README.md, What it trusts)";
 
-/* data=FD, a stream socket or pipe for chunks; control=FD, a stream socket for commands; probes=FD, one for hits; follow=off,
- * not to follow branches; brctr=N, the records before the instant where the run begins; summary=on, to print counts at the
- * end. False: it is none of these. */
+/* Takes an option; false when it is none of these. data=FD: a stream socket or pipe for chunks. control=FD: a
+ * stream socket for commands. probes=FD: one for hits. follow=off: do not follow branches. brctr=N: the records
+ * before the instant where the run begins. summary=on: print counts at the end. */
 static bool take_option(const char *option)
 {
     const char *value = strchr(option, '=');

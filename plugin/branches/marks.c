@@ -27,14 +27,14 @@ bool are_marks_wanted(void)
 
 void look_for_marks(void)
 {
-    /* Roughly: a mark that comes too soon is exact, too. */
+    /* The counts here are approximate, but a mark that is made too early is exact, too. */
     if (counts_of_run().icount >= __atomic_load_n(&marks.next, __ATOMIC_RELAXED))
         __atomic_store_n(&mark_wanted, true, __ATOMIC_RELAXED);
 }
 
 void mark(const struct block *block)
 {
-    /* An instant comes before the deliveries at its icount: this one is past. */
+    /* A mark's instant is before all deliveries at its icount. Here some were made already. */
     if (!marks.every || block->ending == UNKNOWN || (delivered.count && delivered.icount == run.executed))
         return;
     set_next((run.executed / marks.every + 1) * marks.every);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Where a callback is in the middle of a running block: the address, and the instruction count by QEMU's own notes.
+ * Finding the instant of a callback within a running block: its address, and the instruction count from QEMU's own
+ * notes.
  */
 #ifndef PLACE_INC_H
 #define PLACE_INC_H
@@ -13,19 +14,19 @@ struct probed_block {
     uint32_t counted; /* see learn_counted() */
     bool known;
 };
-/* An instruction in it. */
+/* An instruction of such a block. */
 struct site { struct probed_block *block; uint32_t index, offset; /* in the page */ };
 
 /* The instant of the callback that is running. */
 static struct {
     const struct site *site;
-    uintptr_t host; /* where in QEMU's translated code */
+    uintptr_t host; /* address in QEMU's translated code */
     uint64_t pc;    /* linear */
 } here;
 
 /*
- * Blocks are shared between virtual addresses of one physical page. All of a block's instructions begin in one page, and
- * the instruction pointer, behind as it may be, lies in that page, too.
+ * Blocks are shared between virtual addresses of one physical page. All of a block's instructions begin in one page.
+ * QEMU's instruction pointer may be out of date, but is in that page, too.
  */
 static inline uint64_t linear_pc(const struct site *site)
 {
@@ -34,7 +35,7 @@ static inline uint64_t linear_pc(const struct site *site)
 
 enum { MOST_BYTES = 15 };
 
-/* Its bytes, at most MOST_BYTES; how many. */
+/* Reads the bytes of an instruction, at most MOST_BYTES. Returns how many. */
 static size_t read_instruction(const struct qemu_plugin_insn *insn, uint8_t *bytes)
 {
     size_t size = least(qemu_plugin_insn_size(insn), MOST_BYTES);
@@ -49,10 +50,11 @@ static size_t read_instruction(const struct qemu_plugin_insn *insn, uint8_t *byt
 /* ---- The instruction count ------------------------------------------------------------------------------------------ */
 
 /*
- * How many of a block's instructions QEMU counts when the block begins. An instruction that is known to fault is replayed
- * in a block that is not counted at all; and 7.2 shows plugins one instruction too many where the last one lies across the
- * end of a page. QEMU's notes on the block tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits of
- * instructions. Where they are is found by the latter two, of such a block, too: it may be the first that is met.
+ * Learns how many of a block's instructions QEMU counts when the block begins. An instruction that is known to fault
+ * is replayed in a block that is not counted at all; and 7.2 shows plugins one instruction too many when the last one
+ * crosses the end of a page. QEMU's notes on the block tell: flags, on 7.2 a word that is 0, 16 bits of size, 16 bits
+ * of instructions. They are found by the latter two. This must also work for such blocks, since one may be the first
+ * that is met.
  */
 static void learn_counted(struct probed_block *block, uintptr_t host)
 {
@@ -82,7 +84,8 @@ static void learn_counted(struct probed_block *block, uintptr_t host)
     block->counted = flags & (newer ? NEWER_COUNTED : COUNTED) ? found[1] : 0;
 }
 
-/* Instructions before the one at the site, by QEMU's own count. `host` is in the block's code. About 20 ns. */
+/* The instructions executed before the one at the site, by QEMU's own count. `host` is an address in the block's
+ * translated code. Cost: about 20 ns. */
 static uint64_t icount_by_qemu(const struct site *site, uintptr_t host)
 {
     learn_counted(site->block, host);
@@ -90,8 +93,8 @@ static uint64_t icount_by_qemu(const struct site *site, uintptr_t host)
 }
 
 /*
- * The place in translated code from which QEMU's own functions were called that have called us: 0 when there is none.
- * 7.2 can show accesses of an interrupt's delivery as if the last block made them.
+ * The address in translated code that called the QEMU functions which called this plugin; 0 when no translated code
+ * did. 7.2 can show the accesses of an interrupt's delivery as if the last block had made them.
  */
 static uintptr_t translated_caller(uintptr_t host)
 {

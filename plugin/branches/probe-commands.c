@@ -36,7 +36,8 @@ static void flush_now(void *cpu, void *unused UNUSED)
     more.flush_blocks(cpu);
 }
 
-/* Has all blocks translated anew. The stopped vCPU's thread does it; that is waited for, and the run let go meanwhile. */
+/* Has all blocks translated anew. The thread of the stopped vCPU does this; the caller waits for it, and releases
+ * the run meanwhile. */
 static void retranslate(void)
 {
     release_run();
@@ -59,8 +60,8 @@ static void filter_accesses(const struct probe *probe)
     probes.filter[(first + size - 1) / LONGEST_ACCESS % GRANULES] = true;
 }
 
-/* After a change: finds what accesses are of interest, and has blocks translated anew when they lack a callback, or
- * when they have one at every access that none needs any more. */
+/* Called after a change of the probes: finds out which accesses matter, and has blocks translated anew when they
+ * lack a callback, or when they have one at every access that no probe needs any more. */
 static void arm_probes(void)
 {
     typeof(probes.instrumented) needed = { .any = false };
@@ -86,7 +87,7 @@ static void arm_probes(void)
     retranslate();
 }
 
-/* What is wrong with setting it beside the others, or NULL. */
+/* Why the probe cannot be set beside the others, or NULL. */
 static const char *cannot_set(const struct probe *probe)
 {
     for (struct probe *other = probes.all; other; other = other->next)

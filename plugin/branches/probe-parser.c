@@ -7,7 +7,7 @@
 #include "../common/fail.h"
 #include "../common/numbers.h"
 
-/* Code in hexadecimal, up to `end`. */
+/* Reads an expression's code in hexadecimal, up to `end`. */
 static bool parse_expression(const char *text, const char *end, struct expression *expression)
 {
     size_t size = (end - text) / 2;

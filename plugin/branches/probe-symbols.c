@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Finding them, and making registers readable.
+ * Finding QEMU's functions for probes, and making registers readable.
  */
 #include "probe-symbols.h"
 #include "../common/exports.h"
@@ -33,9 +33,9 @@ const char *find_more_symbols(void)
 
 #if QEMU_PLUGIN_API == 1
 /*
- * QEMU 7.2 keeps guest registers in the host's while it calls a plugin, because it notes of that call that it reads none
- * ("no read globals", 1). With 2, "writes none", it stores them first. The note is found by the call's name; false when
- * it is not there, or not as expected.
+ * QEMU 7.2 keeps guest registers in host registers while it calls a plugin, because its note on that call says that
+ * the call reads none ("no read globals", 1). When the note is 2, "writes none", it stores them first. A note is
+ * found by the call's name.
  */
 static struct note {
     const char *name; /* of the call */
@@ -43,7 +43,7 @@ static struct note {
 } notes[] = { { "plugin_vcpu_udata_cb", NULL }, { "plugin_vcpu_mem_cb", NULL } };
 enum { NOTES = sizeof notes / sizeof *notes, NO_READ = 1, NO_WRITE = 2 };
 
-/* Looks through all of the program's memory, which has no bounds that sanitizers know. */
+/* For functions that search the program's memory, whose bounds sanitizers do not know. */
 #define ANYWHERE __attribute__((no_sanitize("address", "thread")))
 
 static ANYWHERE bool is_string(const char *at, const char *end, const char *wanted)
@@ -54,7 +54,7 @@ static ANYWHERE bool is_string(const char *at, const char *end, const char *want
     return same == size;
 }
 
-/* Is it the name of a call, in what the program may only read? */
+/* Is it a pointer to the name of a call, in memory that the program may only read? */
 static ANYWHERE bool is_name(const struct dl_phdr_info *program, uintptr_t word, const char *name)
 {
     for (int i = 0; i < program->dlpi_phnum; i++) {
@@ -89,7 +89,7 @@ static int find_in_program(struct dl_phdr_info *program, size_t size UNUSED, voi
     return 1; /* the first is the program itself */
 }
 
-/* Looks for the notes, the first time; are both there, and as expected? Cost then: below a millisecond. */
+/* Are both notes there, and as expected? They are looked for the first time, which takes less than a millisecond. */
 static bool find_notes(void)
 {
     static bool looked;
@@ -130,6 +130,6 @@ bool are_notes_known(void)
 
 bool make_registers_readable(void)
 {
-    return true; /* callbacks say so one by one */
+    return true; /* here each callback requests it by itself */
 }
 #endif

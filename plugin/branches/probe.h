@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Probes: breakpoints and watchpoints with conditions, answered in passing. A hit is told with its instant, and what was asked to
- * be collected there. Probes are set and removed while the machine is stopped (probe-commands.h).
+ * Probes: breakpoints and watchpoints with conditions, whose hits are reported while the machine runs on. A hit has
+ * its instant and the collected pieces. Probes are set and removed while the machine is stopped (probe-commands.h).
  */
 #ifndef PROBE_H
 #define PROBE_H
@@ -22,9 +22,9 @@ struct item {
 enum { MOST_ITEMS = 64, SEEN = 8, OFFSETS = 0x1000, PROBE_BITS = 12, GRANULES = 256, LONGEST_ACCESS = 16 };
 struct access { uint64_t address, physical; uint32_t length; bool write, mapped; };
 struct probe {
-    struct probe *next, *same; /* in `all`; with the same hash */
+    struct probe *next, *same; /* the next in `all`; the next with the same hash */
     uint32_t id;
-    unsigned accesses;         /* 0: of execution; else MEM_READ | MEM_WRITE */
+    unsigned accesses;         /* 0: a probe of execution; otherwise MEM_READ | MEM_WRITE */
     bool physical, stops;
     uint64_t address, length;
     struct expression when;
@@ -32,7 +32,8 @@ struct probe {
     unsigned item_count;
     size_t most;               /* bytes of a record */
     uint64_t hits;
-    /* What was met at the latest instant: it is not met again when QEMU abandons the instruction and restarts it. */
+    /* The accesses that met it at the latest instant, so that they do not count twice when QEMU abandons the
+     * instruction and restarts it. */
     uint64_t icount, pc;
     struct { uint64_t address; uint32_t length; bool write; } seen[SEEN];
     unsigned seen_count;
@@ -40,18 +41,18 @@ struct probe {
 
 extern struct {
     struct probe *all;
-    struct probe *at[1 << PROBE_BITS]; /* of execution, by a hash of the address */
+    struct probe *at[1 << PROBE_BITS]; /* probes of execution, by a hash of the address */
     bool filter[GRANULES];             /* may an access to these 16 bytes of any page be watched? */
-    /* What blocks are translated with; may be more than is needed now. */
+    /* The callbacks with which blocks are translated; they may be more than are needed now. */
     struct { bool offsets[OFFSETS], registers; unsigned accesses; bool any; } instrumented;
 } probes OURS;
-/* A probe wants to be told of what deliveries push. */
+/* Are frames that deliveries push to be reported, for a probe or a film? */
 extern bool frames_watched OURS;
-/* The places of callbacks in blocks, and whether a block was translated since QEMU threw all away. */
+/* Memory for the sites of callbacks, and whether a block was translated since QEMU discarded all blocks. */
 extern struct arena site_arena OURS;
 extern bool translated_since_flush OURS;
 
-/* The first of the probes of execution with this address's hash. */
+/* The first probe of execution with the same hash as this address. */
 OURS struct probe **probes_at(uint64_t pc);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What is asked of QEMU.
+ * Finding QEMU's functions, and reading the machine's state through them.
  */
 #include "qemu.h"
 #include "../common/exports.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The queue of records between the vCPU's thread, which follows the run, and the encoder's: eight batches in a ring. The
- * vCPU's thread waits when all are full, which is the only place where the guest waits.
+ * The queue of records from the vCPU thread, which follows the run, to the encoder thread: eight batches in a ring.
+ * When all are full, the vCPU thread waits. The guest waits at no other place.
  */
 #ifndef QUEUE_H
 #define QUEUE_H
@@ -11,10 +11,11 @@
 #include "../common/base.h"
 
 enum { BATCH_RECORDS = 1 << 16, BATCHES = 8 };
-/* Which records are logged. NONE: the instants alone are awaited, at the cost of counting. */
+/* Which records are logged. NONE: no record; only the window's instants are awaited, which costs as much as
+ * counting. */
 enum selection { ALL, USER, KERNEL, NONE };
 struct batch {
-    uint64_t first_brctr, icount_before; /* of its first record; instructions before the record before that */
+    uint64_t first_brctr, icount_before; /* brctr of its first record; icount of the record before that */
     uint32_t length;
     enum selection selection; /* of the window that its records belong to */
     enum { RECORDS, CHUNK_END, FINISH } then; /* what to do after its records */
@@ -25,18 +26,18 @@ struct batch {
 
 /* ---- The vCPU's side; the control thread's while the machine is stopped --------------------------------------------- */
 
-/* The batch to fill next: there is one always. */
+/* The batch that is being filled. There is always one. */
 OURS struct batch *queue_open(void);
-/* The open batch is full. Opens the next one, once the encoder is done with it. */
+/* Hands the open batch over to the encoder, and opens the next one as soon as the encoder has dealt with it. */
 OURS struct batch *queue_pass(void);
-/* Waits until the encoder has done all that was passed. */
+/* Waits until the encoder has dealt with all batches that were handed over. */
 OURS void queue_wait(void);
 
 /* ---- The encoder's side --------------------------------------------------------------------------------------------- */
 
-/* The oldest batch that was passed; waits for one. */
+/* The oldest batch that was handed over. Waits until there is one. */
 OURS const struct batch *queue_take(void);
-/* It has been dealt with. */
+/* Tells that this batch has been dealt with. */
 OURS void queue_done(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * A record is made: counted, and while a log is written queued for the encoder thread, 4 bytes each.
+ * Making records: they are counted and, while a log is written, queued for the encoder thread, 4 bytes each.
  */
 #ifndef RECORDS_INC_H
 #define RECORDS_INC_H
@@ -10,9 +10,9 @@
 
 uint64_t unexplained;
 static uint64_t *finished;      /* see block.marks; set to 0 whenever such a block starts */
-static uint64_t loaded_at;      /* where an instruction THROUGH_MEMORY or THROUGH_STACK read first; likewise */
-static uint64_t loaded;         /* what one THROUGH_STACK found there; a delivery may overwrite it */
-static bool recount;            /* the step in progress may not have run the block's last instruction */
+static uint64_t loaded_at;      /* where one THROUGH_MEMORY or THROUGH_STACK read first; set to 0 likewise */
+static uint64_t loaded;         /* the value that one THROUGH_STACK read there, since a delivery may overwrite it */
+static bool recount;            /* perhaps the step in progress has not run the block's last instruction */
 #if QEMU_PLUGIN_API == 1
 static uint64_t finished_word;
 #else
@@ -57,7 +57,7 @@ NOINLINE void hand_over(int then, enum end_reason reason, uint64_t icount)
 {
     struct batch *batch = queue_open();
     batch->length = (uint32_t)(run.queue_at - batch->symbols);
-    batch->selection = window.selection; /* a later window may have another, while this is being encoded */
+    batch->selection = window.selection; /* a later window may have another one meanwhile */
     batch->then = then;
     batch->reason = reason;
     batch->end_brctr = run.brctr;
@@ -92,16 +92,17 @@ static void record(struct edge *edge)
 }
 
 /*
- * Steps that were seen before only add to `run.counter`. `executed` and `brctr` are brought up to date before
- * anything else happens (`catch_up`), and then the counter begins anew (`go_on`), from where its top bit is set:
- * always while logging; else when an awaited instant may be near, or the counter might overflow.
+ * Steps that were seen before only add to `run.counter`. Before anything else happens, `executed` and `brctr` are
+ * brought up to date (`catch_up`); afterwards the counter begins anew (`go_on`). A step at which the counter's top
+ * bit is set is looked at. The counter begins at a value at which this is so: always, while logging; otherwise when
+ * an awaited instant may be near, or when the counter might overflow.
  */
 enum { MOST_COUNTED = 1 << 30 };
 static const uint64_t looked_at = 1ull << 63;
 
 /*
- * What other threads read of the run: `counter`, and what it counts from. The number is odd while they do not belong
- * together. Only catch_up and go_on change more than the counter.
+ * What other threads read of the run beside `counter`: the values from which it counts. The number is odd while they
+ * do not fit together (a seqlock). Only catch_up and go_on change more than the counter.
  */
 static struct { uint64_t number, executed, brctr, base; } published;
 
@@ -110,7 +111,7 @@ static void set_counter(uint64_t counter)
     __atomic_store_n(&run.counter, counter, __ATOMIC_RELEASE);
 }
 
-/* The counter begins anew at `base`, from the counts of now. */
+/* Begins the counter anew at `base`, from the present counts. */
 static void publish(uint64_t base)
 {
     __atomic_store_n(&published.number, published.number + 1, __ATOMIC_RELAXED);
@@ -152,16 +153,16 @@ void go_on(void)
         uint64_t since = run.executed - run.icount_of_last;
         run.base = looked_at;
         run.limit = looked_at + (room << 32);
-        run.last = since < MOST_COUNTED ? looked_at - (since << 32) : looked_at + (1ull << 62); /* no step is like that */
+        run.last = since < MOST_COUNTED ? looked_at - (since << 32) : looked_at + (1ull << 62); /* no step equals it */
     } else {
-        /* Each record is at least one instruction. */
+        /* There is at least one instruction for each record. */
         run.base = looked_at - (least(room, run.next_brctr - run.brctr) << 32);
         run.limit = 0;
     }
     publish(run.base);
 }
 
-/* A step that was seen before, caught up before and to go on behind it. */
+/* Takes a step that was seen before, between catch_up and go_on. */
 static void take_step(struct successor *successor, struct edge *edge)
 {
     run.executed += successor->delta >> 32;
@@ -184,7 +185,7 @@ static NOINLINE void step_slowly(struct successor *successor, struct edge **edge
     go_on();
 }
 
-/* A step that has been counted, while logging or near an awaited instant. */
+/* Looks at a step that has been counted, while logging or near an awaited instant. */
 static NOINLINE void look(struct successor *successor, struct edge **edge)
 {
     uint64_t counter = run.counter;
@@ -237,7 +238,7 @@ void forget_successors(void)
 static void forget_edges(void)
 {
     queue_wait();
-    /* Numbers of symbols in the open batch would lose their meaning. */
+    /* The open batch is handed over first, since the numbers of its symbols lose their meaning. */
     if (run.logging && run.queue_at != queue_open()->symbols) {
         hand_over(RECORDS, 0, 0);
         queue_wait();

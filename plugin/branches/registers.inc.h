@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Registers and memory in the middle of a running block, where QEMU's own copies of the instruction pointer and of the flags are
- * behind, and on 7.2 to 8.2 all registers are, unless QEMU is told otherwise.
+ * Reading registers and memory within a running block. There QEMU's own copies of the instruction pointer and of the
+ * flags are out of date; on 7.2 to 8.2 all registers are, unless QEMU is made to store them.
  */
 #ifndef REGISTERS_INC_H
 #define REGISTERS_INC_H
 
 /*
- * The words around the instruction pointer's: the general registers before it (QEMU's order), then flags, the operands
- * of the last instruction that set flags (3), what that was (32 bits) and the direction.
+ * The words around the instruction pointer's: before it the general registers, in QEMU's order; after it the flags,
+ * the three operands of the last instruction that set flags, that instruction's operation (32 bits), and the
+ * direction flag.
  */
 enum { GENERAL = 16, REGISTERS = 66, WORD_CC_OP = 5, EIGHT = 8 };
 static const uint8_t place_of[GENERAL] = { 0, 3, 1, 2, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15 };
 static struct { unsigned compared; bool known; } general;
-static int cc_op_unknown = -1; /* "in the CPU's own word": what insn_start notes where a block begins */
+static int cc_op_unknown = -1; /* noted by insn_start at a block's beginning: "in the CPU's own word" */
 
 static bool read_any_register(unsigned number, uint64_t *value)
 {
@@ -30,20 +31,21 @@ static bool read_any_register(unsigned number, uint64_t *value)
     return true;
 }
 
-/* At the start of a block, in 64-bit mode: are the general registers where they are thought to be? */
+/* Called at the start of a block, in 64-bit mode: are the general registers in the expected words? */
 static NOINLINE void compare_general(void)
 {
     enum { SAMPLES = 24 };
     for (unsigned i = 0; i < GENERAL; i++) {
         uint64_t value;
         if (!read_any_register(i, &value) || value != run.ip_word[(int)place_of[i] - GENERAL]) {
-            refuse_qemu("general registers"); /* those that have no place before 64-bit code */
+            refuse_qemu("general registers"); /* those that exist only in 64-bit mode */
         }
     }
     general.known = ++general.compared >= SAMPLES;
 }
 
-/* What flags come from at an instruction: as noted at its translation, or `cc_op_unknown`. False: it cannot be known. */
+/* The operation from which the flags come at an instruction, as noted at its translation, or `cc_op_unknown`.
+ * False when it cannot be known. */
 static bool noted_cc_op(const struct site *site, uintptr_t host, int32_t *cc_op)
 {
     uint64_t noted[4] = { 0 };
@@ -56,7 +58,7 @@ static bool noted_cc_op(const struct site *site, uintptr_t host, int32_t *cc_op)
     return true;
 }
 
-/* Flags at the instruction `here`; `quiet`: those that QEMU keeps as they are; `noted`: from noted_cc_op. */
+/* The flags at the instruction `here`. `quiet`: the flags that QEMU stores directly. `noted`: from noted_cc_op. */
 static uint64_t flags_from(uint64_t quiet, int32_t noted)
 {
     enum { DIRECTION = 0x400, RESUME = 0x10000 };
@@ -68,7 +70,7 @@ static uint64_t flags_from(uint64_t quiet, int32_t noted)
     uint64_t flags = more.flags_of((void *)(run.ip_word - GENERAL), cc_op);
     memcpy(at, &words[0], sizeof words[0]);
     flags = quiet | (uint32_t)flags | (words[1] & DIRECTION);
-    /* RF ends with an instruction; QEMU ends it with the block. */
+    /* The processor clears RF after an instruction, QEMU after the block. */
     return here.site->index > 0 ? flags & ~(uint64_t)RESUME : flags;
 }
 
@@ -95,7 +97,7 @@ bool agent_register(unsigned number, uint64_t *value)
     return number == REGISTER_FLAGS ? read_flags(value) : read_any_register(number, value);
 }
 
-/* All of them as QEMU's gdb stub gives them; NULL when that cannot be. About 1 us. */
+/* All registers as in the `g` packet of QEMU's GDB stub; NULL when that is not possible. Cost: about 1 us. */
 static const uint8_t *read_all_registers(size_t *size)
 {
     enum { IP_BYTE = 16 * 8, FLAGS_BYTE = 17 * 8, LEAST_BYTES = FLAGS_BYTE + 4 };
@@ -114,7 +116,8 @@ static const uint8_t *read_all_registers(size_t *size)
     return array->data;
 }
 
-/* Once before an instruction that is no block's first is asked for flags: a block's first has "unknown" noted. */
+/* Learns the value that means "unknown". It is called before a block's first instruction, where insn_start has
+ * noted that value. */
 static NOINLINE void learn_cc_op(unsigned vcpu UNUSED, void *unused UNUSED)
 {
     uint64_t noted[4] = { 0 };
@@ -122,7 +125,8 @@ static NOINLINE void learn_cc_op(unsigned vcpu UNUSED, void *unused UNUSED)
         cc_op_unknown = (int)noted[1];
 }
 
-/* Reads guest RAM at a linear address as the machine maps it now. Never a device: reading one could change it. */
+/* Reads guest RAM at a linear address as the machine maps it now. Never reads a device, since that could change
+ * it. */
 static bool read_ram(uint64_t linear, void *to, size_t size)
 {
     while (size > 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * The machine at rest: between two commands, and when QEMU has thrown its blocks away.
+ * The machine at rest: when it is stopped, and when QEMU has discarded its blocks.
  */
 #ifndef REST_INC_H
 #define REST_INC_H
@@ -44,7 +44,7 @@ struct position settle(void)
     catch_up();
     uint64_t executed = run.executed, brctr = run.brctr, repeats = 0;
     entered = NULL;
-    if (run.current->count || run.current->pc != pc) /* not at rest here already */
+    if (run.current->count || run.current->pc != pc) /* it is not at rest here already */
         explain_step(run.current, pc, &how);
     if (run.brctr == brctr)
         repeats = repeats_after(run.current, pc, run.executed - executed);
@@ -53,7 +53,7 @@ struct position settle(void)
     return (struct position){ run.executed, run.brctr, pc, repeats };
 }
 
-/* Nothing refers to our blocks any more. */
+/* Called when QEMU has discarded all its blocks, so that nothing of QEMU refers to this plugin's blocks any more. */
 void on_flush(plugin_id id UNUSED)
 {
     hold_run();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * Registers are given numbers that lie nowhere else, looked for in the CPU object, and given back.
+ * Checking where the registers are: they are set to unusual values, which are looked for in the CPU object; then the
+ * old values are restored.
  */
 #include "self-check.h"
 #include "../common/fail.h"
@@ -32,7 +33,7 @@ const uint64_t *tried_pointer(void)
     return pointer_word;
 }
 
-/* In the modes before 64-bit code eight registers have 32 bits, and others none. */
+/* Outside 64-bit mode only eight registers can be set, with 32 bits each. */
 static int (*write_register)(void *cpu, uint8_t *bytes, int number);
 
 static void set_register(int number, uint32_t value)
@@ -42,7 +43,7 @@ static void set_register(int number, uint32_t value)
     write_register(qemu.cpu, bytes, number);
 }
 
-/* The word whose lower half follows the instruction pointer; NULL unless there is one alone. */
+/* The word whose lower half follows the instruction pointer; NULL unless there is exactly one. */
 static uint64_t *find_pointer(void)
 {
     char *object = qemu.cpu;
@@ -65,12 +66,14 @@ static uint64_t *find_pointer(void)
     return found;
 }
 
-/* Puts what a flag-setting instruction leaves into the CPU object, and asks QEMU what the flags are. */
+/* Writes what an instruction that sets flags leaves into the CPU object, and checks the flags that QEMU then
+ * gives. */
 static bool are_flags_there(uint64_t *pointer)
 {
-    /* The operation whose flags are its source: 1 in 7.2, 0 from 9.0 on, where 1 with this destination means as much. */
+    /* The operation whose flags are its source operand is 1 in 7.2, and 0 from 9.0 on, where 1 with this
+     * destination means the same. */
     for (int32_t operation = 0; operation <= 1; operation++) {
-        int32_t words[2] = { operation, -1 /* the direction, backwards */ };
+        int32_t words[2] = { operation, -1 /* the direction flag: backwards */ };
         pointer[RESULT_WORD] = 1;
         pointer[SOURCE_WORD] = MOST_FLAGS;
         memcpy(pointer + OPERATION_WORD, words, sizeof words);
@@ -81,10 +84,10 @@ static bool are_flags_there(uint64_t *pointer)
     return false;
 }
 
-/* What of the CPU object is not as expected; NULL: nothing. */
+/* What in the CPU object is not as expected; NULL when everything is. */
 static const char *compare_registers(uint64_t *pointer)
 {
-    static const int places[LEGACY] = { 0, 3, 1, 2, 6, 7, 5, 4 }; /* of gdb's order in the processor's */
+    static const int places[LEGACY] = { 0, 3, 1, 2, 6, 7, 5, 4 }; /* gdb's numbers to the processor's */
     for (int i = 0; i < LEGACY; i++)
         set_register(i, MAGIC + (uint32_t)i * STEP);
     for (int i = 0; i < LEGACY; i++)
@@ -111,7 +114,7 @@ void check_processor(plugin_id id UNUSED, unsigned vcpu)
         machine.efer != read_register(REGISTER_EFER))
         refuse_qemu("the numbers of registers");
     if (machine.efer & 0x400)
-        return; /* it has run: there is nothing to try out. The instruction pointer is found by comparing, as ever. */
+        return; /* it has run, so nothing can be tried out: the instruction pointer is found by comparing alone */
     uint64_t ip = read_register(REGISTER_IP);
     set_register(REGISTER_IP, MAGIC);
     uint64_t *pointer = find_pointer();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * One step: which branch led from one block to the next. The rules are asked where the two blocks never followed one another
- * before; README.md lists them. What they say is learned when it is certain.
+ * One step: which branch led from one block to the next. For two blocks that have not followed one another before,
+ * the rules decide; README.md lists them. Their result is learned when it is certain.
  */
 #ifndef STEPS_INC_H
 #define STEPS_INC_H
@@ -29,7 +29,7 @@ static bool explain_new_step(const struct block *block, uint64_t pc, struct expl
             }
             if (explain_delivery(block, pc, sp, 0))
                 return false;
-            /* A handler's address reached by an ordinary branch. */
+            /* The address of a handler, but reached by an ordinary branch. */
         }
         *how = explain(block, pc, REACHED);
         if (how->found && (again || !is_handler(pc))) {
@@ -50,7 +50,7 @@ static bool explain_new_step(const struct block *block, uint64_t pc, struct expl
     return false;
 }
 
-/* Explains the step without help of what was learned; gives in `how` what may be learned from it. */
+/* Explains the step by the rules, without what was learned. Puts into `how` what may be learned from it. */
 static bool explain_step(const struct block *block, uint64_t pc, struct explanation *how)
 {
     step.block = block;
@@ -61,7 +61,7 @@ static bool explain_step(const struct block *block, uint64_t pc, struct explanat
     return certain;
 }
 
-/* Remembers a near successor, in the place of the one that came longest ago; or a far one, where there is room. */
+/* Keeps a successor: a near one in place of the oldest, a far one where there is room. */
 static void learn(struct block *block, const struct pair *pair)
 {
     int first = pair->near ? 0 : FIRST_FAR, i = first + (block->after[first].to != NULL);
@@ -76,9 +76,9 @@ static void learn(struct block *block, const struct pair *pair)
 }
 
 /*
- * Is the code of `next` behind the block enough to know that `next` is where the machine is? A piece of code may be
- * mapped at several addresses. But there are few addresses where the block itself can lead: it is enough when only one
- * of them, and no handler of an interrupt, has this place in its page.
+ * When the code of `next` runs after the block, is it certain that the machine is at the address of `next`? The same
+ * code may be mapped at several addresses. But the block itself can lead to few addresses, so it is certain when only
+ * one of them, and no handler of an interrupt, has this offset in its page.
  */
 static bool is_near(const struct block *block, const struct block *next)
 {
@@ -96,7 +96,7 @@ static bool is_near(const struct block *block, const struct block *next)
     return leads && !other;
 }
 
-/* May it be learned that the block leads to `next`, or could it mean something else another time? */
+/* May it be learned that the block leads to `next`, or could the same step have another meaning later? */
 static bool is_certain(const struct block *block, const struct block *next)
 {
     int kind, index = instruction_at(block, next->pc);
@@ -112,7 +112,8 @@ static inline struct pair *pair_of(const struct block *block, const struct block
     return &pairs[mix((uintptr_t)block * 3 + (uintptr_t)to + ip) & ((1 << PAIR_BITS) - 1)];
 }
 
-/* The code that was registered as `to` and runs as `next` came after the block. Caught up before. */
+/* Takes a step that is not known yet: after the block came the code that was registered as `to` and now runs as
+ * `next`. The counts are caught up. */
 static NOINLINE void slow_step(struct block *block, struct block *next, const struct block *to)
 {
     if (unlikely(__atomic_load_n(&mark_wanted, __ATOMIC_RELAXED)))
@@ -121,7 +122,8 @@ static NOINLINE void slow_step(struct block *block, struct block *next, const st
     if (unlikely(edge_arena.total > most_memory))
         forget_edges();
     if (recount) {
-        /* A rep instruction that stored into itself: QEMU began an iteration, abandoned it, and runs it again. */
+        /* A rep instruction has stored into its own code: QEMU began an iteration, abandoned it, and runs it
+         * again. */
         recount = false;
         uint64_t now = count_of_qemu() - next->count;
         if (next->pc == block->last && now == run.executed + block->count - 1) {

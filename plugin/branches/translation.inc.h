@@ -6,7 +6,8 @@
 #ifndef TRANSLATION_INC_H
 #define TRANSLATION_INC_H
 
-/* Before the first block's first instruction: QEMU's notes on the block must be where and what they are thought to be. */
+/* Called before the first instruction of the first block: checks that QEMU's notes on the block are where they are
+ * expected. */
 static void on_first_block(unsigned vcpu UNUSED, void *block)
 {
     learn_counted(block, (uintptr_t)__builtin_return_address(0));

@@ -28,7 +28,7 @@ static void begin_logging(void)
 void end_logging(enum end_reason reason, uint64_t icount)
 {
     if (!run.logging)
-        begin_logging(); /* a window that never began, or logs nothing, has an end all the same */
+        begin_logging(); /* a window that never began, or logs nothing, has an end marker, too */
     run.logging = false;
     window.state = CLOSED;
     hand_over(FINISH, reason, icount);
@@ -49,7 +49,8 @@ void reached(struct position now)
     arm();
 }
 
-/* Is the awaited icount an instant before the record that is about to be made? A delivery at N comes after N. */
+/* Does the awaited icount come before the record that is about to be made? A delivery at icount N comes after the
+ * instant N. */
 void before_record(void)
 {
     while (run.executed > run.next_icount || (run.executed == run.next_icount && delivering))
@@ -76,7 +77,8 @@ static void visit(const struct point *point, struct visits *visits, struct posit
         reached(now);
 }
 
-/* Before the instruction `udata` of the current block: its number and its distance from the block's start. */
+/* The callback before a watched instruction. `udata`: its number in the block and its distance from the block's
+ * start. */
 static void on_watched(unsigned vcpu UNUSED, void *udata)
 {
     uint64_t number = (uintptr_t)udata >> 16, distance = (uintptr_t)udata & 0xffff;

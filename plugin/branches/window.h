@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * From which instant to which records are logged, and visits of watched addresses.
+ * The window: between which instants records are logged. And visits of watched addresses.
  */
 #ifndef WINDOW_H
 #define WINDOW_H
@@ -9,7 +9,7 @@
 #include "queue.h"
 #include "run.h"
 
-/* An instant, given beforehand. A visit of an address is an instant just before the instruction there runs. */
+/* An instant that is to come. A visit of an address is the instant just before the instruction there runs. */
 struct point {
     enum { NOW, AT_ICOUNT, AT_BRCTR, AT_ADDRESS, AT_VISIT, NEVER } type;
     uint64_t count;        /* icount or brctr */
@@ -29,19 +29,20 @@ extern struct {
     enum selection selection;
 } window OURS;
 
-/* A block has been translated, already: too late to watch an address. */
+/* A block was translated already, so it is too late to watch an address. */
 extern bool translated OURS;
-/* The record that is being made is of a delivery, not of an instruction that ran. */
+/* Is the record that is being made one of a delivery, not of an instruction that ran? */
 extern bool delivering OURS;
 
-/* Waits for the window's next instant. */
+/* Sets what is to be waited for: the window's next instant. */
 OURS void arm(void);
-/* The awaited instant is now. */
+/* Called at the awaited instant. */
 OURS void reached(struct position now);
-/* The window ends. */
+/* Ends the window. */
 OURS void end_logging(enum end_reason reason, uint64_t icount);
 
-/* The awaited icount has come, or is passed by the record that is about to be made; the awaited brctr has come. */
+/* Called before each record, when the awaited icount may be reached or passed by it, and after each, when the
+ * awaited brctr may be reached. */
 OURS void before_record(void);
 OURS void after_record(const struct edge *edge);
 
@@ -52,7 +53,7 @@ static inline bool has_address(const struct point *point)
 
 /* Is an instruction at `pc` to be watched? The block may run at another address of the same offset in its page. */
 OURS bool is_watched(uint64_t pc);
-/* Watches it: its number in its block, and its distance from the block's start. */
+/* Watches an instruction. `number` is its index in its block, `distance` that from the block's start in bytes. */
 OURS void watch(struct qemu_plugin_insn *insn, uint64_t number, uint64_t distance);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What every file of the plugins begins with: the C library, and a few words for the compiler.
+ * Included by all files of the plugins: the C library, and some attributes.
  */
 #ifndef BASE_H
 #define BASE_H
@@ -33,8 +33,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /*
- * What our own files share is found without the linker's tables, as if it were static. -fvisibility=hidden says that of
- * definitions alone; OURS says it of what a header declares.
+ * For what the files of a plugin share: it is accessed directly, without the linker's tables. -fvisibility=hidden
+ * does this only for definitions, OURS for declarations in headers.
  */
 #define OURS __attribute__((visibility("hidden")))
 

@@ -8,12 +8,12 @@
 
 #include "base.h"
 
-/* What is wanted, and the pointer to set to it. */
+/* The name of an export, and the pointer that is to be set to it. */
 struct wanted_export { const char *name; void *at; };
 
-/* Sets all pointers. The first name that this QEMU does not export, or NULL. */
+/* Sets all pointers. Returns the first name that this QEMU does not export, or NULL. */
 OURS const char *find_exports(const struct wanted_export *wanted, size_t count);
-/* How large the exported variable is that begins at `at`, as QEMU's own symbol table says; 0: it is none. */
+/* The size of the exported variable at `at`, from QEMU's own symbol table; 0 when there is none. */
 OURS size_t size_of_export(const void *at);
 
 #endif

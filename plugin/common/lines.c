@@ -15,7 +15,7 @@ int64_t milliseconds(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-/* Looks at what is held. LINE_NONE: there is no end of a line in it. */
+/* Looks for the end of a line in the bytes that are held. LINE_NONE: there is none. */
 static enum line_state find_end(struct line_reader *reader)
 {
     while (reader->at < reader->end) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later */
 
 /*
- * What is used of QEMU's plugin API: there is no header package. QEMU checks at load that it speaks this version of it.
+ * The part of QEMU's plugin API that is used, since there is no package with its header. QEMU checks at load that it
+ * has this version of the API.
  */
 #ifndef PLUGIN_API_H
 #define PLUGIN_API_H

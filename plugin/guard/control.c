@@ -35,7 +35,7 @@ static void leave(void)
     qemu.unlock_replay();
 }
 
-/* The machine as `info registers` tells it, its line breaks as \n in JSON. */
+/* Answers with the machine's registers from `info registers`, whose line breaks are \n in JSON. */
 static void tell_frozen(void)
 {
     char *text = NULL;
@@ -70,7 +70,7 @@ enum { LONGEST_LINE = 64, PAUSE_US = 100, LONGEST_FREEZE_MS = 30000 };
 static char line[LONGEST_LINE];
 static struct line_reader reader = { .line = line, .room = sizeof line };
 
-/* Holds QEMU, at most 30 s; false when nobody asks any more, or for so long. */
+/* Waits for `thaw`, at most 30 s. False when it did not come in time, or the other end was closed. */
 static bool wait_for_thaw(void)
 {
     int64_t until = milliseconds() + LONGEST_FREEZE_MS;
@@ -86,9 +86,9 @@ static bool wait_for_thaw(void)
 }
 
 /*
- * An instant is one that a replay can be stopped at: some instructions were executed since the last event in the log, so
- * the state is the one before all events at this icount. With both locks held nothing of QEMU runs. Between two blocks of
- * an idle guest there may be none for a while.
+ * Holds the machine at an instant at which a replay can be stopped. Some instructions must have been executed since
+ * the last event in the log, so that the state is that before all events at this icount. With both locks held nothing
+ * of QEMU runs. An idle guest may have no such instant for a while.
  */
 static bool freeze(int64_t most_ms)
 {
@@ -97,7 +97,7 @@ static bool freeze(int64_t most_ms)
         enter();
         if ((uint64_t)qemu.icount() > *replay.event_icount) {
             if (*qemu.replay_file)
-                fflush(*qemu.replay_file); /* what was completed so far can be read */
+                fflush(*qemu.replay_file); /* so that all events up to now can be read */
             tell_frozen();
             bool thawed = wait_for_thaw();
             leave();
@@ -117,8 +117,9 @@ static void nothing(void *cpu UNUSED, void *data UNUSED)
 }
 
 /*
- * QEMU kicks a vCPU when something has come for it (`replay_add_event`), but one that is halted goes on sleeping until the
- * guest's next timer. With work to do it looks, as it does when a timer is set by the main loop (`qemu_timer_notify_cb`).
+ * Wakes a halted vCPU. QEMU kicks a vCPU when there is an event for it (`replay_add_event`), but a halted one goes on
+ * sleeping until the guest's next timer. When work is queued for it, it looks for events, as it does when the main
+ * loop sets a timer (`qemu_timer_notify_cb`).
  */
 static void wake(int64_t most_ms)
 {
@@ -136,7 +137,7 @@ static void wake(int64_t most_ms)
     answer("{\"answer\":\"wake\"}");
 }
 
-/* Carries out a command line; false when nobody asks any more. */
+/* Carries out a command line. False when the other end was closed. */
 static bool command(void)
 {
     int most_ms, end = 0;

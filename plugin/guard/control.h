@@ -8,7 +8,7 @@
 
 #include "../common/base.h"
 
-/* -1: nobody asks. Set before the thread begins. */
+/* The descriptor of the control socket; -1 for none. Must be set before the thread begins. */
 extern int control_fd OURS;
 
 /* The thread. */

@@ -1,21 +1,22 @@
 /*
  * SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
- * QEMU plugin that leaves no trace in the run: it looks at no instruction and costs nothing while the guest runs. It is
- * loaded beside the branch plugin into every QEMU of vmtape's, and alone into a recording. Two jobs:
+ * QEMU plugin that leaves no trace in the run: it looks at no instruction, and costs nothing while the guest runs. It is
+ * loaded into every QEMU that records, and beside the branch plugin into every QEMU that replays. It has two jobs:
  *
  * Replays: a machine can be stopped at any icount and goes on as if it had not stopped. QEMU alone cannot promise that:
- *   - events that the log has at the icount of a stop are taken by whoever comes first, some of them while the machine
- *     counts as stopped, when what they lead to is left out (`icount_warp_rt`, `icount_adjust`): the replay then stands
- *     still. Here a stop by `replay-break` comes before all events at its icount, and none is taken until the machine
- *     goes on (see "The log at a stop").
- *   - packets that wait for the guest's buffers are thrown away at a stop, or handed over when it goes on (net/net.c,
- *     `net_vm_change_state_handler`; hw/net/virtio-net.c, `virtio_net_set_status`). Here they go on waiting.
- * Recordings: registers, instruction count and, from outside, memory can be looked at between two blocks, with all of QEMU
- *   standing still by its own locks. To the guest that is a slow host, and nothing of it gets into the log. `stop` and
- *   `cont` would: see above.
+ *   - Events that the log has at the icount of a stop are taken by whichever thread comes first, some of them while the
+ *     machine counts as stopped, when their consequences are left out (`icount_warp_rt`, `icount_adjust`): the replay
+ *     then stands still. With the guard a stop by `replay-break` comes before all events at its icount, and none is
+ *     taken until the machine goes on (stops.c).
+ *   - Packets that wait for the guest's buffers are discarded at a stop, or handed over when the machine goes on
+ *     (net/net.c, `net_vm_change_state_handler`; hw/net/virtio-net.c, `virtio_net_set_status`). With the guard they
+ *     go on waiting (packets.c).
+ * Recordings: registers, instruction count and, from outside, memory can be looked at between two blocks, while QEMU's
+ *   own locks keep all of QEMU from running (control.c). To the guest it looks like a slow host, and the log has no
+ *   trace of it. `stop` and `cont` would change the run, for the reasons above.
  *
- * One source for both plugin APIs, as branches.c. README.md beside this file: commands, and what it trusts of QEMU.
+ * One source for both plugin APIs, as branches.c. README.md beside this file: commands, and what it relies on in QEMU.
  */
 #include "../common/fail.h"
 #include "../common/numbers.h"

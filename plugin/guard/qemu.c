@@ -72,7 +72,8 @@ static bool has_name(const struct enum_names *names, int number, const char *nam
     return names->count > number && names->names[number] && !strcmp(names->names[number], name);
 }
 
-/* Nothing was executed yet. A replay has read the kind of the log's next event: it is what the log has there. */
+/* Checks the layout before anything was executed: a replay has read the kind of the log's next event, which is
+ * compared with the log. */
 static bool is_next_event(void)
 {
     enum { LENGTH = 5 }; /* of an INSTRUCTION: kind, count */

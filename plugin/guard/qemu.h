@@ -18,7 +18,8 @@ enum { DUMP_FPU = 0x20000 };                       /* include/hw/core/cpu.h; wha
  */
 enum { EVENT_INSTRUCTION = 0, EVENTS_BEFORE_SHUTDOWN = 10, EVENTS_OF_INSTRUCTIONS = 8, MOST_CAUSES = 32 };
 
-/* include/qemu/timer.h, QEMUTimer and QEMUTimerListGroup. Only its size is used, generously. */
+/* include/qemu/timer.h, QEMUTimer and QEMUTimerListGroup. Only its size is used here, and it is larger than
+ * necessary. */
 struct timer { char room[128]; };
 struct timer_lists { void *of[CLOCKS]; };
 /* include/qapi/util.h, QEnumLookup. */
@@ -68,16 +69,16 @@ extern struct {
 enum { OLD_STATE_SIZE = 72, NEW_STATE_SIZE = 64 };
 extern struct {
     uint64_t *event_icount; /* of the last event */
-    int *instructions;      /* to run until the next event */
+    int *instructions;      /* still to be executed before the next event */
     unsigned *kind;         /* of the next event */
-    uint64_t *requests;     /* of disks, so far */
+    uint64_t *requests;     /* the number of requests to disks so far */
 } replay OURS;
 
-/* Finds all of it; the name of what this QEMU lacks, or NULL. */
+/* Finds all of them. Returns the name of one that this QEMU lacks, or NULL. */
 OURS const char *find_symbols(void);
-/* Is it as the guard takes it to be? What is otherwise, or NULL. */
+/* Checks that QEMU is as the guard expects. Returns what is different, or NULL. */
 OURS const char *check_qemu(void);
-/* Does the timer, just made, name its list and what it calls? Else QEMU ends. */
+/* Checks that a timer that was just made names its list and its callback; otherwise ends QEMU. */
 OURS void check_timer(const struct timer *timer, const void *list, void (*call)(void *));
 /* Ends QEMU with a sentence. */
 OURS void refuse_qemu(const char *what) __attribute__((noreturn));

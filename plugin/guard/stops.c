@@ -9,14 +9,15 @@
 #include <limits.h>
 
 /*
- * `replay-break` sets a timer when its icount is reached, in the vCPU thread and with the replay's lock held. The timer is
- * ours: QEMU tells its list at once (`timerlist_notify`). From there on until the machine has stopped, the log pretends
- * that an instruction comes next, so nobody takes an event; `replay_break_icount` lets none be executed. While the machine
- * is stopped the two clocks that are in the log run no timers.
+ * `replay-break` sets a timer when its icount is reached, in the vCPU thread and with the replay's lock held. That
+ * timer belongs to the guard, which QEMU notifies at once (`timerlist_notify`). From then on until the machine has
+ * stopped, the guard makes the log look as if an instruction came next, so that no thread takes an event;
+ * `replay_break_icount` keeps the instruction from being executed. While the machine is stopped, the two clocks that
+ * are in the log run no timers.
  *
- * The last instruction may itself take events, of which we are told as it begins to. Then the log pretends from the moment
- * on that it is done: work for the vCPU is done when it has left the block and before it looks at the log again. QEMU's
- * main loop might come in between, but finds its clocks off already.
+ * The last instruction may itself take events, and the timer is set when it begins to. Then this only begins when the
+ * instruction is done, by work queued for the vCPU, which runs after it has left the block and before it looks at the
+ * log again. QEMU's main loop might run in between, but its clocks are off already.
  */
 static struct {
     struct timer timer, *qemus;
@@ -48,7 +49,7 @@ static void pretend(void)
 
 static void on_instruction_done(void *cpu UNUSED, void *data UNUSED)
 {
-    if (stop.qemus) /* not stopped meanwhile */
+    if (stop.qemus) /* it has not stopped meanwhile */
         pretend();
 }
 
@@ -101,7 +102,7 @@ static void keep_log(void)
     switch_clocks(false);
 }
 
-/* First of all handlers when the machine stops, last when it goes on. */
+/* The first of all handlers when the machine stops, and the last when it goes on. */
 static void on_outermost(void *opaque UNUSED, bool running, int state UNUSED)
 {
     if (!is_replaying())
@@ -118,7 +119,7 @@ static void on_outermost(void *opaque UNUSED, bool running, int state UNUSED)
     }
 }
 
-/* Last of all handlers when the machine stops, first when it goes on. */
+/* The last of all handlers when the machine stops, and the first when it goes on. */
 static void on_innermost(void *opaque UNUSED, bool running, int state UNUSED)
 {
     if (!is_replaying())
@@ -134,5 +135,5 @@ void guard_stops(void)
     qemu.on_change(on_innermost, NULL, INT_MIN);
     qemu.on_change(on_outermost, NULL, INT_MAX);
     if (is_replaying())
-        keep_log(); /* until the machine is let go for the first time */
+        keep_log(); /* until the machine runs for the first time */
 }

@@ -2,7 +2,8 @@ import { setImmediate } from "node:timers/promises";
 import { throwIfAborted } from "./stopping.js";
 
 /**
- * Between two pieces of work that keep the program from hearing anything: lets a Ctrl-C be heard.
+ * Yields to the event loop once, so that long synchronous work lets signals (Ctrl-C) and other work through in
+ * between.
  *
  * @throws VmtapeError `cancelled`
  */

@@ -3,11 +3,11 @@ import { fileError } from "./errors.js";
 import { openRegular, type RegularOptions } from "./regular-file.js";
 
 /**
- * Bytes that can be read at any offset: all a format's reader needs to know of where its input lives. A reader
- * borrows the source; whoever made it closes it.
+ * Bytes that can be read at any offset: all that the reader of a format needs to know of its input. A reader borrows
+ * the source; the code that made it closes it.
  */
 export interface ByteSource {
-  /** What errors call it: a path, or words. */
+  /** The name used in errors: a path, or a few words. */
   readonly name: string;
   /** Length in bytes when the source was made; what is appended later is not seen. */
   readonly size: number;

@@ -1,6 +1,6 @@
 /**
- * The guest's memory at one instant, as this room needs it. Whoever holds the machine implements it, over the
- * gdbstub, a monitor command, or a plugin.
+ * The guest's virtual memory at one instant. It is implemented where there is a machine to ask, for example by its
+ * RAM and page tables.
  */
 export interface GuestMemory {
   /**
@@ -18,7 +18,7 @@ export interface PhysicalMemory {
   read(address: bigint, length: number): Promise<Uint8Array | undefined>;
 }
 
-/** Reads little-endian words and strings from memory; each gives undefined when it is not mapped. */
+/** Reads little-endian words and strings from memory; each method gives undefined when the bytes are not mapped. */
 export class MemoryReader {
   constructor(readonly memory: GuestMemory) {}
 
@@ -32,7 +32,7 @@ export class MemoryReader {
     return bytes && new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   }
 
-  /** `length` bytes, read page by page where one read would cross into nothing: as many as are mapped. */
+  /** Up to `length` bytes, as far as they are mapped. When not all are, they are read page by page. */
   async some(address: bigint, length: number): Promise<Uint8Array> {
     const whole = await this.memory.read(address, length);
     if (whole) return whole;

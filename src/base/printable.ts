@@ -1,12 +1,12 @@
 /**
- * What a terminal or a reader of lines would take for more than text: C0 and C1 controls, DEL, Unicode's line and paragraph
- * separators, and what turns the direction of writing.
+ * Characters that a terminal or a reader of lines does not take as plain text: DEL and C1 controls, Unicode's line
+ * and paragraph separators, and those that change the direction of writing.
  */
 const others = "\\u007f-\\u009f\\u061c\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069";
 const controls = new RegExp(`[\\u0000-\\u001f${others}]`, "g");
 const controlsButTab = new RegExp(`[\\u0000-\\u0008\\u000a-\\u001f${others}]`, "g");
 
-/** Those with a letter in C, as `ls -b` and GDB write them. */
+/** Control characters that C writes with a letter, as `ls -b` and GDB do. */
 const letters: Readonly<Record<string, string>> = {
   "\x07": "\\a",
   "\b": "\\b",
@@ -18,11 +18,11 @@ const letters: Readonly<Record<string, string>> = {
 };
 
 /**
- * Text of a guest or of a stranger's file for a line of output: a path, a name or an argument may hold anything, but makes
- * neither a line nor a terminal's command of its own. Control characters become `\n`, `\t` …, or their bytes in octal, `\033`,
- * as `ls -b`, GDB and /proc write them. Backslashes stay, so doing it twice changes nothing.
+ * Makes text from a guest or from a stranger's file safe to print within a line: it can then neither begin a new line
+ * nor send commands to the terminal. Control characters become `\n`, `\t` …, or their bytes in octal, `\033`, as `ls
+ * -b`, GDB and /proc write them. Backslashes stay as they are, so applying it twice changes nothing more.
  *
- * @param options.tabs they stay: within a line they do no harm
+ * @param options.tabs keep tabs as they are, since they do no harm within a line
  */
 export function printable(text: string, options: { readonly tabs?: boolean } = {}): string {
   return text.replace(options.tabs ? controlsButTab : controls, escaped);
@@ -34,7 +34,9 @@ function escaped(character: string): string {
   return [...Buffer.from(character, "utf8")].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
 }
 
-/** The same characters in JSON text, which has them in strings alone: a reader gets the exact value back. */
+/**
+ * Escapes the same characters in JSON text. They only occur in its strings, so a reader gets the exact value back.
+ */
 export function escapeJson(json: string): string {
   return json.replace(controls, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

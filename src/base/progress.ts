@@ -4,7 +4,7 @@ export interface ProgressReport {
   readonly doing: string;
   /** Work done so far, in `unit`. */
   readonly done: number;
-  /** Work in all, where it is known. */
+  /** All the work there is, in `unit`, where it is known. */
   readonly total?: number;
   readonly unit: "instructions" | "bytes" | "events" | "files" | "steps";
 }

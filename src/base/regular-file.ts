@@ -14,17 +14,17 @@ import { fileError, VmtapeError } from "./errors.js";
 /** How to open a regular file. */
 export interface RegularOptions {
   /**
-   * What a symbolic link means. `follow`: a user may name whatever he likes. `refuse`: a tape comes from a stranger, and a
-   * link in it could lead anywhere. Default: `follow`.
+   * What a symbolic link means. `follow` is for files that the user names. `refuse` is for files of a tape, which may
+   * come from a stranger: a link in it could lead anywhere. Default: `follow`.
    */
   readonly links?: "follow" | "refuse";
-  /** Read alone, or read and write. Default: `read`. */
+  /** `write`: for reading and writing. Default: `read`. */
   readonly access?: "read" | "write";
 }
 
 /**
- * Opens a regular file, and nothing else. What has its name may be a FIFO, whose opening waits for ever for somebody at its
- * other end, or a device, whose opening may do anything: so it is looked at first, and opened in a way that never waits.
+ * Opens a regular file, and nothing else. Opening a FIFO may wait for ever, and opening a device may do anything. So
+ * the path is checked by `stat` first, and opened in a way that never waits.
  *
  * @throws VmtapeError `bad-file` when it is missing, a directory, FIFO, device, socket, or a link that is not to be
  *   followed; `not-writable`
@@ -34,7 +34,7 @@ export async function openRegular(path: string, options: RegularOptions = {}): P
   try {
     requireRegular(await (options.links === "refuse" ? lstat(path) : stat(path)), path);
     handle = await open(path, flagsOf(options));
-    requireRegular(await handle.stat(), path); // another may have taken its place
+    requireRegular(await handle.stat(), path); // the file may have been replaced since `stat`
     return handle;
   } catch (error) {
     await handle?.close();
@@ -42,7 +42,7 @@ export async function openRegular(path: string, options: RegularOptions = {}): P
   }
 }
 
-/** {@link openRegular} that answers at once: a descriptor, to be closed with `closeSync`. */
+/** {@link openRegular}, synchronous. Gives a descriptor, which the caller closes with `closeSync`. */
 export function openRegularSync(path: string, options: RegularOptions = {}): number {
   let descriptor: number | undefined;
   try {
@@ -56,7 +56,7 @@ export function openRegularSync(path: string, options: RegularOptions = {}): num
   }
 }
 
-/** For files of a tape and of the cache: their makers make no links. */
+/** For files of a tape and of the cache, among which there are no links. */
 export const noLinks: RegularOptions = { links: "refuse" };
 
 /** All bytes of a regular file. @throws as {@link openRegular} */
@@ -71,7 +71,7 @@ export async function readRegular(path: string, options: RegularOptions = {}): P
   }
 }
 
-/** {@link readRegular} that answers at once. */
+/** {@link readRegular}, synchronous. */
 export function readRegularSync(path: string, options: RegularOptions = {}): Buffer {
   const descriptor = openRegularSync(path, options);
   try {
@@ -83,17 +83,17 @@ export function readRegularSync(path: string, options: RegularOptions = {}): Buf
   }
 }
 
-/** Removes a file of ours that is not to stay; a pipe or a device that was written to is the user's, and stays. */
+/** Removes an unfinished output file. A pipe or a device that was written to belongs to the user, and stays. */
 export async function removeRegular(path: string): Promise<void> {
   const facts = await stat(path).catch(() => undefined);
   if (facts?.isFile()) await rm(path, { force: true });
 }
 
 /**
- * Is this a regular file?
+ * Throws unless this is a regular file.
  *
- * @param facts what `stat` says, or `lstat` where links are refused
- * @throws VmtapeError `bad-file` with what it is instead
+ * @param facts the result of `stat`, or of `lstat` where links are refused
+ * @throws VmtapeError `bad-file`, whose message says what it is
  */
 export function requireRegular(facts: Stats, path: string): void {
   if (facts.isFile()) return;
@@ -101,7 +101,7 @@ export function requireRegular(facts: Stats, path: string): void {
   throw new VmtapeError("bad-file", `${path} is not a regular file but a ${kindOf(facts)}`, { file: path });
 }
 
-/** What something is called that is no regular file. */
+/** The name of a file's kind, for one that is not regular. */
 export function kindOf(facts: Stats): string {
   if (facts.isSymbolicLink()) return "symbolic link";
   if (facts.isFIFO()) return "FIFO";

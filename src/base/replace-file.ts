@@ -4,10 +4,10 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /**
- * Puts a file in its place so that a reader sees the old one or the new one, never a part, and makes its directory when
- * needed. What has its name is not opened, whatever it is: a FIFO there must not make us wait.
+ * Replaces a file so that a reader sees the old one or the new one, never a part. Makes its directory when needed.
+ * The old file is not opened: a FIFO of that name could make the program wait.
  *
- * @throws the file system's errors; nothing is left over then
+ * @throws the file system's errors; no temporary file is left then
  */
 export async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
   const draft = draftOf(path);
@@ -21,7 +21,7 @@ export async function replaceFile(path: string, contents: string | Uint8Array): 
   }
 }
 
-/** {@link replaceFile} that answers at once. */
+/** {@link replaceFile}, synchronous. */
 export function replaceFileSync(path: string, contents: string | Uint8Array): void {
   const draft = draftOf(path);
   try {

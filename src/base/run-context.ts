@@ -5,41 +5,42 @@ import type { ProgressSink } from "./progress.js";
 export interface Places {
   /** Where tapes live, one directory each. */
   readonly home: string;
-  /** What can be made again: guests, plugins, symbol indexes. */
+  /** Files that can be made again: guests, plugins, indexes and checkpoints of tapes, symbol tables. */
   readonly cache: string;
   /** Sockets of running recordings and replays. */
   readonly runtime: string;
 }
 
 /**
- * What everything that runs for a while is given by its caller, and hands on: where to work, with which QEMU, whom to tell,
- * and when to stop. Options of such calls extend it, so a context goes through all rooms as it is.
+ * What a caller gives to work that takes a while: the directories, the QEMU, receivers of messages and progress, and
+ * a signal that cancels it. The options of such functions extend it, so that a context can be handed from room to
+ * room unchanged.
  */
 export interface RunContext {
   readonly places?: Places | undefined;
-  /** QEMU programs to look for the recording build in; default: the distribution's. */
+  /** QEMU programs among which the one that recorded is looked for. Default: the distribution's. */
   readonly qemu?: readonly string[] | undefined;
-  /** Told what is done, a line at a time. */
+  /** Receives debug messages, a line at a time. */
   readonly debug?: DebugSink | undefined;
-  /** Told how far it is, often. */
+  /** Receives the progress, often. */
   readonly onProgress?: ProgressSink | undefined;
-  /** Ends it within a second, with the error `cancelled`. */
+  /** Cancels the work: it ends within a second with the error `cancelled`. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What can be stopped, and nothing else. */
+/** The options of work that can be cancelled and needs nothing else. */
 export type Stoppable = Pick<RunContext, "signal">;
 
-/** The context among some options, and none of the options. */
+/** Only the context out of some options. */
 export function contextOf({ places, qemu, debug, onProgress, signal }: RunContext): RunContext {
   return { places, qemu, debug, onProgress, signal };
 }
 
 /**
- * The same for a part of a job: its progress goes by a name of its own.
+ * The context for a part of a job, whose progress is reported under a name of its own.
  *
  * @param doing a short present participle, as in `ProgressReport`
- * @param total work in all, where the caller knows it better
+ * @param total replaces the total of the reports, where the caller knows it better
  */
 export function during(context: RunContext, doing: string, total?: number): RunContext {
   const { onProgress } = context;

@@ -1,6 +1,6 @@
 /**
- * One owner for things that must end: cleanups run last-in, first-out, each once, and all of them even when
- * one fails. Use with `await using`.
+ * One owner for things that must end. Its cleanups run in reverse order, each once, and all of them even when some
+ * fail. Use with `await using`.
  */
 export class Scope implements AsyncDisposable {
   private readonly cleanups: (() => void | PromiseLike<void>)[] = [];
@@ -16,7 +16,7 @@ export class Scope implements AsyncDisposable {
     return thing;
   }
 
-  /** Hands the cleanups to a new owner; this scope then ends nothing. */
+  /** Moves all cleanups to a new scope, which is returned; this one then ends nothing. */
   move(): Scope {
     const heir = new Scope();
     heir.cleanups.push(...this.cleanups.splice(0));

@@ -1,4 +1,7 @@
-/** The index of the last of some rising values that is not larger than `wanted`; -1 when the first is. */
+/**
+ * The index of the last value that is not larger than `wanted`; -1 when all are larger. The values must rise. A
+ * binary search.
+ */
 export function lastAtMost(values: Float64Array | Uint32Array, wanted: number): number {
   let low = 0;
   let high = values.length;

@@ -4,17 +4,19 @@ import type { FileHandle } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 
 /**
- * Files most of whose pages are zero, such as a machine's RAM: pages of zeros are neither stored nor hashed. Which
- * pages are not zero is kept in a map, since most file systems make a page of memory for each hole that is read.
+ * Sparse files, such as a machine's RAM: pages of zeros are neither stored nor hashed. A map says which pages are not
+ * zero, because most file systems allocate a page of memory for each hole that is read.
  */
 const pageBytes = 4096;
 const blockBytes = 256 << 10;
 const blockPages = blockBytes / pageBytes;
-/** Others get their turn after so many bytes, about 5 ms. */
+/** After so many bytes (about 5 ms) the work yields to the event loop. */
 const turnBytes = 8 << 20;
 const zeroPage = Buffer.alloc(pageBytes);
 
-/** A bit for each page of 4096 bytes of a file, the first one in the lowest bit: is it not all zero? */
+/**
+ * A bit for each page of 4096 bytes of a file, the first one in the lowest bit: set when the page is not all zero.
+ */
 export type PageMap = Uint8Array;
 
 /**
@@ -37,10 +39,10 @@ export async function copySparse(source: FileHandle, target: FileHandle, map?: P
 }
 
 /**
- * Fingerprint of a file: SHA-256 of all pages that are not zero, in order; then of their {@link PageMap}; then of
- * the file's length, u64, little-endian. Cost: 1.7 GB/s of what is not zero, on the calling thread.
+ * The hash of a file: SHA-256 of all pages that are not zero, in order; then of their {@link PageMap}; then of the
+ * file's length, u64, little-endian. Cost: 1.7 GB/s of what is not zero, on the calling thread.
  *
- * @param map of the file, where it is known: other pages are then taken for zero
+ * @param map of the file, where it is known; all other pages are then taken to be zero
  */
 export async function hashSparse(source: FileHandle, map?: PageMap): Promise<string> {
   const { size } = await source.stat();
@@ -65,7 +67,10 @@ function mark(map: PageMap, offset: number, length: number): void {
   for (let page = offset / pageBytes; page <= last; page++) map[page >> 3]! |= 1 << (page & 7);
 }
 
-/** Calls `visit` with runs of pages that are not zero: `block` from `from` to `to`, which lies at `offset`. */
+/**
+ * Calls the visitor with each run of pages that are not zero: the bytes `from` to `to` of `block`, which lie at
+ * `offset` in the file.
+ */
 async function eachRun(
   source: FileHandle,
   size: number,
@@ -104,7 +109,9 @@ function visitBlock(
   }
 }
 
-/** The next marked pages from `page` on, as many as a block holds; empty at `pages` when there are none. */
+/**
+ * The next run of marked pages from `page` on, at most as long as a block. Empty, and at `pages`, when there is none.
+ */
 function nextRun(map: PageMap, page: number, pages: number): { first: number; end: number } {
   let first = page;
   while (first < pages && !isMarked(map, first)) first++;

@@ -1,6 +1,6 @@
 import { VmtapeError } from "./errors.js";
 
-/** What somebody asked to stop throws. */
+/** The error of work that was cancelled. */
 export function stoppedOnRequest(): VmtapeError {
   return new VmtapeError("cancelled", "stopped on request");
 }
@@ -10,14 +10,14 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw stoppedOnRequest();
 }
 
-/** Throws `cancelled` when this is why a journey ended. */
+/** Throws `cancelled` for a stop or arrival whose reason is that it was cancelled. */
 export function throwIfCancelled({ why }: { readonly why: string }): void {
   if (why === "cancelled") throw stoppedOnRequest();
 }
 
 /**
- * Does something when the signal fires, at once when it has; not any more once this is disposed, so that a signal that lives
- * long keeps nothing of what came and went.
+ * Calls `action` when the signal fires, or at once when it has fired already. Disposal removes the listener, so that
+ * a signal that lives long does not keep those of work that has ended.
  */
 export function whenAborted(signal: AbortSignal | undefined, action: () => void): Disposable {
   if (signal?.aborted) action();
@@ -36,7 +36,7 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A controller that is aborted with `signal`, too, as long as it is not disposed. */
+/** A controller that is also aborted when `signal` is, until it is disposed. */
 export function linkedAbort(signal: AbortSignal | undefined): AbortController & Disposable {
   const controller = new AbortController();
   const link = whenAborted(signal, () => controller.abort(signal?.reason));

@@ -3,8 +3,8 @@ import { fileError, VmtapeError } from "./errors.js";
 import { openRegularSync, type RegularOptions } from "./regular-file.js";
 
 /**
- * Positional access to bytes that may be too many to hold: a file, or an array. Unlike base's `ByteSource` it answers
- * at once: a reader of symbols follows one small structure to the next, and asks thousands of times.
+ * Positional reads from a file that may be too large for memory, or from an array. Unlike `ByteSource` it is
+ * synchronous, since a reader of symbols follows thousands of small structures from one to the next.
  */
 export interface SyncSource {
   /** The name used in errors. */
@@ -62,7 +62,7 @@ export function openSyncFile(file: string, options?: RegularOptions): SyncFile {
   }
 }
 
-/** Opens a file, gives it to `use`, and closes it whatever happens. */
+/** Opens a file, gives it to `use`, and closes it afterwards, also when `use` throws. */
 export function withSyncFile<T>(file: string, use: (source: SyncSource) => T, options?: RegularOptions): T {
   const source = openSyncFile(file, options);
   try {

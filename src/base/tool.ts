@@ -11,10 +11,10 @@ export interface ToolOutput {
 }
 
 /**
- * Runs a short-lived program without a shell and gives back what it printed.
+ * Runs a short-lived program, without a shell, and returns what it printed.
  *
- * @throws VmtapeError `missing-tool` when it is not there, `cancelled` on abort, `qemu-failed` never;
- *   a non-zero exit is `bad-file` with the program's last line, since tools are run on users' files.
+ * @throws VmtapeError `missing-tool` when it is not there, `cancelled` on abort, `qemu-failed` never; a non-zero exit
+ *   is `bad-file` with the program's last line, since tools are run on users' files.
  */
 export function runTool(
   program: string,

@@ -46,5 +46,5 @@ function natural(value: bigint | number, what: string): bigint {
   return count;
 }
 
-/** The upper half of the address space is the kernel's. */
+/** The first address of the upper half of the address space, which is the kernel's. */
 export const firstKernelAddress = 1n << 63n;

@@ -1,27 +1,27 @@
 /**
- * The walk through an x86 processor's page tables, in every paging mode: from the root to a page, or to the entry that
- * ends the way. Source: Intel SDM, volume 3, chapter 4 "Paging" (tables 4-2 to 4-20); nothing is set in the tables (no
- * accessed bit). The one walker there is: all others are thin over it.
+ * The walk through an x86 processor's page tables, in every paging mode: from the root to a page, or to the entry
+ * that ends the way. Source: Intel SDM, volume 3, chapter 4 "Paging" (tables 4-2 to 4-20); unlike a processor it sets
+ * no accessed bits. All other page walkers of vmtape call this one.
  */
 
 /** How addresses are translated. */
 export type PagingMode = "none" | "32-bit" | "pae" | "4-level" | "5-level";
 
-/** What of the registers decides how addresses are translated. */
+/** The state of the registers that decides how addresses are translated. */
 export interface PagingState {
   readonly cr3: bigint;
   readonly mode: PagingMode;
-  /** 4 MB pages, in 32-bit mode. */
+  /** In 32-bit mode: are there 4 MB pages? */
   readonly largePages: boolean;
 }
 
 /**
- * Reads an entry: 4 or 8 bytes of a table that lies at `table`, `offset` bytes into it. Undefined where there is no
- * memory.
+ * Reads an entry of 4 or 8 bytes, `offset` bytes into the table at physical address `table`. Undefined where there is
+ * no memory.
  */
 export type EntryReader = (table: bigint, offset: number, bytes: 4 | 8) => Promise<bigint | undefined>;
 
-/** What a program may do with a page; without `user`, the kernel alone may. Of any page it may read. */
+/** How a page may be accessed. Every mapped page may be read; without `user`, only by the kernel. */
 export interface PageAccess {
   readonly write: boolean;
   readonly execute: boolean;
@@ -36,9 +36,9 @@ export interface Walk {
   readonly end: bigint;
   /** Physical address of the page's first byte; undefined for a hole. */
   readonly page: bigint | undefined;
-  /** The last entry that was read: 0 where no table has one. */
+  /** The last entry that was read; 0 when none was. */
   readonly entry: bigint;
-  /** By the entries of all levels, pages being protected from execution; undefined for a hole. */
+  /** Allowed by the entries of all levels, with execute protection (NX) taken as enabled; undefined for a hole. */
   readonly access: PageAccess | undefined;
 }
 
@@ -54,10 +54,10 @@ const end32 = 1n << 32n;
 const end64 = 1n << 64n;
 
 interface Level {
-  /** Bits of the address below the ones that choose the entry. */
+  /** Number of the lowest bit of those that choose the entry. */
   readonly shift: bigint;
   readonly entries: bigint;
-  /** Its entries say nothing of access. */
+  /** Entries of this level have no access bits. */
   readonly isPlain?: boolean;
   readonly mayBePage?: boolean;
 }
@@ -66,9 +66,12 @@ interface Tables {
   readonly entryBytes: 4 | 8;
   readonly rootMask: bigint;
   readonly frameMask: bigint;
-  /** Bits of an address; above them it repeats the highest one, or has none in 32-bit modes. */
+  /**
+   * Bits of an address. In 64-bit modes all higher bits must equal the highest of these; in 32-bit modes there are
+   * none.
+   */
   readonly addressBits: number;
-  /** From the root. */
+  /** From the root table on. */
   readonly levels: readonly Level[];
 }
 
@@ -107,7 +110,7 @@ const tables = {
 const all: PageAccess = { write: true, execute: true, user: true };
 
 /**
- * Walks to the page of a virtual address. At most five reads.
+ * Translates a virtual address, with at most five reads.
  *
  * @param address 64 bits, unsigned
  */
@@ -151,11 +154,11 @@ export async function walkPages(state: PagingState, address: bigint, read: Entry
 const pageShift = 12n;
 
 /**
- * Visits all tables that a root leads to, each once or more.
+ * Visits all page tables below a root, each at least once.
  *
- * @param readTable all bytes of a table; undefined where there is no memory
- * @param visit is told of a table, by the physical address of its page and how many levels are below it; false: it is not to be
- *   looked into
+ * @param readTable reads all bytes of a table; undefined where there is no memory
+ * @param visit called with the physical address of a table's page and the number of levels below it; when it returns
+ *   false, the tables below that one are not visited
  */
 export async function eachTable(
   state: PagingState,
@@ -168,7 +171,10 @@ export async function eachTable(
   await descend(layout, state.cr3 & layout.rootMask, layout.levels.length - 1, readTable, visit);
 }
 
-/** The tables below an entry that lies in one with `below` levels below it; none where it is a page's, or no table's. */
+/**
+ * As {@link eachTable}, for the tables below an entry of a table that has `below` levels below it; none when the
+ * entry maps a page or nothing.
+ */
 export async function eachTableBelow(
   state: PagingState,
   entry: bigint,

@@ -7,7 +7,7 @@ const names: readonly (string | undefined)[] = [
 ];
 const minimumSignalStack = 51;
 
-/** A vector as lines: number, name, value. */
+/** Formats a vector as lines: number, name, value. */
 export function formatAuxiliary(bytes: Uint8Array): string[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const lines: string[] = [];

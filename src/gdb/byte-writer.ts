@@ -1,4 +1,4 @@
-/** Little-endian bytes, written one behind the other into a buffer that grows. */
+/** Writes little-endian values one after another into a buffer that grows. */
 export class ByteWriter {
   private buffer = Buffer.alloc(64);
   length = 0;
@@ -56,7 +56,7 @@ export class ByteWriter {
     while (this.length % boundary !== 0) this.u8(0);
   }
 
-  /** Four bytes to be filled in later; answers where. */
+  /** Leaves four bytes to be filled in later. Returns their offset. */
   reserve32(): number {
     this.u32(0);
     return this.length - 4;
@@ -66,7 +66,7 @@ export class ByteWriter {
     this.buffer.writeUInt32LE(value, at);
   }
 
-  /** What was written; nothing may be written after it. */
+  /** Returns the bytes. Nothing may be written after this. */
   finish(): Uint8Array {
     return this.buffer.subarray(0, this.length);
   }

@@ -18,7 +18,7 @@ export const commandTable: readonly Command[] = [
 
 const byName = new Map(commandTable.map((command) => [command.name, command]));
 
-/** A packet's command and what follows its name; undefined for a packet that is not served. */
+/** The command of a packet, and the text after its name; undefined for a packet that is not served. */
 export function findCommand(body: string): { readonly command: Command; readonly text: string } | undefined {
   const name = nameOf(body);
   const command = byName.get(name);
@@ -26,8 +26,8 @@ export function findCommand(body: string): { readonly command: Command; readonly
 }
 
 /**
- * The name a body begins with: the letters of a `q`, `Q` or `v` packet, with object and operation for `qXfer`; `bc` or
- * `bs`; else one character.
+ * The name at the beginning of a body: all letters of a `q`, `Q` or `v` packet, with object and operation for
+ * `qXfer`; `bc` or `bs`; otherwise one character.
  */
 function nameOf(body: string): string {
   const [long] = /^(qXfer:[\w-]+:\w+|[qQv][A-Za-z]+\??|b[cs])/.exec(body) ?? [];

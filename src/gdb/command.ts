@@ -5,24 +5,24 @@ import { type ErrorStyle, Refusal, type Reply } from "./reply.js";
 import type { ShownValues } from "./shown-values.js";
 import type { StopFeatures } from "./stop-reply.js";
 
-/** What one client has said so far that later packets depend on. */
+/** What the client's packets so far have set, on which later ones depend. */
 export interface ClientState {
   errorStyle: ErrorStyle;
-  /** It has asked for something that only LLDB asks for. */
+  /** The client has sent a packet that only LLDB sends. */
   isLldb: boolean;
-  /** It has said something that only GDB says. */
+  /** The client has sent something that only GDB sends. */
   isGdb: boolean;
   features: StopFeatures;
   /** Answers of `x` begin with `b`, as GDB 16 wants; LLDB before version 20, which probes with `x0,0`, does not. */
   binaryPrefix: boolean;
-  /** Packets are neither acknowledged nor repeated any more. */
+  /** Packets are no longer acknowledged or repeated. */
   noAcknowledgement: boolean;
-  /** The stop reply that `?` repeats; undefined before anything moved. */
+  /** The stop reply that `?` repeats; undefined before the target has moved. */
   lastStop: string | undefined;
   /** Files of the guest's processes that the client has open, by descriptor, and the next of these. */
   readonly files: Map<number, Uint8Array>;
   nextFile: number;
-  /** Set by a packet that ends the conversation, once it is answered. */
+  /** Set by a packet that ends the conversation. It ends once that packet is answered. */
   leaving: "detached" | "killed" | undefined;
 }
 
@@ -33,13 +33,16 @@ export interface Conversation {
   readonly points: ClientPoints;
   readonly shown: ShownValues;
   readonly state: ClientState;
-  /** Fires when the client interrupts this very packet, or goes away. */
+  /** Fires when the client interrupts this packet, or leaves. */
   readonly signal: AbortSignal;
   /** Shows the user a text, before the packet is answered. */
   print(text: string): void;
-  /** Memory was to be written. Clients say of that only that they cannot. */
+  /** Called when the client asks to write memory, since clients tell their users only that it failed, not why. */
   writeRefused(): void;
-  /** Says that the answer takes time: GDB waits seconds for one to anything but a run, and complains. */
+  /**
+   * Tells the client that the answer takes more time. Except for runs, GDB complains when an answer takes some
+   * seconds.
+   */
   pulse(): void;
 }
 
@@ -47,18 +50,18 @@ export interface Conversation {
 export interface Command {
   /** How its body begins. A name of several letters ends where the letters do. */
   readonly name: string;
-  /** Where the GDB manual (or LLDB's) describes it, under {@link manual}. */
+  /** The page of the GDB manual (or LLDB's document) that describes it, below {@link manual}. */
   readonly section: string;
-  /** Parses what follows the name, and acts. */
+  /** Parses the text after the name, and does what it asks. */
   answer(conversation: Conversation, text: string): Reply | Promise<Reply>;
 }
 
-/** The manual that `section` is a page of. LLDB's own packets are in `lldb/docs/resources/lldbgdbremote.md`. */
+/** The manual whose pages `section` names. LLDB's own packets are in `lldb/docs/resources/lldbgdbremote.md`. */
 export const manual = "https://sourceware.org/gdb/current/onlinedocs/gdb.html/";
 
 /**
- * A packet from its parts, parsing apart from acting: `parse` gives undefined for arguments that are wrong, which the
- * client is told; `handle` is called with what it gave.
+ * Makes a command of a parser and a handler. `parse` returns undefined for wrong arguments, and the client gets an
+ * error. Otherwise `handle` is called with its result.
  */
 export function command<Arguments>(
   name: string,
@@ -77,12 +80,12 @@ export function command<Arguments>(
   };
 }
 
-/** For a packet without arguments. */
+/** The parser of packets without arguments. */
 export function nothing(text: string): true | undefined {
   return text === "" ? true : undefined;
 }
 
-/** For a packet whose arguments do not matter. */
+/** The parser of packets whose arguments do not matter. */
 export function anything(text: string): string {
   return text;
 }

@@ -7,19 +7,19 @@ import { onlyProcess } from "./syntax.js";
 
 /** Errors of the file packets. Source: GDB manual, "Errno Values". */
 const fileError = { notThere: 2, badDescriptor: 9, tooMany: 91 } as const;
-/** A debugger has one or two open. */
+/** The most open files of a client. A debugger has one or two. */
 const mostOpen = 64;
 const mostRead = (packetBytes - 64) / 2;
 
-/** What is behind `vFile:`. */
+/** The text after `vFile:`. */
 interface FileRequest {
   readonly operation: string;
   readonly words: readonly string[];
 }
 
 /**
- * Files of the guest's processes, to be read only: `/proc/PID/maps` and its kin, which GDB's `info proc` reads. Nothing of
- * the host is ever opened.
+ * Packets that read files of the guest's processes: `/proc/PID/maps` and the others that GDB's `info proc` reads. No
+ * file of the host is ever opened.
  */
 export const fileCommands: readonly Command[] = [
   command("vFile", "Host-I_002fO-Packets.html", parseRequest, answer),
@@ -71,7 +71,7 @@ async function readLink({ desk, signal }: Conversation, name: string): Promise<R
   return bytes ? attached(bytes.subarray(0, mostRead)) : failed(fileError.notThere);
 }
 
-/** `/proc/PID/NAME`, in hexadecimal; our own process stands for whichever runs. */
+/** `/proc/PID/NAME`, in hexadecimal. {@link onlyProcess} stands for the process that runs at this instant. */
 function processFile(name: string) {
   const path = Buffer.from(parseBytes(name) ?? []).toString("latin1");
   const [, digits, entry] = /^\/proc\/(\d{1,10})\/(maps|cmdline|exe|cwd|auxv)$/.exec(path) ?? [];
@@ -85,8 +85,8 @@ function processFile(name: string) {
 }
 
 /**
- * Where GDB looks for the kernel's page of code (vdso) when it attaches: it would read the symbols of the process that runs
- * then, once and for all. The file is there, and empty.
+ * Is it the file in which GDB looks for the vdso when it attaches? GDB would keep the vdso's symbols of the process
+ * that runs at that instant for ever, so it gets an empty file.
  */
 function isSearchForVdso(name: string): boolean {
   return (

@@ -4,7 +4,7 @@ import { ok, Refusal, type Reply, unsupported } from "./reply.js";
 import { standing } from "./stop-reply.js";
 import { formatThread, isOurThread } from "./syntax.js";
 
-/** Bytes a packet may have, either way. */
+/** The most bytes of a packet, in both directions. */
 export const packetBytes = 0x10000;
 
 const offered = [
@@ -25,7 +25,7 @@ const offered = [
 
 const noSuchThread = new Refusal("there is one thread, 1: the machine's CPU");
 
-/** Features and modes, threads, the end of the conversation. */
+/** Packets for features and modes, threads, and the end of the conversation. */
 export const generalCommands: readonly Command[] = [
   command("qSupported", "General-Query-Packets.html#qSupported", anything, negotiate),
   command("QStartNoAckMode", "Packet-Acknowledgment.html", nothing, ({ state }) => {
@@ -41,7 +41,8 @@ export const generalCommands: readonly Command[] = [
     state.isLldb = true;
     return ok;
   }),
-  // LLDB loads its program's sections where this says. GDB would move a kernel that was loaded with its slide.
+  // LLDB loads its program's sections at these offsets. GDB would move the symbols of a kernel that it has already
+  // loaded with its slide.
   command("qOffsets", "General-Query-Packets.html#qOffsets", nothing, ({ state }) =>
     state.isLldb ? "Text=0;Data=0;Bss=0" : unsupported,
   ),
@@ -81,7 +82,7 @@ export const generalCommands: readonly Command[] = [
   }),
   command("k", "Packets.html#k-packet", anything, ({ state }) => {
     state.leaving = "killed";
-    return undefined; // "there is no reply"; to vKill there is one
+    return undefined; // `k` has no reply; `vKill` has one
   }),
   command("vKill", "Packets.html#vKill-packet", anything, ({ state }) => {
     state.leaving = "killed";
@@ -91,7 +92,7 @@ export const generalCommands: readonly Command[] = [
 
 function negotiate({ state }: Conversation, text: string): Reply {
   const wanted = new Set(text.replace(/^:/, "").split(";"));
-  // LLDB can do with several processes, too, but has no use for one that is none.
+  // LLDB knows several processes, too, but it does not need the number of the machine's one process.
   state.isGdb = wanted.has("qRelocInsn+");
   const multiprocess = state.isGdb && wanted.has("multiprocess+");
   state.features = { swbreak: wanted.has("swbreak+"), hwbreak: wanted.has("hwbreak+"), multiprocess };
@@ -102,7 +103,7 @@ function flag(text: string): boolean | undefined {
   return text === ":0" ? false : text === ":1" ? true : undefined;
 }
 
-/** `,ID` or `ID`: is it ours? */
+/** `,ID` or `ID`: is it the machine's one thread? */
 function thread(text: string): boolean {
   return isOurThread(text.replace(/^,/, ""));
 }

@@ -9,17 +9,20 @@ import { escapeBinary } from "./packet.js";
 import { ok, Refusal, type Reply, readOnly, unmapped } from "./reply.js";
 import { type AddressRange, parseRange } from "./syntax.js";
 
-/** An answer may be shorter than asked for: the client asks again for the rest. Each byte is two digits. */
+/**
+ * The most bytes of an answer. It may be shorter than what was asked for; the client then asks for the rest. Each
+ * byte is two digits.
+ */
 const mostMemoryBytes = (packetBytes - 8) / 2;
 
-/** A part of an object: which, from which offset, how many bytes. */
+/** A part of an object: its name, an offset, a number of bytes. */
 interface ObjectPart {
   readonly annex: string;
   readonly offset: number;
   readonly length: number;
 }
 
-/** Registers, memory, and what describes them. */
+/** Packets for registers, memory, and their descriptions. */
 export const memoryCommands: readonly Command[] = [
   command("g", "Packets.html#g-packet", nothing, async ({ target }) => formatBytes(await target.registers())),
   command("p", "Packets.html#p-packet", parseHexCount, async ({ target, state }, number) => {
@@ -38,7 +41,7 @@ export const memoryCommands: readonly Command[] = [
   command("M", "Packets.html#M-packet", anything, refuseWrite),
   command("X", "Packets.html#X-packet", anything, refuseWrite),
 
-  // LLDB's. It looks for a place that nobody uses, so that what is mapped is told as it is.
+  // A packet of LLDB, which looks for unused addresses with it. So the answer tells what is mapped.
   command("qMemoryRegionInfo", "lldb: qMemoryRegionInfo", address, async ({ target }, at) =>
     regionInfo(await target.mappedRange(at)),
   ),
@@ -49,7 +52,7 @@ export const memoryCommands: readonly Command[] = [
     objectPart,
     describe,
   ),
-  // Empty, where no program runs: GDB then says that it has none.
+  // Empty when no user program runs: GDB then says that the program has no auxiliary vector.
   command(
     "qXfer:auxv:read",
     "General-Query-Packets.html#qXfer-auxiliary-vector-read",
@@ -65,7 +68,10 @@ export const memoryCommands: readonly Command[] = [
   ),
 ];
 
-/** GDB asks to write no bytes at all to learn whether there is such a packet; the answer is the same. */
+/**
+ * Refuses to write. GDB asks to write no bytes at all to find out whether the packet is served; it gets the same
+ * answer, but the user is told nothing.
+ */
 function refuseWrite({ writeRefused }: Conversation, text: string): Reply {
   const [, length] = /^[0-9a-f]+,([0-9a-f]+):/i.exec(text) ?? [];
   if ((parseHexCount(length) ?? 0) > 0) writeRefused();
@@ -78,9 +84,9 @@ function address(text: string): GuestAddress | undefined {
   return at === undefined ? undefined : guestAddress(at);
 }
 
-/** Source: lldb/docs/resources/lldbgdbremote.md. Without permissions nothing is mapped there. */
+/** Source: lldb/docs/resources/lldbgdbremote.md. An answer without permissions means that nothing is mapped there. */
 function regionInfo({ start, end, access }: MappedRange): string {
-  const last = (1n << 64n) - 1n; // its end of all addresses: it would begin anew behind 2^64
+  const last = (1n << 64n) - 1n; // the end is cut there, since LLDB's would overflow at 2^64
   const size = (end > last ? last : end) - start;
   const place = `start:${start.toString(16)};size:${size.toString(16)};`;
   if (!access) return place;
@@ -97,7 +103,7 @@ function read(
 
 async function readBinary({ target, state }: Conversation, range: AddressRange): Promise<Reply> {
   if (range.length === 0 && range.address === 0n) {
-    state.binaryPrefix = false; // an old LLDB's way to ask whether there is this packet
+    state.binaryPrefix = false; // an old LLDB asks in this way whether the packet is served
     return ok;
   }
   const bytes = await read(target, range);
@@ -105,14 +111,14 @@ async function readBinary({ target, state }: Conversation, range: AddressRange):
   return (state.binaryPrefix ? "b" : "") + escapeBinary(bytes);
 }
 
-/** QEMU's own description, file by file: numbers and sizes are then those of the `g` block. */
+/** Answers with QEMU's own target description, file by file, whose numbers and sizes are those of the `g` block. */
 async function describe({ target, state }: Conversation, part: ObjectPart): Promise<Reply> {
   const text = /^[\w.-]{1,100}$/.test(part.annex) ? await target.description(part.annex) : undefined;
   if (text === undefined) return new Refusal(`there is no description of this name`);
   return partOf(state.isGdb ? withLinux(text) : text, part);
 }
 
-/** `l` and the last part of a text, or `m` and another. */
+/** A part of a text for an answer: after `l` when it is the last part, otherwise after `m`. */
 function partOf(text: string, part: ObjectPart): string {
   return bytesOf(Buffer.from(text, "latin1"), part);
 }

@@ -3,7 +3,7 @@ import { parseBytes } from "./hex.js";
 import { runMonitor } from "./monitor.js";
 import { ok } from "./reply.js";
 
-/** GDB's patience is 2 s (`remotetimeout`). */
+/** How often the client is told that an answer takes more time. GDB waits 2 s (`remotetimeout`). */
 const pulseMs = 1000;
 
 /** `monitor …` of GDB, `process plugin packet monitor …` of LLDB. */

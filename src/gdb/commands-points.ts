@@ -5,19 +5,19 @@ import { parseBytes, parseHex, parseHexCount } from "./hex.js";
 import type { ClientPoint, PointType } from "./points.js";
 import { ok, Refusal, unsupported } from "./reply.js";
 
-/** Types by their number in `Z` and `z`. */
+/** The types of points by their number in `Z` and `z` packets. */
 const types: readonly PointType[] = ["swbreak", "hwbreak", "watch", "rwatch", "awatch"];
-/** A watchpoint on more than this is a mistake. */
+/** The most bytes of a watchpoint; more would be a mistake. */
 const longestWatch = 1 << 30;
 
-/** What was asked for with a type that is not served: as any packet that is not. */
+/** The parser's result for a type that is not served; it is answered like a packet that is not served. */
 const otherType = "other type";
 
 interface PointRequest extends ClientPoint {
   readonly conditions: readonly Condition[];
 }
 
-/** Breakpoints and watchpoints. */
+/** Packets for breakpoints and watchpoints. */
 export const pointCommands: readonly Command[] = [
   command("Z", "Packets.html#insert-breakpoint-or-watchpoint-packet", parsePoint, ({ points }, request) => {
     if (request === otherType) return unsupported;
@@ -35,7 +35,7 @@ export const pointCommands: readonly Command[] = [
 /**
  * Reads `TYPE,ADDR,KIND[;COND…]`, COND being `XLENGTH,EXPRESSION`.
  *
- * @returns undefined when it is anything else, also with `cmds:`, which is not offered
+ * @returns undefined for anything else, also for `cmds:`, a feature that the server does not offer
  */
 function parsePoint(text: string): PointRequest | typeof otherType | undefined {
   const [place = "", ...parts] = text.split(";");
@@ -51,7 +51,7 @@ function parsePoint(text: string): PointRequest | typeof otherType | undefined {
   return conditions && { type: known, address: guestAddress(start), size: length, conditions };
 }
 
-/** Reads expressions one behind the other; older clients put no `;` between them. */
+/** Reads expressions one after another; older clients put no `;` between them. */
 function parseConditions(text: string): Condition[] | undefined {
   const conditions: Condition[] = [];
   let rest = text;

@@ -7,12 +7,12 @@ import type { Reply } from "./reply.js";
 import { halted, stopReply } from "./stop-reply.js";
 import { isOurThread } from "./syntax.js";
 
-/** What `vCont` wants of our thread. */
+/** The action of `vCont` for the machine's one thread. */
 type Action =
   | { readonly kind: "step" | "continue" | "stop" }
   | { readonly kind: "range"; readonly range: StepRange };
 
-/** Everything that moves. Signals (`C`, `S`) are accepted and dropped: a machine has none. */
+/** Packets that move the target. Signals (`C`, `S`) are accepted and ignored, since a machine has none. */
 export const runCommands: readonly Command[] = [
   command("vCont?", "Packets.html#vCont-packet", nothing, () => "vCont;c;C;s;S;r;t"),
   command("vCont", "Packets.html#vCont-packet", parseActions, act),
@@ -39,7 +39,7 @@ function act(conversation: Conversation, action: Action): Reply | Promise<Reply>
         stepRange(target, action.range, (pc) => points.breaksAt(pc), signal),
       );
     case "stop":
-      return halted(conversation.state.features); // it stands already, or this packet would not be read
+      return halted(conversation.state.features); // it stands already, otherwise this packet would not be read now
   }
 }
 
@@ -52,8 +52,8 @@ function step({ target, signal }: Conversation): Promise<Arrival> {
 }
 
 /**
- * Moves, and answers where it stands then. A failure is told as text: any other answer than a stop reply would end LLDB's
- * connection.
+ * Moves the target, and answers with a stop reply. The text of a failure is printed before, because LLDB would close
+ * the connection at any other answer than a stop reply.
  */
 async function move(
   conversation: Conversation,
@@ -72,7 +72,7 @@ async function move(
   return state.lastStop;
 }
 
-/** Reads `;ACTION[:THREAD]…`: the leftmost action that names our thread counts. */
+/** Reads `;ACTION[:THREAD]…`: the first action that names the machine's thread counts. */
 function parseActions(text: string): Action | undefined {
   for (const part of text.split(";").slice(1)) {
     const [, action = "", thread] = /^([^:]*)(?::(.*))?$/.exec(part) ?? [];
@@ -94,7 +94,7 @@ function parseAction(text: string): Action | undefined {
   return { kind: "range", range: { start: guestAddress(start), end: guestAddress(end) } };
 }
 
-/** An address to go on at would be another run than the recorded one. */
+/** The parser of `c` and `s`. It refuses an address to go on at: the run would be another than the recorded one. */
 function noAddress(text: string): true | undefined {
   return nothing(text);
 }

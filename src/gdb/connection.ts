@@ -10,18 +10,18 @@ import { ClientPoints } from "./points.js";
 import { errorNumber, formatRefusal, Refusal, type Reply, unsupported } from "./reply.js";
 import { ShownValues } from "./shown-values.js";
 
-/** Packets that wait for their turn; with more, nothing is read until some are answered. */
+/** The most packets that wait for their turn. When there are more, nothing is read until some are answered. */
 const mostWaiting = 64;
-/** So many damaged packets or stray bytes in a row come from no debugger. */
+/** After so many damaged packets or stray bytes in a row the client is taken for no debugger. */
 const mostDamage = 256;
-/** A client that takes no answers for so long is gone. */
+/** A client that reads no answers for so long counts as gone. */
 const drainMs = 30_000;
-/** Unread answers beyond this wait for the client. */
+/** When more bytes of answers are unread, the connection waits for the client. */
 const longestBacklog = 1 << 20;
-/** Text of one `O` packet; longer texts are cut into several. */
+/** The most bytes of text in one `O` packet; longer texts are cut into several packets. */
 const textBytes = 1024;
 
-/** How a conversation ended. `dropped`: what came was not this protocol. */
+/** How a conversation ended. `dropped`: the client did not speak this protocol. */
 export type ConversationEnd = "detached" | "killed" | "gone" | "dropped";
 
 interface Waiting {
@@ -30,7 +30,7 @@ interface Waiting {
   readonly interrupt: AbortController;
 }
 
-/** The conversation with one client: bytes to packets, packets to commands, one after the other. */
+/** The conversation with one client. It finds packets in the bytes, and answers them one after another. */
 export class Connection {
   private readonly stream: Duplex;
   private readonly conversation: Omit<Conversation, "signal">;
@@ -39,7 +39,7 @@ export class Connection {
   private current: Waiting | undefined;
   private lastSent: Uint8Array = new Uint8Array();
   private damage = 0;
-  /** Has it sent a packet yet? */
+  /** Has the client sent a packet yet? */
   private greeted = false;
   private end: ConversationEnd | undefined;
   private wake: (() => void) | undefined;
@@ -74,10 +74,11 @@ export class Connection {
   }
 
   /**
-   * Serves a client until it leaves. Its points are removed then; the target stays where it is. Never rejects: what
-   * fails is told to the client.
+   * Serves a client until it leaves. Then its points are removed; the target stays where it is. Never rejects: the
+   * client gets an error for what fails.
    *
-   * @param onRefusedWrite memory was to be written: clients keep the reason to themselves
+   * @param onRefusedWrite called when the client asks to write memory, since clients do not show their users the
+   *   reason of the refusal
    */
   static async serve(
     stream: Duplex,
@@ -113,13 +114,14 @@ export class Connection {
         this.wake?.();
         return;
       case "interrupt":
-        // It is meant for the last packet before it. When that is answered already, it came too late.
+        // An interrupt is meant for the last packet before it. When that is answered already, the interrupt is too
+        // late.
         (this.waiting.at(-1) ?? this.current)?.interrupt.abort();
         return;
       case "damaged":
         this.acknowledge("-");
         if (this.conversation.state.noAcknowledgement) {
-          // Nobody will repeat it, and somebody waits for its answer.
+          // Without acknowledgements the client does not repeat it, but waits for its answer.
           this.send(this.format(new Refusal(`the packet is damaged (${incoming.why})`, errorNumber.io)));
         }
         this.blame();
@@ -129,7 +131,8 @@ export class Connection {
         this.blame();
         return;
       case "junk":
-        // A browser that some web page sends here, for one, begins with a letter.
+        // A client that begins with stray bytes is none: a browser that a web page sends here, for example, begins
+        // with a letter.
         if (this.greeted) this.blame();
         else this.finish("dropped");
         return;
@@ -201,7 +204,7 @@ export class Connection {
     this.stream.write(this.lastSent);
   }
 
-  /** Waits while the client is far behind with reading. */
+  /** Waits while many bytes of answers are unread. */
   private async drained(): Promise<void> {
     if (this.end || this.stream.writableLength < longestBacklog) return;
     let timer: NodeJS.Timeout | undefined;
@@ -220,7 +223,7 @@ export class Connection {
   }
 }
 
-/** A failure as a sentence for the client; also of our own making: a server lives on. */
+/** Turns a failure into a sentence for the client, also one that is a defect of vmtape: the server goes on. */
 async function orRefusal(answer: () => Reply | Promise<Reply>): Promise<Reply> {
   try {
     return await answer();

@@ -6,16 +6,19 @@ export interface ScriptFile {
 
 export interface ScriptFacts {
   readonly attachTo: string;
-  /** The first is the one that GDB takes for its program. */
+  /** GDB takes the first one for its program. */
   readonly files: readonly ScriptFile[];
 }
 
 /**
- * While a place is looked for, GDB reads code from the files: the end of a prologue is found also where the machine has not
- * loaded the code yet. At any other time memory alone is read, since kernels patch their code.
+ * Commands during which GDB reads code from the symbol files, so that it finds the end of a prologue also where the
+ * machine has not loaded the code yet. At all other times it reads only memory, since kernels patch their code.
  */
 const placing = ["break", "tbreak", "hbreak", "thbreak", "until", "advance", "dprintf"];
-/** What may follow a command above that failed, behind which GDB runs no hook. */
+/**
+ * Commands that may follow one of the above. After one that failed, GDB does not run its hookpost, so the hooks of
+ * these end reading from files, too.
+ */
 const looking = [
   "x",
   "print",
@@ -38,12 +41,13 @@ function readingHooks(): string {
   ].join("\n");
 }
 
-/** Seconds for an answer that moves nothing: a QEMU that died may have to be replaced first. */
+/** GDB's timeout in seconds for answers to all but runs: a QEMU that died may have to be replaced first. */
 const patience = 30;
 
 /**
- * Commands for a gdb that is started for a tape: its symbols, the connection, and `goto`, after which gdb looks again.
- * `confirm` is put back, so that what the user does is asked for as ever.
+ * The commands for a gdb that vmtape starts for a tape: they load symbols, define commands such as `goto`, make gdb
+ * read the machine anew after monitor commands, and connect. `confirm` is set back before that, so that gdb asks the
+ * user as usual.
  */
 export function gdbScript({ attachTo, files }: ScriptFacts): string {
   const [program, ...others] = files;
@@ -86,7 +90,7 @@ target remote ${attachTo}
 `;
 }
 
-/** A file name as one word of a command. */
+/** A file name quoted as one word of a command. */
 function quoted(path: string): string {
   return `"${path.replace(/["\\]/g, "\\$&")}"`;
 }

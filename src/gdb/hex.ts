@@ -11,7 +11,7 @@ export function parseHexCount(text: string | undefined): number | undefined {
   return value !== undefined && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : undefined;
 }
 
-/** Two digits a byte; undefined when the digits are odd or others. */
+/** Reads two digits for each byte; undefined for an odd number of digits, or anything else. */
 export function parseBytes(text: string): Uint8Array | undefined {
   return /^([0-9a-f]{2})*$/i.test(text) ? Buffer.from(text, "hex") : undefined;
 }
@@ -20,7 +20,7 @@ export function formatBytes(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }
 
-/** Text as the hexadecimal of its UTF-8. */
+/** The bytes of a text in UTF-8, in hexadecimal. */
 export function formatText(text: string): string {
   return Buffer.from(text, "utf8").toString("hex");
 }

@@ -1,6 +1,7 @@
 /**
- * GDB knows `info proc` for a machine whose description has Linux's register `orig_rax`, the number of an interrupted
- * system call, which is no register of the processor. It is told that there is one, and that its value is not known.
+ * The number of the register `orig_rax`. GDB has `info proc` only for a machine whose description has this register
+ * of Linux: the number of an interrupted system call, which is no register of the processor. So the description names
+ * it, and its value is always unknown.
  *
  * Source: GDB, gdb/amd64-linux-tdep.c, amd64_linux_init_abi; gdb/linux-tdep.c, linux_info_proc.
  */
@@ -10,7 +11,10 @@ const feature =
   '<feature name="org.gnu.gdb.i386.linux">' +
   `<reg name="orig_rax" bitsize="64" type="int" regnum="${systemCallRegister}" group="system"/></feature>`;
 
-/** A description of the 64-bit processor with Linux's feature; files that it includes stay as they are. */
+/**
+ * Adds Linux's feature to a description of the 64-bit processor. The files that the description includes are not
+ * changed.
+ */
 export function withLinux(description: string): string {
   const isWhole = description.includes("<target") && description.includes("i386:x86-64");
   return isWhole ? description.replace("</target>", `${feature}</target>`) : description;

@@ -6,14 +6,14 @@ export type ListenAddress =
   | { readonly kind: "unix"; readonly path: string }
   | { readonly kind: "tcp"; readonly host: string; readonly port: number };
 
-/** unix(7): a socket's path has at most so many bytes. */
+/** The most bytes of a socket's path; see unix(7). */
 const longestPath = 107;
 
 /**
  * Reads `unix:PATH`, `HOST:PORT`, `:PORT` or `[::1]:PORT`.
  *
- * @throws `usage` for anything else, and for a host that is not this machine alone: whoever reaches the port reads all
- *   of the guest's memory
+ * @throws `usage` for anything else, and for an address that other machines can reach, since any client of the port
+ *   can read all of the guest's memory
  */
 export function parseListenAddress(text: string): ListenAddress {
   if (text.startsWith("unix:")) return unixAddress(text.slice("unix:".length));

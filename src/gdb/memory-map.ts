@@ -1,6 +1,7 @@
 /**
- * The memory map GDB is given: the two halves of the address space that x86-64 can map, with 5-level paging (57 bits).
- * Between them nothing ever is, and GDB need not ask. `ram`: GDB then uses software breakpoints, which are served.
+ * The memory map for GDB: the two halves of the address space that x86-64 can map with 5-level paging (57 bits).
+ * Nothing can be mapped between them, so GDB need not ask. They are of type `ram`, so that GDB uses software
+ * breakpoints, which are served.
  *
  * Source: GDB manual, "Memory Map Format".
  */

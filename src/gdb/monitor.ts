@@ -7,20 +7,20 @@ import type { Conversation } from "./command.js";
 import { formatBytes } from "./hex.js";
 import type { MemoryRange, NamedMark } from "./monitor-desk.js";
 
-/** A command that a user types behind `monitor`. */
+/** A command that a user types after `monitor`. */
 interface MonitorCommand {
   readonly name: string;
   readonly usage: string;
   readonly help: string;
-  /** How many words it takes. */
+  /** How many arguments it takes. */
   readonly words: readonly [least: number, most: number];
   run(conversation: Conversation, words: readonly string[]): string | Promise<string>;
 }
 
-/** Longest stretch that `phys` shows. */
+/** The most bytes that `phys` shows. */
 const mostShown = 4096;
 const shownPerLine = 16;
-/** A written length: decimal or 0x. */
+/** A length as users write it: decimal, or hexadecimal after 0x. */
 const countText = /^(\d{1,10}|0x[0-9a-f]{1,8})$/i;
 
 export const monitorCommands: readonly MonitorCommand[] = [
@@ -126,9 +126,9 @@ export const monitorCommands: readonly MonitorCommand[] = [
 ];
 
 /**
- * Runs a line that a user typed behind `monitor`.
+ * Runs a line that a user typed after `monitor`.
  *
- * @returns what to show, without a final newline; the cause of a failure too
+ * @returns the text to show, without a final newline; of a failure, its message
  */
 export async function runMonitor(conversation: Conversation, line: string): Promise<string> {
   const [name = "help", ...words] = line
@@ -170,7 +170,10 @@ async function parseMemory(text: string, where: Pick<Conversation, "target" | "d
   return { space: "physical", address: physicalAddress(BigInt(number)), length };
 }
 
-/** `$REGISTER`, `$REGISTER+N` or `$REGISTER-N`, which GDB does not evaluate in monitor commands; else undefined. */
+/**
+ * `$REGISTER`, `$REGISTER+N` or `$REGISTER-N`, since GDB does not evaluate registers in monitor commands; undefined
+ * for anything else.
+ */
 async function registerPlace(text: string, target: DebugTarget): Promise<GuestAddress | undefined> {
   const [, written, sign, digits = "0"] = /^\$(\w+)(?:([+-])(0x[0-9a-f]{1,8}|\d{1,9}))?$/i.exec(text) ?? [];
   if (written === undefined) return undefined;
@@ -181,14 +184,14 @@ async function registerPlace(text: string, target: DebugTarget): Promise<GuestAd
   return guestAddress(sign === "-" ? value - BigInt(digits) : value + BigInt(digits));
 }
 
-/** GDB's names for any processor. */
+/** GDB's names for registers of any processor. */
 const aliases: Readonly<Record<string, string>> = { pc: "rip", sp: "rsp", fp: "rbp" };
 
 function badWords(message: string): VmtapeError {
   return new VmtapeError("usage", message);
 }
 
-/** Lines of an address and 16 bytes. */
+/** A hex dump: lines of an address and 16 bytes. */
 function dump(start: bigint, bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let i = 0; i < bytes.length; i += shownPerLine) {

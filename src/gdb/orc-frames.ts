@@ -6,21 +6,21 @@ import { orcRegister, orcType, pointerRegisters } from "../symbols/unwind/orc-la
 import { ByteWriter } from "./byte-writer.js";
 
 /**
- * A kernel's ORC tables said again as DWARF call frame information (`.debug_frame`), so that GDB, which reads no ORC,
- * unwinds a stock kernel exactly: through functions without frame pointers, interrupts and system calls.
+ * Translates a kernel's ORC tables into DWARF call frame information (`.debug_frame`). GDB does not read ORC; with
+ * these it unwinds a stock kernel exactly, through functions without frame pointers, interrupts and system calls.
  *
  * Sources: DWARF 5, section 6.4; Linux, arch/x86/kernel/unwind_orc.c, whose rules these are.
  */
 
-/** Rows of one FDE: GDB runs through half of them for each frame. */
+/** The most rows of one FDE. For each frame, GDB executes half of them on average. */
 const mostRows = 32;
 /** DW_OP_*. */
 const operation = { deref: 0x06, breg0: 0x70, plusConstant: 0x23, plus: 0x22, constant: 0x11 } as const;
 
-/** What the rows of an FDE have in common, which its CIE says. */
+/** The kind of frame that all rows of an FDE have, which its CIE states. */
 type FrameClass = "function" | "interrupted";
 
-/** Registers that ORC does not follow. */
+/** Registers that ORC does not track. */
 const unfollowed = [
   register.rax,
   register.rdx,
@@ -37,7 +37,7 @@ const unfollowed = [
   register.r14,
   register.r15,
 ];
-/** Where the registers are that interrupted code had. */
+/** Offsets of the registers in the frame of interrupted code. */
 const saved = dwarfRegisters.map((name) => [register[name], pointerRegisters[name]] as const);
 
 const bases: Readonly<Record<number, number>> = {
@@ -62,7 +62,7 @@ export function encodeOrcFrames(table: OrcTable, slide: bigint): Uint8Array {
     interrupted: writeCie(out, "interrupted"),
   };
   const moved = keyOf(slide);
-  // The last place is an end mark.
+  // The table's last entry is an end mark.
   for (let i = 0; i < table.count - 1; ) {
     const kind = classOf(table.type(i));
     let end = i + 1;
@@ -80,7 +80,7 @@ function classOf(type: number): FrameClass {
 /**
  *     u32 length | u32 id ~0 | u8 version 3 | "zS" or "" | code alignment 1 | data alignment 1 | return address 16
  *
- * `S`: the caller was interrupted, so its pc is that of the next instruction and not behind a call.
+ * `S`: the caller was interrupted, so that its pc is the address of the next instruction, not a return address.
  */
 function writeCie(out: ByteWriter, kind: FrameClass): number {
   const start = out.length;
@@ -148,7 +148,7 @@ function advance(out: ByteWriter, delta: number): void {
 
 function writeRow(out: ByteWriter, entry: OrcEntry, isLater: boolean): void {
   if (!writeCfa(out, entry)) {
-    // The outermost frame, or one nothing is known of.
+    // The outermost frame, or one of which nothing is known.
     out.u8(cfaOpcode.undefined);
     out.uleb(register.rip);
     return;
@@ -158,7 +158,7 @@ function writeRow(out: ByteWriter, entry: OrcEntry, isLater: boolean): void {
       for (const [number, offset] of saved) savedAt(out, number, offset);
       return;
     case orcType.partialRegisters:
-      // The CFA is that of the five words the processor pushed.
+      // The CFA is the address of the five words that the processor pushed.
       savedAt(out, register.rip, 0);
       savedAt(out, register.rsp, pointerRegisters.rsp - pointerRegisters.rip);
       if (isLater) for (const number of unfollowed) restore(out, number);
@@ -232,7 +232,7 @@ function block(out: ByteWriter, expression: ByteWriter): void {
   out.bytes(bytes);
 }
 
-/** Fills a length in, and pads to the next multiple of 8. */
+/** Pads to the next multiple of 8, and fills the length in. */
 function close(out: ByteWriter, length: number): void {
   while ((out.length - length - 4) % 8 !== 4) out.u8(cfaOpcode.nop);
   out.fill32(length, out.length - length - 4);

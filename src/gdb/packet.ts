@@ -1,6 +1,6 @@
 /**
- * Packets of the GDB remote protocol: `$BODY#SS`, SS the sum of the body's bytes modulo 256. Beside them come single
- * bytes: `+` and `-` acknowledge a packet or want it again, 0x03 interrupts.
+ * Packets of the GDB remote protocol: `$BODY#SS`, where SS is the sum of the body's bytes modulo 256. Between packets
+ * there may be single bytes: `+` acknowledges a packet, `-` asks for it again, 0x03 interrupts.
  *
  *     $  m ffffffff81000000,40  #  e3
  *     |  body, latin-1          |  checksum, 2 hexadecimal digits
@@ -12,31 +12,34 @@
 const byte = { interrupt: 0x03, hash: 0x23, dollar: 0x24, star: 0x2a, plus: 0x2b, minus: 0x2d, escape: 0x7d };
 const escapeMask = 0x20;
 
-/** What comes from a client, piece by piece. */
+/** One thing that a client has sent. */
 export type Incoming =
   | { readonly kind: "packet"; readonly body: string }
-  /** A packet that cannot be believed: a wrong checksum, or longer than allowed (then without its end). */
+  /** A packet that cannot be used: its checksum is wrong, it is too long, or it was cut. */
   | { readonly kind: "damaged"; readonly why: "checksum" | "too long" | "cut" }
   | { readonly kind: "acknowledged" | "resend" | "interrupt" }
-  /** A byte that belongs to nothing. */
+  /** A byte that belongs to no packet. */
   | { readonly kind: "junk" };
 
-/** Finds packets in bytes as they come; holds at most one unfinished packet. */
+/** Finds packets in a stream of bytes. Holds at most one unfinished packet. */
 export class PacketReader {
   private readonly body: Buffer;
   private length = 0;
   private sum = 0;
-  /** Outside a packet, in its body, or in its checksum. */
+  /** Where the next byte lies: outside a packet, in its body, or in its checksum. */
   private state: "outside" | "body" | "first digit" | "second digit" = "outside";
   private firstDigit = 0;
   private tooLong = false;
 
-  /** @param longest bytes a body may have */
+  /** @param longest the most bytes of a body */
   constructor(longest: number) {
     this.body = Buffer.alloc(longest);
   }
 
-  /** Everything these bytes complete, in order. Cost: linear; a packet cut at any byte comes with the next call. */
+  /**
+   * Yields everything that these bytes complete, in order. A packet may be spread over any number of calls. Cost:
+   * linear.
+   */
   *read(bytes: Uint8Array): Generator<Incoming> {
     for (const value of bytes) {
       const incoming = this.take(value);
@@ -89,7 +92,7 @@ export class PacketReader {
       return undefined;
     }
     if (value === byte.dollar) {
-      // No body holds a bare `$`: the packet before was cut, and this is the next one.
+      // No body contains an unescaped `$`, so the packet before was cut, and this is the next one.
       this.begin();
       return { kind: "damaged", why: "cut" };
     }
@@ -106,12 +109,12 @@ export class PacketReader {
   }
 }
 
-/** The value of a hexadecimal digit; NaN of anything else, which equals no checksum. */
+/** The value of a hexadecimal digit; for anything else NaN, which equals no checksum. */
 function digit(code: number): number {
   return Number.parseInt(String.fromCharCode(code), 16);
 }
 
-/** A body as a packet, ready to be sent. `#` and `$` must be escaped in it (see {@link escapeBinary}). */
+/** Makes a packet of a body, in which `#` and `$` must be escaped (see {@link escapeBinary}). */
 export function framePacket(body: string): Buffer {
   const packet = Buffer.allocUnsafe(body.length + 4);
   packet[0] = byte.dollar;
@@ -122,7 +125,7 @@ export function framePacket(body: string): Buffer {
   return packet;
 }
 
-/** Bytes as they may stand in a body. */
+/** Escapes bytes for a body. */
 export function escapeBinary(bytes: Uint8Array): string {
   let text = "";
   for (const value of bytes) {

@@ -4,25 +4,25 @@ import type { Condition, DebugTarget, PointId, StopPoint } from "../replay/sessi
 /** The types of `Z` packets: software and hardware breakpoint, write, read and access watchpoint. */
 export type PointType = "swbreak" | "hwbreak" | "watch" | "rwatch" | "awatch";
 
-/** A point as a client names it: `Z` with the same three replaces it, `z` removes it. */
+/** A point as a client names it. `Z` with the same three values replaces it, `z` removes it. */
 export interface ClientPoint {
   readonly type: PointType;
   readonly address: GuestAddress;
-  /** Of a watchpoint its length in bytes, of a breakpoint the instruction's, which does not matter here. */
+  /** The length in bytes: of a watchpoint, or of a breakpoint's instruction, which does not matter here. */
   readonly size: number;
 }
 
 interface Inserted {
   readonly point: ClientPoint;
-  /** The target's: one for each condition. */
+  /** Ids of the target's points, one for each condition. */
   readonly ids: readonly PointId[];
   readonly conditional: boolean;
 }
 
-/** More points than any debugger sets: a client must not fill our memory. */
+/** The most points of a client, more than any debugger sets. It keeps a client from filling the server's memory. */
 const mostPoints = 4096;
 
-/** The points of one client in a target, and what each of the target's means to the client. */
+/** The points of one client in a target. Finds the client's point for each point of the target. */
 export class ClientPoints {
   private readonly target: DebugTarget;
   private readonly inserted = new Map<string, Inserted>();
@@ -33,7 +33,7 @@ export class ClientPoints {
   }
 
   /**
-   * Sets a point, or gives one that is set new conditions. Of several conditions one must hold.
+   * Sets a point, or gives new conditions to one that is set. A hit counts when at least one condition holds.
    *
    * @returns false when there are too many
    */
@@ -49,23 +49,23 @@ export class ClientPoints {
     return true;
   }
 
-  /** Removes a point; one that is not there is removed already. */
+  /** Removes a point. Does nothing when it is not set. */
   remove(point: ClientPoint): void {
     const inserted = this.inserted.get(keyOf(point));
     if (inserted) this.drop(inserted);
   }
 
-  /** Removes all. */
+  /** Removes all points. */
   clear(): void {
     for (const inserted of [...this.inserted.values()]) this.drop(inserted);
   }
 
-  /** What the client knows a target's point as; undefined for one that is not the client's. */
+  /** The client's point for a point of the target; undefined when it is not one of the client's. */
   find(id: PointId): ClientPoint | undefined {
     return this.byId.get(id);
   }
 
-  /** Write watchpoints in programs' half of the addresses, which may be another place in another process. */
+  /** The write watchpoints on user addresses, which mean other memory in another process. */
   watched(): ReadonlyMap<string, ClientPoint> {
     const found = new Map<string, ClientPoint>();
     for (const [key, { point }] of this.inserted) {
@@ -74,7 +74,7 @@ export class ClientPoints {
     return found;
   }
 
-  /** Tells points of one client apart. */
+  /** A text that is another one for each point of a client. */
   keyOf(point: ClientPoint): string {
     return keyOf(point);
   }

@@ -1,9 +1,9 @@
 import { formatText } from "./hex.js";
 
-/** The answer to a packet: a body, or why there is none. Undefined: the packet gets no answer. */
+/** The answer to a packet: a body, or the reason for a refusal. Undefined when the packet gets no answer. */
 export type Reply = string | Refusal | undefined;
 
-/** A request that is understood and not done. */
+/** The answer to a request that is understood but not carried out. */
 export class Refusal {
   /**
    * @param message one sentence for the user
@@ -21,23 +21,26 @@ export const errorNumber = { io: 5, fault: 14, busy: 16, inval: 22, readOnly: 30
 export const ok = "OK";
 /** "This packet is not supported." */
 export const unsupported = "";
-/** Nothing is mapped at an address. A number, since GDB before version 16 takes any text for memory's digits. */
+/**
+ * The answer when nothing is mapped at an address. It is a number, since GDB before version 16 takes a text for the
+ * digits of memory.
+ */
 export const unmapped = `E${errorNumber.fault.toString(16).padStart(2, "0")}`;
-/** Nothing in the past can be changed. */
+/** The refusal of all changes: the past cannot be changed. */
 export const readOnly = new Refusal(
   "a tape cannot be changed: this is a recording, what happened stays as it was",
   errorNumber.readOnly,
 );
 
 /**
- * How a client takes errors: `text` (`E.sentence`, GDB), `number` (`E1e`, LLDB), or `number and text` (`E1e;hex`, LLDB
- * after `QEnableErrorStrings`).
+ * The form in which a client wants errors: `text` (`E.sentence`, GDB), `number` (`E1e`, LLDB), or `number and text`
+ * (`E1e;hex`, LLDB after `QEnableErrorStrings`).
  */
 export type ErrorStyle = "text" | "number" | "number and text";
 
-/** A refusal as a body. */
+/** The body for a refusal. */
 export function formatRefusal({ message, code }: Refusal, style: ErrorStyle): string {
-  // GDB shows the text as it stands; it must hold no byte with a meaning in packets.
+  // GDB shows the text unchanged, so bytes that have a meaning in packets are replaced.
   if (style === "text") return `E.${message.replace(/[^ -~]|[#$}*]/g, "?")}`;
   const number = `E${code.toString(16).padStart(2, "0")}`;
   return style === "number" ? number : `${number};${formatText(message)}`;

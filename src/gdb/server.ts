@@ -10,9 +10,9 @@ import { framePacket } from "./packet.js";
 import { formatRefusal, Refusal, readOnly } from "./reply.js";
 
 const taken = new Refusal("another debugger is attached to this tape; detach it first");
-/** A client that is refused gets so long to read why. */
+/** How long a refused client has to read the reason. */
 const refusalMs = 2000;
-/** A client must say something within this. */
+/** A client must send something within this time. */
 const silentMs = 20_000;
 const mostSockets = 32;
 
@@ -20,23 +20,23 @@ export interface GdbServerOptions {
   readonly target: DebugTarget;
   readonly desk: MonitorDesk;
   readonly onAttach?: () => void;
-  /** A client wanted to write memory, and tells its user only that it cannot. */
+  /** Called when a client asks to write memory, since clients tell their users only that it failed. */
   readonly onRefusedWrite?: (reason: string) => void;
   readonly onLeave?: (how: ConversationEnd) => void;
 }
 
 /**
- * Serves a timeline to debuggers, one at a time: a second one is told why and let go. After one leaves, the next finds
- * the timeline where that one left it.
+ * Serves a timeline to debuggers, one at a time: a second one gets the reason and is disconnected. When a client has
+ * left, the next one finds the timeline where it was left.
  */
 export class GdbServer implements AsyncDisposable {
-  /** What to write after `target remote`: a socket's path or HOST:PORT. */
+  /** The argument for gdb's `target remote`: a socket's path or HOST:PORT. */
   readonly attachTo: string;
   private readonly server: Server;
   private readonly options: GdbServerOptions;
   private readonly path: string | undefined;
   private readonly sockets = new Set<Socket>();
-  /** The conversation that goes on, and its stream. */
+  /** The conversation with the present client, and its stream. */
   private current: { readonly socket: Socket; readonly done: Promise<void> } | undefined;
 
   private constructor(server: Server, address: ListenAddress, options: GdbServerOptions) {
@@ -48,7 +48,7 @@ export class GdbServer implements AsyncDisposable {
   }
 
   /**
-   * Begins to listen. A unix socket is for its owner alone; one that a dead process left is replaced.
+   * Begins to listen. Only its owner can connect to a unix socket; one that a dead process left is replaced.
    *
    * @throws `usage` when the place is taken, `bad-file`, `not-writable`
    */
@@ -71,7 +71,7 @@ export class GdbServer implements AsyncDisposable {
     this.sockets.add(socket);
     socket.on("error", () => {});
     socket.on("close", () => this.sockets.delete(socket));
-    // Debuggers speak first. Who says nothing takes nobody's place.
+    // Debuggers send the first bytes. A client that sends nothing does not keep others out.
     socket.setTimeout(silentMs, () => socket.destroy());
     socket.once("readable", () => {
       socket.setTimeout(0);
@@ -81,7 +81,7 @@ export class GdbServer implements AsyncDisposable {
 
   private seat(socket: Socket): void {
     const { current } = this;
-    // Whoever is being let go makes room in a moment.
+    // A client that is being disconnected does not keep others out.
     if (current && !current.socket.destroyed && !current.socket.writableEnded) {
       refuse(socket);
       return;
@@ -98,7 +98,7 @@ export class GdbServer implements AsyncDisposable {
     this.options.onLeave?.(how);
   }
 
-  /** Lets everybody go, and waits until the timeline is left alone. */
+  /** Disconnects all clients, and waits until none uses the timeline. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.server.close();
     for (const socket of this.sockets) socket.destroy();
@@ -117,7 +117,10 @@ function formatTcp({ address, port, family }: AddressInfo): string {
   return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** Binds with a mask that lets nobody else connect. The mask is the process's, so it is put back at once. */
+/**
+ * Binds the socket with a umask that lets no other user connect. The umask is that of the whole process, so it is set
+ * back at once.
+ */
 function listenPrivately(server: Server, path: string, listening: () => void): void {
   const mask = process.umask(0o177);
   try {
@@ -127,7 +130,7 @@ function listenPrivately(server: Server, path: string, listening: () => void): v
   }
 }
 
-/** Node tells a directory that is not there as one without permission. */
+/** Throws when the socket's directory is missing: Node would report that as missing permission. */
 async function requireDirectory(path: string): Promise<void> {
   const facts = await stat(dirname(path)).catch((error) => {
     throw fileError(error, dirname(path), "listening in");
@@ -136,7 +139,7 @@ async function requireDirectory(path: string): Promise<void> {
     throw new VmtapeError("bad-file", `${dirname(path)} is no directory`, { file: dirname(path) });
 }
 
-/** Removes a socket that nobody listens on any more. */
+/** Removes a socket on which no process listens any more. */
 async function sweep(path: string): Promise<void> {
   const facts = await lstat(path).catch(() => undefined);
   if (!facts) return;

@@ -3,22 +3,22 @@ import { registerValue } from "../qemu/x86-registers.js";
 import type { Arrival, DebugTarget, Direction } from "../replay/session/timeline-types.js";
 import type { ClientPoint, ClientPoints } from "./points.js";
 
-/** What a client last saw in a watched place, and in which address space. */
+/** The bytes that a client last saw at a watched address, and the address space in which it did. */
 interface Shown {
   readonly bytes: Uint8Array | undefined;
   readonly space: bigint;
 }
 
-/** Longer ones are compared by GDB in pieces, if at all. */
+/** The longest watchpoint that is handled here. GDB compares longer ones in pieces, if at all. */
 const longestCompared = 1 << 16;
 
 /**
- * Values of write watchpoints as a client knows them.
+ * The values of write watchpoints that the client knows.
  *
- * GDB compares what it reads after a write with what it read before, and goes on silently where both are the same. Of two
- * processes that have the same address, each with a page of its own after a fork, one may write what GDB last saw in the
- * other: a change that GDB would pass over. Then the client is stopped before the write first, where it sees this
- * process's old value, and goes on from there to the write.
+ * After a write, GDB compares the new value with the one that it read last, and goes on silently when they are equal.
+ * Two processes may have the same address with different pages, after a fork for example. One may then write the
+ * value that GDB last saw in the other, and GDB would miss the change. In this case the client is first stopped
+ * before the write, where it sees this process's old value, and goes on from there to the write.
  */
 export class ShownValues {
   private readonly target: DebugTarget;
@@ -30,7 +30,7 @@ export class ShownValues {
     this.points = points;
   }
 
-  /** To be called before the target moves: places that are new to the client have their present values. */
+  /** Must be called before the target moves. Notes the present values of watchpoints that are new. */
   async begin(): Promise<void> {
     const watched = this.points.watched();
     for (const key of [...this.shown.keys()]) if (!watched.has(key)) this.shown.delete(key);
@@ -39,7 +39,7 @@ export class ShownValues {
     }
   }
 
-  /** Where the client is to be told that it stands: at `arrival`, or on the other side of the write that it met. */
+  /** Decides where the client is to stop: at `arrival`, or on the other side of the write that was met there. */
   async settle(arrival: Arrival, direction: Direction, signal: AbortSignal): Promise<Arrival> {
     const watched = this.points.watched();
     const met = arrival.points
@@ -59,7 +59,7 @@ export class ShownValues {
     return told;
   }
 
-  /** The instant on the other side of the write, if the place holds something else there. */
+  /** Goes to the instant on the other side of the write, if the watched bytes are others there. */
   private async otherSide(
     arrival: Arrival,
     point: ClientPoint,

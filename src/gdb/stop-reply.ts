@@ -6,15 +6,15 @@ import { formatThread } from "./syntax.js";
 /** Signals of a stop reply. GDB manual, "Stop Reply Packets"; numbers of include/gdb/signals.def. */
 const signal = { none: 0, interrupt: 2, trap: 5 } as const;
 
-/** What a client asked to be told: an old one cannot read these. */
+/** Features of stop replies that a client has asked for; old clients do not know them. */
 export interface StopFeatures {
   readonly swbreak: boolean;
   readonly hwbreak: boolean;
-  /** Threads are named with their process. */
+  /** Thread ids contain the process. */
   readonly multiprocess: boolean;
 }
 
-/** Why the machine stands: nothing happened yet. */
+/** The stop reply before anything has happened. */
 export function standing(features: StopFeatures): string {
   return stop(features, signal.trap);
 }
@@ -24,7 +24,7 @@ export function halted(features: StopFeatures): string {
 }
 
 /**
- * An arrival as a stop reply.
+ * The stop reply for an arrival.
  *
  *     T05replaylog:begin;thread:01;        the tape's start; `end`: its end
  *     T05watch:ffff888003a01000;thread:01; a watchpoint and the address within it that was touched
@@ -48,7 +48,7 @@ export function stopReply(arrival: Arrival, points: ClientPoints, features: Stop
 
 function reason(arrival: Arrival, points: ClientPoints, features: StopFeatures): string {
   const met = arrival.points.map((id) => points.find(id)).filter((point) => point !== undefined);
-  // One reply names one reason. GDB finds breakpoints by the pc; watchpoints it cannot find by itself.
+  // A reply names only one reason. GDB finds out breakpoints by the pc, but not watchpoints, so these come first.
   const watch = met.find(({ type }) => type !== "swbreak" && type !== "hwbreak");
   if (watch) return `${watch.type}:${touched(watch, arrival).toString(16)};`;
   if (features.swbreak && met.some(({ type }) => type === "swbreak")) return "swbreak:;";
@@ -56,7 +56,10 @@ function reason(arrival: Arrival, points: ClientPoints, features: StopFeatures):
   return "";
 }
 
-/** GDB looks for the watchpoint that holds this address: of a longer access the part within the watched bytes. */
+/**
+ * The touched address for GDB, which looks for the watchpoint that contains it. So it must lie within the watched
+ * bytes when the access begins before them.
+ */
 function touched({ address }: ClientPoint, { access }: Arrival): GuestAddress {
   return access && access.address > address ? access.address : address;
 }

@@ -19,21 +19,23 @@ export interface PlacedTable {
   readonly bias: bigint;
 }
 
-/** Code at an address where the kernel runs: as many bytes from there on as are known, at most `length`. */
+/** Reads code at an address of the running kernel: up to `length` bytes, as far as they are known. */
 export type CodeReader = (address: bigint, length: number) => Uint8Array | undefined;
 
-/** Stretches of code or data as sections. GDB takes a symbol for a function when its section is code. */
+/** A range of code or data, which becomes a section. GDB takes a symbol for a function when its section is code. */
 interface Stretch {
   readonly isCode: boolean;
   readonly start: number;
   end: number;
 }
 
-/** Symbols further apart belong to no common section: the kernel and its modules. */
+/** Symbols that are further apart get different sections, as those of the kernel and of its modules. */
 const widestGap = 1 << 24;
-/** A stretch goes on for so long behind its last symbol's start. */
+/** The bytes that a stretch has after the start of its last symbol. */
 const lastBytes = 1 << 16;
-/** Section numbers in symbols have 16 bits, some of them reserved; no kernel comes near. */
+/**
+ * The most stretches. Section numbers in symbols have 16 bits, some of them reserved; no kernel has nearly as many.
+ */
 const mostStretches = sectionNumber.reserved - 8;
 /** SHT_PROGBITS */
 const contentsType = 1;
@@ -47,9 +49,9 @@ interface Row {
 }
 
 /**
- * An ELF file for GDB that holds only names: what a kernel image without symbol table says in its kallsyms, at the
- * addresses it runs at. With `frames` it can unwind, too; with `code` it holds the code, for GDB to find the end of a
- * function's prologue where the machine has not loaded it yet.
+ * Makes an ELF file for GDB of the names in the kallsyms of a kernel image that has no symbol table, at the addresses
+ * at which the kernel runs. With `frames` GDB can unwind, too. With `code` the file contains the code, so that GDB
+ * finds the end of a function's prologue also where the machine has not loaded it yet.
  *
  *     ELF header | .text … | .debug_frame | .symtab | .strtab | .shstrtab | section headers
  *
@@ -105,7 +107,7 @@ function listRows(tables: readonly PlacedTable[]): Row[] {
   return rows.sort((a, b) => a.key - b.key);
 }
 
-/** Letters of `nm` that mean code; weak ones nearly always are. */
+/** Letters of `nm` for code. Weak symbols (`w`, `W`) nearly always are code. */
 const codeKinds: ReadonlySet<number> = new Set([..."tTwWi"].map((letter) => letter.charCodeAt(0)));
 
 function findStretches(rows: readonly Row[]): Stretch[] {
@@ -115,7 +117,7 @@ function findStretches(rows: readonly Row[]): Stretch[] {
     if (isAbsoluteKind(kind)) continue;
     const isCode = codeKinds.has(kind);
     const goesOn = last !== undefined && last.isCode === isCode && key - last.end < widestGap;
-    // Of several symbols at the address where a stretch begins the first one decides.
+    // Of several symbols at the first address of a stretch, the first one decides whether it is code.
     if (last && (goesOn || key === last.start)) {
       last.end = key;
       continue;
@@ -128,7 +130,7 @@ function findStretches(rows: readonly Row[]): Stretch[] {
   return stretches.length < mostStretches ? stretches : [];
 }
 
-/** @returns how many local symbols there are, the empty first one included */
+/** @returns the number of local symbols, with the empty first one */
 function writeSymbols(
   rows: readonly Row[],
   stretches: readonly Stretch[],
@@ -161,12 +163,12 @@ function writeSymbols(
   return locals;
 }
 
-/** Section headers as they come together; the contents go into the file at once. */
+/** Collects section headers, and writes the sections' contents to the file. */
 class SectionList {
   private readonly out: ByteWriter;
   private readonly headers = new ByteWriter();
   private readonly names = new ByteWriter();
-  /** Sections so far; the first is the empty one. */
+  /** The number of sections so far; the first one is empty. */
   count = 1;
   headersAt = 0;
 
@@ -185,7 +187,7 @@ class SectionList {
     });
   }
 
-  /** Of a stretch whose end is not known, zeros stand for the rest. */
+  /** Adds the code of a stretch. What is not known is filled with zeros. */
   addCode({ start, end }: Stretch, code: Uint8Array): void {
     this.out.align(codeAlignment);
     const offset = this.out.length;
@@ -237,9 +239,9 @@ class SectionList {
     this.count++;
   }
 
-  /** The whole file, its first bytes still to be filled. */
+  /** Returns the whole file, in which the ELF header is still to be written. */
   finish(): Uint8Array {
-    // The names hold this section's own, too.
+    // The names include that of this section.
     const offset = this.out.length;
     const length = this.names.length + ".shstrtab\0".length;
     this.header(".shstrtab", sectionType.strings, { offset, length });

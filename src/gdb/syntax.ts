@@ -1,23 +1,23 @@
 import { type GuestAddress, guestAddress } from "../base/units.js";
 import { parseHex, parseHexCount } from "./hex.js";
 
-/** The machine's one CPU, as a thread. */
+/** The id of the thread that stands for the machine's one CPU. */
 export const onlyThread = 1;
 
 /**
- * The machine as a process, for GDB, which wants its number for `info proc`: it stands for whichever process runs. No
- * process of a Linux guest has it, whose numbers end at 2^22.
+ * The process id of the machine, which GDB needs for `info proc`. It stands for the process that runs at the present
+ * instant. No process of a Linux guest has this id: those are below 2^22.
  */
 export const onlyProcess = 9_999_999;
 
-/** As `thread:` and `m` want it. */
+/** The thread's id as in `thread:` and `m` answers. */
 export function formatThread({ multiprocess }: { readonly multiprocess: boolean }): string {
   const thread = onlyThread.toString(16).padStart(2, "0");
   return multiprocess ? `p${onlyProcess.toString(16)}.${thread}` : thread;
 }
 
 /**
- * Does a thread id name our thread? `-1` is all, `0` any, `pP.T` has a process too.
+ * Does a thread id name the machine's thread? `-1` means all, `0` any; `pP.T` also names a process.
  *
  * Source: GDB manual, "thread-id syntax".
  */
@@ -28,12 +28,12 @@ export function isOurThread(text: string): boolean {
   return isOneOf(process, onlyProcess, 1) && (inProcess === undefined || isOneOf(inProcess, onlyThread));
 }
 
-/** All, any, or one of these. */
+/** Does an id mean all, any, or one of these? */
 function isOneOf(text: string, ...numbers: readonly number[]): boolean {
   return text === "-1" || [0, ...numbers].includes(parseHexCount(text) ?? -1);
 }
 
-/** Bytes a packet asks for: `ADDR,LENGTH`. */
+/** The range of bytes that a packet asks for: `ADDR,LENGTH`. */
 export interface AddressRange {
   readonly address: GuestAddress;
   readonly length: number;

@@ -12,24 +12,24 @@ import type { MemoryRange, MonitorDesk, NamedMark } from "./monitor-desk.js";
 const lookAgain = "gdb still shows where it was, until: maintenance flush register-cache";
 const markName = /^[A-Za-z_][\w.-]{0,99}$|^\d{1,6}$/;
 
-/** A timeline with what its owner knows of names. */
+/** A timeline, with the names of its tape. */
 export interface NamedTimeline extends TapeInstant {
-  /** The instant a written position means. */
+  /** The instant that a written position means. */
   locate(text: string, options?: Stoppable): Promise<Instant>;
-  /** A position as it is printed, its place by name. */
+  /** A position as text, with the name of its place. */
   describe(position: Position): string;
-  /** The address a user wrote. */
+  /** The address of a text that a user wrote; see {@link MonitorDesk.addressOf}. */
   addressOf(text: string): GuestAddress;
 }
 
-/** What monitor commands need of a tape: names, positions, marks, the past of a byte. */
+/** The desk of a timeline. */
 export class TapeDesk implements MonitorDesk {
   readonly staleHint: string | undefined;
   private readonly open: NamedTimeline;
-  /** The guest where it was looked at last: several files are asked for one after the other. */
+  /** The guest at the instant for which it was last asked, since a debugger reads several files in a row. */
   private seen: { readonly key: string; readonly guest: LinuxGuest } | undefined;
 
-  /** @param looksAgain the debugger was told to read everything anew after monitor commands */
+  /** @param looksAgain true when the debugger reads everything anew after monitor commands */
   constructor(open: NamedTimeline, looksAgain: boolean) {
     this.open = open;
     this.staleHint = looksAgain ? undefined : lookAgain;

@@ -13,12 +13,12 @@ export interface Addition {
   readonly destination: string;
 }
 
-/** Most bytes of additions: they are held in memory here and in the guest. */
+/** The most bytes of all additions, because they are held in memory here and in the guest. */
 const maxAdditionBytes = 1 << 30;
 const executableBits = 0o111;
 
 /**
- * Reads `SRC=DEST`; the last `=` divides.
+ * Reads `SRC=DEST`, which is divided at the last `=`.
  *
  * @throws VmtapeError `usage`
  */
@@ -31,11 +31,11 @@ export function parseAddition(text: string): Addition {
 }
 
 /**
- * The archive entries of additions, directories with all that is in them. Only what is executable matters of the
- * permissions: files get 0755 or 0644, so that the umask of whoever wrote them does not change the guest.
+ * The archive entries of additions; directories are added with all that is in them. Files get the permissions 0755
+ * when they are executable, and 0644 otherwise, so that the host's umask does not change the guest.
  *
- * @throws VmtapeError `bad-file` for what is not there or cannot be read, `usage` for a destination outside the
- *   guest or a source that is neither file, directory nor link, `limit-exceeded` above 1 GiB
+ * @throws VmtapeError `bad-file` for what is not there or cannot be read, `usage` for a destination outside the guest
+ *   or a source that is neither file, directory nor link, `limit-exceeded` above 1 GiB
  */
 export async function readAdditions(
   additions: readonly Addition[],

@@ -5,9 +5,9 @@
 export const defaultAppend = [
   // The serial port is the console; the machine has nothing else.
   "console=ttyS0",
-  // Each PAUSE that the guest spins on is two events in the replay log, and a stock boot spins 6 million times:
-  // these four leave out the timer check, the calibration of the APIC timer, the check of the ACPI timer, and the
-  // calibration of the HPET. Time then comes from the TSC and ticks from the PIT.
+  // Each PAUSE instruction of a busy-waiting guest is two events in the replay log, and a stock boot executes 6
+  // million of them. The next four options leave out the timer check, the calibration of the APIC timer, the check of
+  // the ACPI timer, and the calibration of the HPET. Time then comes from the TSC and ticks from the PIT.
   "no_timer_check",
   "nolapic_timer",
   "pmtmr=0",

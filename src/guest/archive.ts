@@ -8,7 +8,7 @@ import { lastLine, runCommand } from "./command.js";
 export interface PackageRecord {
   readonly name: string;
   readonly version: string;
-  /** `amd64`, `all`, or what the packages of another architecture say. */
+  /** `amd64`, `all`, or another architecture that the package names. */
   readonly architecture: string;
   /** The packages it depends on; of alternatives the first. */
   readonly depends: readonly Dependency[];
@@ -24,13 +24,13 @@ export interface Dependency {
   readonly version?: string;
 }
 
-/** A source of packages. `aptArchive` is the real one; tests bring their own. */
+/** A source of packages. `aptArchive` is the real one; tests have their own. */
 export interface PackageArchive {
   /** The candidate version, or the named one; undefined when the archive does not have it. */
   find(name: string, version?: string, signal?: AbortSignal): Promise<PackageRecord | undefined>;
   /** Puts the `.deb` into `directory`, which is empty, and returns its path. */
   download(record: PackageRecord, directory: string, signal?: AbortSignal): Promise<string>;
-  /** Which archive this is: answers of one are no answers of another. */
+  /** Identifies the archive: what was learned from one does not hold for another. */
   readonly id: string;
 }
 
@@ -40,7 +40,7 @@ const namePattern = /^[a-z0-9][a-z0-9+.-]+$/;
 const versionPattern = /^[0-9][A-Za-z0-9.+~:-]*$/;
 const longestWord = 200;
 
-/** Is this a package name by Debian's rules? Such a name is no option and needs no quoting. */
+/** Is this a package name by Debian's rules? Such a name cannot be mistaken for an option, and needs no quoting. */
 export function isPackageName(name: string): boolean {
   return name.length <= longestWord && namePattern.test(name);
 }
@@ -115,7 +115,8 @@ async function downloadByApt(
   directory: string,
   signal?: AbortSignal,
 ): Promise<string> {
-  // As root apt would drop to user _apt, who may not write here, and warn: the download is checked either way.
+  // As root, apt would change to the user _apt, who may not write here, and warn. The download is verified in any
+  // case.
   const sandbox = process.getuid?.() === 0 ? ["-o", "APT::Sandbox::User=root"] : [];
   const args = ["download", "-q", ...sandbox, "--", `${record.name}=${record.version}`];
   const result = await runCommand("apt-get", args, { cwd: directory, signal });
@@ -131,7 +132,7 @@ async function downloadByApt(
   });
 }
 
-/** Where apt keeps its lists is a matter of its configuration. */
+/** Are there package lists? apt's configuration says where they are. */
 async function hasLists(signal?: AbortSignal): Promise<boolean> {
   const asked = await runCommand("apt-config", ["shell", "LISTS", "Dir::State::lists/d"], { signal });
   const directory = /^LISTS='(.*)'$/m.exec(asked.stdout)?.[1] ?? "/var/lib/apt/lists";

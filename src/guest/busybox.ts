@@ -11,10 +11,10 @@ import { makeDirectory } from "./storage.js";
 
 const busyboxPackage = "busybox-static";
 const installedPlaces = ["/bin/busybox", "/usr/bin/busybox"];
-/** Where the package puts it: before and after the merge of /bin into /usr/bin. */
+/** Where the package puts it: in releases before and after /bin became a link to /usr/bin. */
 const packagedPlaces = ["bin/busybox", "usr/bin/busybox"];
 
-/** A busybox and the programs it can be. */
+/** A busybox and the programs that it contains. */
 export interface Busybox {
   readonly data: Uint8Array;
   readonly sha256: string;

@@ -16,12 +16,12 @@ export interface CommandOptions {
   readonly path?: string;
 }
 
-/** Longest output kept of a packaging tool: the description of a package has a few kB. */
+/** The most bytes that are kept of a tool's output. The description of a package has a few kB. */
 const maxOutput = 16 << 20;
 
 /**
- * The environment packaging tools run with: nothing of the caller's but the search path, the proxies and apt's own
- * `APT_CONFIG`, so that their words are English and their configuration the one apt itself would use here.
+ * The environment in which packaging tools run. It has only the caller's search path, home, temporary directory,
+ * proxies and `APT_CONFIG`, so that the tools print English and use apt's own configuration of this machine.
  */
 export function packagingEnvironment(from: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const kept = ["PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "APT_CONFIG"];
@@ -31,8 +31,8 @@ export function packagingEnvironment(from: NodeJS.ProcessEnv = process.env): Nod
 }
 
 /**
- * Runs a packaging tool (no shell) and waits until it is gone, also when cancelled: whatever it wrote may then
- * be removed. A non-zero exit is a result, not an error.
+ * Runs a packaging tool, without a shell, and waits until it has ended, also when cancelled: its files can be removed
+ * afterwards. A non-zero exit is a result, not an error.
  *
  * @throws VmtapeError `missing-tool` when the program is not there, `cancelled` on abort
  */
@@ -46,8 +46,8 @@ export async function runCommand(
 }
 
 /**
- * Runs programs with the output of each as the input of the next; the last one's output is kept. Resolves when
- * all are gone.
+ * Runs programs with the output of each as the input of the next; the output of the last one is kept. Resolves when
+ * all have ended.
  *
  * @throws VmtapeError as `runCommand`
  */
@@ -56,7 +56,8 @@ export async function runPipeline(
   options: CommandOptions = {},
 ): Promise<CommandResult[]> {
   throwIfAborted(options.signal);
-  // A process group of its own for each, so that stopping one stops its helpers (apt's downloaders) too.
+  // Each program has a process group of its own, so that stopping it stops its helpers, such as apt's downloaders,
+  // too.
   const common: SpawnOptions = {
     detached: true,
     env: { ...packagingEnvironment(), ...(options.path !== undefined && { PATH: options.path }) },
@@ -73,7 +74,7 @@ export async function runPipeline(
     ends.push(finished(child, program, last));
     const before = children.at(-1);
     if (before?.stdout && child.stdin) {
-      child.stdin.on("error", () => {}); // the reader went first: its exit code says why
+      child.stdin.on("error", () => {}); // the reader ended first: its exit code says why
       before.stdout.pipe(child.stdin);
     }
     children.push(child);
@@ -89,7 +90,7 @@ export async function runPipeline(
   });
 }
 
-/** The default guest is made of Debian's packages. */
+/** Advice for a host without apt, since the default guest is made of Debian's packages. */
 const withoutApt = "where there is no apt, name a kernel: vmtape record NAME --kernel FILE";
 
 function finished(child: ChildProcess, program: string, keepOutput: boolean): Promise<CommandResult> {
@@ -113,7 +114,7 @@ function killGroup(child: ChildProcess): void {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
   } catch {
-    // it is gone already
+    // it has ended already
   }
 }
 
@@ -125,7 +126,7 @@ function collect(child: ChildProcess, stream: "stdout" | "stderr", into: Buffer[
   });
 }
 
-/** The last line a tool printed to stderr: the one that says why. */
+/** The last line that a tool printed to stderr, which usually gives the reason of a failure. */
 export function lastLine(result: CommandResult): string {
   return result.stderr.trim().split("\n").at(-1) || `exit code ${result.code}`;
 }

@@ -2,7 +2,7 @@
 import { decompress } from "../base/compression/decompress.js";
 import { VmtapeError } from "../base/errors.js";
 
-/** Largest module unpacked: the largest of Debian's has some 10 MB. */
+/** The largest size of an unpacked module. The largest of Debian's has some 10 MB. */
 const maximum = 256 << 20;
 
 /** The suffixes `unpack` knows, "" included. */

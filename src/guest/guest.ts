@@ -30,7 +30,7 @@ export interface GuestOptions {
   /** A file that becomes `/init`, in place of the default script. */
   readonly init?: string | undefined;
   readonly additions?: readonly Addition[] | undefined;
-  /** File systems that it can mount beside ext4. */
+  /** The file systems that the guest can mount beside ext4. */
   readonly fileSystems?: readonly FileSystem[] | undefined;
   readonly archive?: PackageArchive | undefined;
   readonly progress?: ProgressSink | undefined;
@@ -54,7 +54,7 @@ export interface Guest {
   readonly missingModules: readonly string[];
 }
 
-/** What a guest's directory says about itself: everything but where it is. */
+/** What a guest's directory says about itself: everything but the directory itself. */
 type GuestFile = Omit<Guest, "kernel" | "initrd" | "directory"> & {
   readonly key: string;
   readonly kernel: string;
@@ -62,14 +62,15 @@ type GuestFile = Omit<Guest, "kernel" | "initrd" | "directory"> & {
   readonly sizes: { readonly kernel: number; readonly initrd: number };
 };
 
-/** Part of the key of a guest: raise it when the same inputs make other bytes. */
+/** A part of a guest's key. Raise it when a change of the code makes other bytes from the same inputs. */
 const generation = 1;
 const factsName = "guest.json";
 const initrdName = "initrd.img";
 
 /**
- * Makes the default guest, or finds it made: the same inputs give the same bytes, and the same name gives the same kernel
- * until `update`. The first call for a kernel downloads 30 to 110 MB and takes some seconds; a call that finds everything there takes well under 100 ms.
+ * Makes the default guest, or finds one that was made from the same inputs. The same inputs give the same bytes; the
+ * same name of a kernel gives the same kernel until `update`. The first call for a kernel downloads 30 to 110 MB and
+ * takes some seconds; a call that finds everything there takes well under 100 ms.
  *
  * @throws VmtapeError `usage`, `bad-guest`, `missing-tool`, `bad-file`, `disk-full`, `not-writable`,
  *   `limit-exceeded`, `cancelled`: see `findKernelPackages`, `fetchKernel`, `readAdditions`. Nothing half-made is
@@ -135,14 +136,17 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
   return guestAt(directory, facts);
 }
 
-/** A pinned kernel that is not in the cache any more may have left the archive, too. */
+/**
+ * Adds advice to the error of a pinned kernel that is no longer in the cache: the archive may no longer have it
+ * either.
+ */
 function pinnedError(error: unknown, wanted: string | undefined): unknown {
   if (!isVmtapeError(error, "missing-tool")) return error;
   const mend = `vmtape guest --update${wanted === undefined ? "" : ` --package ${wanted}`}`;
   return new VmtapeError(error.code, error.message, { ...error.facts, mend }, error);
 }
 
-/** The guest in this directory when it was made from the inputs of this key and its files are whole. */
+/** The guest in this directory, if it has this key and its files are undamaged; otherwise undefined. */
 async function openGuest(directory: string, key: string): Promise<Guest | undefined> {
   try {
     const facts = JSON.parse((await readRegular(join(directory, factsName))).toString("utf8")) as GuestFile;
@@ -172,8 +176,8 @@ function guestAt(directory: string, facts: GuestFile): Guest {
 }
 
 /**
- * A directory of the cache: whole or not there. A damaged one is taken away first, but not one that another process
- * has finished in the meantime.
+ * Makes a directory of the cache, which appears complete or not at all. A damaged one is removed first, but not one
+ * that another process has completed in the meantime.
  */
 async function replaceDirectory(
   directory: string,
@@ -185,7 +189,10 @@ async function replaceDirectory(
   await makeDirectory(directory, fill, signal);
 }
 
-/** The user's directory may hold other things: only the guest's files are replaced, `guest.json` last. */
+/**
+ * Fills a directory that the user named. It may contain other files, so only the guest's are replaced, `guest.json`
+ * last.
+ */
 async function fillUserDirectory(
   directory: string,
   facts: GuestFile,

@@ -6,10 +6,10 @@ import type { NewcEntry } from "../formats/newc.js";
 import { lastLine, runCommand } from "./command.js";
 
 /**
- * Writes the archive. Directories are in it only when they are empty: one that is there in the image keeps its permissions,
- * and a link in place of a directory (`/bin`) stays one.
+ * Writes the archive. Only empty directories are in it. So a directory that the image has keeps its permissions, and
+ * a link to a directory (`/bin`) stays a link.
  *
- * @param directory an empty one to work in
+ * @param directory an empty directory to work in
  * @returns the archive's path; undefined when nothing is added
  */
 export async function additionsArchive(
@@ -41,7 +41,7 @@ export async function additionsArchive(
   });
 }
 
-/** Of entries with one path the last counts. */
+/** Sorts the entries by path. Of several with the same path, the last one counts. */
 export function archived(entries: readonly NewcEntry[]): NewcEntry[] {
   const byPath = new Map(entries.map((entry) => [entry.path, entry]));
   const paths = [...byPath.keys()].sort();

@@ -4,11 +4,14 @@ import { basePackages, earlySetup, insideFunction, lateSetup } from "./image-set
 import type { ImageSources } from "./image-sources.js";
 import type { ImageSpec } from "./image-spec.js";
 
-/** The programs that bootstrap a Debian, the better one first. */
+/** The programs that can bootstrap a Debian system, the preferred one first. */
 export const bootstrapTools = ["mmdebstrap", "debootstrap"] as const;
 export type BootstrapTool = (typeof bootstrapTools)[number];
 
-/** What Debian needs to be made by who is not root: user namespaces with ids of their own, and files that seem root's. */
+/**
+ * The packages for making a Debian system without being root: with user namespaces that have ids of their own, and
+ * files that seem to be root's.
+ */
 export const rootlessPackages = ["mmdebstrap", "uidmap", "fakeroot"] as const;
 
 /** A program and its arguments, without a shell. */
@@ -18,21 +21,21 @@ export interface Step {
   readonly command: readonly [program: string, ...args: string[]];
 }
 
-/** Where the steps of an image put things; all below one temporary directory. */
+/** The paths that the steps of an image use, all below one temporary directory. */
 export interface BootstrapPlaces {
   /** The new root directory. */
   readonly root: string;
-  /** An archive of it, where only that can be made without being root. */
+  /** An archive of the root directory. Without being root only this can be made. */
   readonly archive: string;
   /** An archive of the user's own files, when there are any. */
   readonly additions?: string | undefined;
 }
 
 /**
- * The steps from nothing to a root directory, for root.
+ * The steps that make a root directory, for root.
  *
- * @param isolate can a mount namespace be made? In one, what is mounted for package scripts ends with them, however
- *   they end, so that nothing is ever removed through a mount
+ * @param isolate run them in a mount namespace of their own. What is mounted for package scripts then ends with them,
+ *   so that removing the directory never removes files through a mount
  */
 export function rootSteps(
   tool: BootstrapTool,
@@ -64,7 +67,7 @@ export function rootSteps(
   ];
 }
 
-/** The steps for everybody else: mmdebstrap gives an archive, which is unpacked by {@link rootlessDisk}. */
+/** The steps for users who are not root. mmdebstrap makes an archive, which {@link rootlessDisk} unpacks. */
 export function rootlessSteps(spec: ImageSpec, sources: ImageSources, places: BootstrapPlaces): Step[] {
   return [
     {
@@ -87,9 +90,10 @@ function mmdebstrap(
     "--variant=minbase",
     "--architectures=amd64",
     `--include=${wanted(spec).join(",")}`,
-    // The lists stay, so that apt installs something at once; the rest of the cleaning is the last script's.
+    // The package lists stay, so that apt can install something at once. The last script does the rest of the
+    // cleaning.
     "--skip=cleanup/apt/lists,cleanup/reproducible",
-    // A hook that is no path is a script for `sh`, with the root directory as its first argument.
+    // mmdebstrap runs a hook that is no path as a script of `sh`, with the root directory as its first argument.
     '--aptopt=Acquire::Languages "none"',
     `--essential-hook=${earlySetup}`,
     ...(additions === undefined ? [] : [`--customize-hook=tar-in ${shellQuoted(additions)} /`]),
@@ -104,14 +108,14 @@ function shellQuoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** All packages beyond the essential ones. */
+/** All packages that are installed beyond the essential ones. */
 export function wanted(spec: ImageSpec): string[] {
   return [...new Set([...basePackages, spec.kernelPackage, ...spec.include])];
 }
 
 /**
- * debootstrap installs only what its simple reading of dependencies finds; apt does the rest, in the new root. Services are
- * not started there.
+ * The script that installs the packages by apt in the new root. debootstrap itself does not resolve all dependencies,
+ * so it makes only the base. Services are not started there.
  */
 export function installScript(spec: ImageSpec, sources: ImageSources): string {
   const lines = sources.lines.map((line) => shellQuoted(line)).join(" ");

@@ -1,11 +1,11 @@
-/** A root directory becomes a disk image, without mounting anything. */
+/** Makes a disk image from a root directory, without mounting anything. */
 import { createHash } from "node:crypto";
 import type { Step } from "./image-bootstrap.js";
 import type { ImageSpec } from "./image-spec.js";
 
 /**
- * What every kernel from 5.10 on reads. Named one by one, since what mke2fs does by itself depends on its version, and the
- * newest ones make file systems that older kernels refuse.
+ * The features of the file system, which every kernel from 5.10 on can read. They are named one by one, since
+ * mke2fs's defaults depend on its version, and those of the newest versions are refused by older kernels.
  */
 const features = [
   "none",
@@ -32,7 +32,10 @@ export interface DiskPlaces {
   readonly qcow2: string;
 }
 
-/** mke2fs with a directory's files. Tables and journal are written now: else the guest would do it in the background. */
+/**
+ * The command of mke2fs that makes a file system with the files of a directory. Tables and journal are initialised
+ * now; otherwise the guest's kernel would do it in the background.
+ */
 export function mke2fsCommand(
   spec: ImageSpec,
   { root, raw }: Pick<DiskPlaces, "root" | "raw">,
@@ -66,13 +69,13 @@ export function mke2fsCommand(
   ];
 }
 
-/** For root: from the directory. */
+/** The steps for root: from the root directory to the disk. */
 export function rootDisk(spec: ImageSpec, places: DiskPlaces, mke2fs: string): Step[] {
   return [{ doing: "writing the disk", command: mke2fsCommand(spec, places, mke2fs) }, convert(places)];
 }
 
 /**
- * For everybody else: the archive is unpacked and written to the disk by programs that believe to be root, so that files
+ * The steps for users who are not root. The archive is unpacked and written to the disk under fakeroot, so that files
  * keep their owners. Device nodes are left out; the kernel makes its own.
  */
 export function rootlessDisk(spec: ImageSpec, archive: string, places: DiskPlaces, mke2fs: string): Step[] {
@@ -99,7 +102,7 @@ shift 2
   ];
 }
 
-/** qcow2 holds what is not empty, so that a recording's copy of it is quick. */
+/** Converts the disk to qcow2, which stores only blocks that are not empty, so that recordings copy it quickly. */
 function convert({ raw, qcow2 }: DiskPlaces): Step {
   return {
     doing: "packing the disk",
@@ -107,7 +110,7 @@ function convert({ raw, qcow2 }: DiskPlaces): Step {
   };
 }
 
-/** The same specification gives the same id. */
+/** The id of the file system, which depends only on the specification. */
 function fileSystemId(spec: ImageSpec): string {
   const digest = createHash("sha256")
     .update(`ext4 ${JSON.stringify(spec)}`)

@@ -1,12 +1,13 @@
 /**
- * What makes a bootstrapped Debian a machine for tapes, as two shell scripts that run on the host with the new root as
- * their first argument: {@link earlySetup} before the kernel is installed, {@link lateSetup} when all is.
+ * Turns a bootstrapped Debian system into a guest for recording, by two shell scripts. Both run on the host with the
+ * new root as their first argument: {@link earlySetup} before the kernel is installed, {@link lateSetup} when
+ * everything is.
  */
 import { createHash } from "node:crypto";
 import { defaultAppend } from "./append.js";
 import type { ImageSpec } from "./image-spec.js";
 
-/** What a system needs beyond the essential packages to boot from a disk with systemd, and to be worked in. */
+/** The packages that a system needs beyond the essential ones to boot from a disk with systemd, and to work in. */
 export const basePackages = [
   "systemd-sysv",
   "udev",
@@ -21,22 +22,22 @@ export const basePackages = [
   "login",
 ] as const;
 
-/** The kernel's command line of an image: its disk, and what the default guest has. */
+/** The kernel's command line of an image: its disk, and the options of the default guest. */
 export const imageAppend = `root=/dev/vda rw ${defaultAppend}`;
 
 /** Who may log in on the console, and how. */
 export const imageLogin = "root, no password";
 
-/** Megabytes of memory a system with systemd and apt is at ease with. */
+/** Memory of the guest in MB, enough for systemd and apt. */
 export const imageMemoryMB = 1024;
 
 /**
- * The initrd holds what the tape's machine needs and nothing else: with `MODULES=most` it is four times as large, and
- * the guest unpacks it in every recording.
+ * The modules in the initrd, only those that vmtape's machine needs: with `MODULES=most` it is four times as large,
+ * and the guest unpacks it in every recording.
  */
 export const initrdModules = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic"] as const;
 
-/** Work that begins by the clock is in nobody's way on a real machine, and in everybody's on a tape. */
+/** Units that start work by the clock. In a recording such work only makes the tape longer and harder to read. */
 const maskedUnits = [
   "apt-daily.timer",
   "apt-daily-upgrade.timer",
@@ -47,7 +48,7 @@ const maskedUnits = [
   "systemd-networkd-wait-online.service",
 ] as const;
 
-/** Before the kernel is there: how its initrd is to be made. */
+/** Configures how the initrd is made, before the kernel is installed. */
 export const earlySetup = `set -e
 root=$1
 mkdir -p "$root/etc/initramfs-tools/conf.d"
@@ -55,13 +56,13 @@ printf '%s\\n' 'MODULES=list' 'RESUME=none' 'FSTYPE=ext4' > "$root/etc/initramfs
 printf '%s\\n' ${initrdModules.join(" ")} > "$root/etc/initramfs-tools/modules"
 `;
 
-/** Runs a program of the new root, whatever the search path here is. */
+/** A shell function that runs a program in the new root, whatever the host's search path is. */
 export const insideFunction = `inside() {
   chroot "$root" /usr/bin/env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 `;
 
-/** When all packages are there. */
+/** Configures the system when all packages are installed. */
 export function lateSetup(spec: ImageSpec): string {
   return `set -e
 root=$1
@@ -92,7 +93,10 @@ rm -f "$root"/var/log/*.log "$root"/var/log/apt/*.log "$root"/var/cache/apt/arch
 `;
 }
 
-/** With an id of its own an image is not at its "first boot" each time, which would ask on the console. */
+/**
+ * The image's machine id. With one, systemd does not take each boot for the first, in which it asks questions on the
+ * console.
+ */
 function machineId(spec: ImageSpec): string {
   return createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 32);
 }

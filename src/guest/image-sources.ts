@@ -1,4 +1,7 @@
-/** Where an image's packages come from: what this machine's apt uses for the suite, else Debian's own mirror. */
+/**
+ * Where an image's packages come from: from the archive that this machine's apt uses for the suite, or else from
+ * Debian's own mirror.
+ */
 import { runCommand } from "./command.js";
 
 const debianMirror = "http://deb.debian.org/debian";
@@ -8,14 +11,15 @@ const indexFormat = "$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(COMPONENT)";
 export interface ImageSources {
   /** The archive of the suite itself. */
   readonly mirror: string;
-  /** The same, then that of its updates where they are known. */
+  /** The line of that archive, then those of its security and other updates, where they are known. */
   readonly lines: readonly string[];
 }
 
 /**
- * The sources for a suite. What apt uses here can be reached from here, on networks with a mirror of their own, too.
+ * The sources for a suite. Those of this machine's apt are preferred, since they can be reached from here even on
+ * networks with a mirror of their own.
  *
- * @param mirror named by the user
+ * @param mirror the archive, where the user names one
  */
 export async function imageSources(
   suite: string,
@@ -38,7 +42,7 @@ export function sourcesOf(suite: string, mirror: string | undefined, targets: st
     if (origin !== "Debian" || component !== "main" || !isPlain) continue;
     if (!known.has(release)) known.set(release, uri.replace(/\/+$/, ""));
   }
-  // An archive of Debian here has the other suites, too.
+  // A Debian archive that is known for one suite has the other suites, too.
   const main = [...known].find(([release]) => !release.includes("-"))?.[1];
   const own = mirror ?? known.get(suite) ?? main ?? debianMirror;
   const more = [`${suite}-security`, `${suite}-updates`].filter((release) => known.has(release));

@@ -1,4 +1,4 @@
-/** What a distribution image shall be: where it goes, how large it is, what is in it. */
+/** The specification of a distribution image: its place, its size and its contents. */
 import { join, resolve } from "node:path";
 import { VmtapeError } from "../base/errors.js";
 import { isPackageName, isPackageVersion } from "./archive.js";
@@ -6,7 +6,7 @@ import { isPackageName, isPackageVersion } from "./archive.js";
 /** The form of `--image`. */
 export const imageForm = "DIR, SIZE or DIR,size=SIZE, where SIZE is a number with M, G or T";
 
-/** Where an image goes and how large its disk is, as far as the user said. */
+/** The place of an image and the size of its disk, as far as the user gave them. */
 export interface ImagePlace {
   /** Absent: a directory of the cache. */
   readonly directory?: string;
@@ -14,18 +14,19 @@ export interface ImagePlace {
   readonly diskBytes?: number;
 }
 
-/** A stock system has 0.7 GB; the rest is for what is installed later. Empty space takes none in the image. */
+/** A stock system takes 0.7 GB; the rest is room for later. Empty space takes no room in the image. */
 export const defaultDiskBytes = 2 * 2 ** 30;
-/** Below this no system fits. */
+/** The smallest disk; no system fits on less. */
 const leastDiskBytes = 512 * 2 ** 20;
-/** What the qcow2 image and ext4 with 4 KiB blocks are asked for at most. */
+/** The largest disk that qcow2 and ext4 with 4 KiB blocks are used for here. */
 const mostDiskBytes = 2 * 2 ** 40;
 
 const sizePattern = /^(\d{1,9})([MGT])(?:i?B)?$/i;
 const unitBytes: Readonly<Record<string, number>> = { M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /**
- * Reads `DIR`, `SIZE` or `DIR,size=SIZE`. What looks like a size is one: write `./2G` for a directory of that name.
+ * Reads `DIR`, `SIZE` or `DIR,size=SIZE`. A word that looks like a size is taken as one: write `./2G` for a directory
+ * of that name.
  *
  * @throws VmtapeError `usage`
  */
@@ -61,7 +62,7 @@ function usage(text: string, why: string): VmtapeError {
   });
 }
 
-/** Everything that decides an image's contents. */
+/** Everything that determines an image's contents. */
 export interface ImageSpec {
   readonly suite: string;
   /** The kernel's package. */
@@ -111,7 +112,7 @@ function requirePackage(word: string): void {
   });
 }
 
-/** Where an image goes that has no directory of its own: one for each of its specifications. */
+/** The directory of an image. Where the user names none, it is one of the cache, another for each specification. */
 export function imageDirectory(place: ImagePlace, cacheDir: string, key: string, suite: string): string {
   return place.directory === undefined
     ? join(resolve(cacheDir), "images", `${suite}-${key.slice(0, 16)}`)

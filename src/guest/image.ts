@@ -33,9 +33,9 @@ export interface ImageOptions {
   /** More packages; each word may be several with commas between. */
   readonly include?: readonly string[] | undefined;
   readonly additions?: readonly Addition[] | undefined;
-  /** The archive to take packages from; default: what this machine's apt uses. */
+  /** The archive to take packages from. Default: the one that this machine's apt uses. */
   readonly mirror?: string | undefined;
-  /** True: make it anew from what the archive has now, in place of one that was made from the same words. */
+  /** True: make it anew from the packages that the archive has now, even if one was made from the same options. */
   readonly update?: boolean | undefined;
   readonly progress?: ProgressSink | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -71,7 +71,7 @@ type ImageFile = Omit<ImageGuest, "kernel" | "initrd" | "disk" | "directory"> & 
   readonly sizes: Readonly<Record<"kernel" | "initrd" | "disk", number>>;
 };
 
-/** Part of the key of an image: raise it when the same inputs make another system. */
+/** A part of an image's key. Raise it when a change of the code makes another system from the same inputs. */
 const generation = 1;
 const factsName = "image.json";
 const diskName = "disk.qcow2";
@@ -79,16 +79,19 @@ const rawName = "disk.raw";
 const archiveName = "root.tar";
 /** Files that steps write, one after the other. */
 const outputs = [archiveName, rawName, diskName] as const;
-/** A stock system unpacked, its raw image and the packed one, and packages on their way. */
+/**
+ * Free space needed to make an image: for a stock system's files, its raw image, the packed one, and downloaded
+ * packages.
+ */
 const neededBytes = 3 * 2 ** 30;
 
 /**
- * Makes an image, or finds it made from the same words: it stays the same until `update`. Takes one to three minutes, some 300 MB from the mirror, and 3 GB of
- * temporary space beside the image. Nothing is mounted, and no loop device is used; who is not root needs mmdebstrap, uidmap
- * and fakeroot.
+ * Makes an image, or finds one that was made from the same options; it stays the same until `update`. Making takes
+ * one to three minutes, some 300 MB from the mirror, and 3 GB of temporary space beside the image. Nothing is mounted
+ * on the host, and no loop device is used. Users who are not root need mmdebstrap, uidmap and fakeroot.
  *
- * @throws VmtapeError `usage`, `missing-tool` with what to install, `bad-guest` when the suite or a package cannot be had,
- *   `disk-full`, `not-writable`, `cancelled`. Nothing half-made is left behind.
+ * @throws VmtapeError `usage`, `missing-tool` with what to install, `bad-guest` when the suite or a package cannot be
+ *   had, `disk-full`, `not-writable`, `cancelled`. Nothing half-made is left behind.
  */
 export async function makeImage(options: ImageOptions): Promise<ImageGuest> {
   const { signal, place } = options;
@@ -164,7 +167,7 @@ export async function makeImage(options: ImageOptions): Promise<ImageGuest> {
   });
 }
 
-/** The words of the `vmtape record` that records an image. */
+/** The words of the `vmtape record` command that records an image. */
 export function recordWords(image: ImageGuest, name = "NAME"): string[] {
   return [
     ...["vmtape", "record", name, "--kernel", image.kernel, "-R", image.initrd, "-L", image.disk],
@@ -191,7 +194,7 @@ function imageAt(directory: string, facts: ImageFile): ImageGuest {
   return { kernel: at(kernel), initrd: at(initrd), disk: at(disk), ...rest, directory };
 }
 
-/** What makes images here. */
+/** The programs on this host that make images. */
 interface ImageTools {
   readonly tool: BootstrapTool;
   readonly mke2fs: string;
@@ -200,7 +203,7 @@ interface ImageTools {
   readonly canIsolate: boolean;
 }
 
-/** The search path with what Debian thinks only root needs, whose programs call each other there. */
+/** The search path with the directories of system programs added, which Debian has only in root's path. */
 export function systemPath(from = process.env.PATH ?? ""): string {
   return `${from}:/usr/sbin:/usr/bin:/sbin:/bin`;
 }
@@ -255,7 +258,7 @@ async function makeRoom(directory: string): Promise<void> {
 
 const watchPeriodMs = 3000;
 
-/** Runs one step; how far it is, the files say that are there by then. */
+/** Runs one step. Its progress is measured by the size of the files that it has written so far. */
 async function runStep(step: Step, work: string, { progress, signal }: ImageOptions): Promise<void> {
   const look = async () => {
     const bytes = await Promise.all(
@@ -286,7 +289,8 @@ function stepError({ doing, command }: Step, result: CommandResult, work: string
   if (lines.some((line) => /No space left|not have enough free space|Could not allocate block/.test(line))) {
     return new VmtapeError("disk-full", `no space left while ${doing}`, { file: work });
   }
-  // apt and its kin mark what is wrong; the first is the cause, the last only that something was.
+  // apt and other tools mark their errors by a prefix. The first error is the cause; the last only says that
+  // something failed.
   const causes = lines.filter((line) => /^(E|dpkg|mke2fs|tar|unshare)[: ]/.test(line.trim()));
   const why = (causes[0] ?? lines.at(-1) ?? `exit code ${result.code}`).trim().replace(/^E: /, "");
   return new VmtapeError("bad-guest", `${doing} failed: ${why}`, {
@@ -303,7 +307,7 @@ interface RootKernel {
   readonly initrd: string;
 }
 
-/** The newest kernel of a root directory that has an initrd. */
+/** The newest kernel in a root directory that has an initrd. */
 async function kernelOf(root: string, spec: ImageSpec): Promise<RootKernel> {
   const names = await readdir(join(root, "boot"));
   const releases = names

@@ -14,16 +14,16 @@ export interface InitramfsParts {
   readonly additions?: readonly NewcEntry[];
 }
 
-/** The kernel's own number for /dev/console: it opens that for `/init` before anything is mounted. */
+/** The device number of /dev/console, which the kernel opens for `/init` before anything is mounted. */
 const consoleDevice = { major: 5, minor: 1 } as const;
 const nullDevice = { major: 1, minor: 3 } as const;
 
 /**
- * The initramfs as an uncompressed archive. The bytes depend on the parts alone.
+ * The initramfs as an uncompressed archive. Its bytes depend only on the parts.
  *
- * Not compressed on purpose: the guest would spend some 10^8 instructions of every recording on unpacking it, while
- * the file is a few MB. Programs are links to busybox made here, and not by `busybox --install` in the guest, for
- * the same reason.
+ * It is not compressed, because unpacking would cost some 10^8 instructions in each recording, and the file has only
+ * a few MB. For the same reason the links from programs to busybox are made here, not by `busybox --install` in the
+ * guest.
  *
  * `/etc/modules` lists the modules' paths in the order they load.
  *

@@ -18,10 +18,13 @@ import { makeDirectory, withTemporary } from "./storage.js";
 /** Meta packages that depend on the newest stock kernel: Debian's, and Ubuntu's. */
 const metaPackages = ["linux-image-amd64", "linux-image-generic"];
 const kernelPrefix = "linux-image-";
-/** A meta package may point to another one; a loop ends here. */
+/** How many meta packages are followed, each to the next, so that a loop ends. */
 const maxMetaDepth = 4;
 
-/** Packages that carry a kernel: the first has the image; others, where a distribution splits them, modules. */
+/**
+ * The packages of a kernel. The first one has the image; where a distribution splits them, the others have the
+ * modules.
+ */
 export type KernelPackages = readonly [PackageRecord, ...PackageRecord[]];
 
 /** An unpacked kernel. */
@@ -45,10 +48,11 @@ export interface KernelOptions {
 
 /**
  * The packages of a kernel: `wanted` is a package (`linux-image-6.1.0-56-cloud-amd64`), a meta package, a kernel
- * release (`6.1.0-56-amd64`), any of them with `=VERSION` of the package; without it the distribution's newest.
+ * release (`6.1.0-56-amd64`), any of them with `=VERSION` of the package; undefined means the distribution's newest
+ * kernel.
  *
- * @throws VmtapeError `usage` for a word that is no package name, `bad-guest` when the archive has none of that
- *   name or it holds no kernel, `missing-tool` without apt or without its lists
+ * @throws VmtapeError `usage` for a word that is no package name, `bad-guest` when the archive has none of that name
+ *   or it holds no kernel, `missing-tool` without apt or without its lists
  */
 export async function findKernelPackages(
   wanted: string | undefined,
@@ -59,7 +63,7 @@ export async function findKernelPackages(
   for (const name of names) {
     if (name32Pattern.test(name)) throw not64Bit(name, "i386");
     if (/-dbg(sym)?$/.test(name)) {
-      // A gigabyte that would turn out to be of no use.
+      // Refused before the download: it would be a gigabyte.
       throw new VmtapeError("bad-guest", `the package ${name} holds debug symbols and no kernel`, {
         package: name,
       });
@@ -87,7 +91,7 @@ export async function findKernelPackages(
 export async function fetchKernel(
   packages: KernelPackages,
   options: KernelOptions & {
-    /** With the modules of all file systems that a guest can be asked to mount, not of ext4 alone. */
+    /** With the modules of all file systems that a guest may mount, not only of ext4. */
     readonly allFileSystems?: boolean;
   },
 ): Promise<Kernel> {
@@ -134,7 +138,7 @@ export async function fetchPackage(
 }
 
 /**
- * What is kept of the unpacked files. Everything else of the 100 to 400 MB stays in the package.
+ * The files that are unpacked. The rest of the 100 to 400 MB stays in the package.
  */
 const kernelFiles = [
   "*/boot/vmlinuz-*",
@@ -155,7 +159,7 @@ const kernelFiles = [
   "*/kernel/net/packet/*.ko*",
 ];
 
-/** What is kept beside for guests with disks of other file systems. */
+/** The modules that are also unpacked for guests with disks of other file systems. */
 const fileSystemFiles = [
   "btrfs",
   "erofs",
@@ -174,7 +178,7 @@ function wantedNames(wanted: string | undefined): { names: readonly string[]; ve
   const equals = wanted.indexOf("=");
   const word = equals < 0 ? wanted : wanted.slice(0, equals);
   const version = equals < 0 ? undefined : wanted.slice(equals + 1);
-  // As apt writes packages of another architecture than the machine's.
+  // `NAME:ARCHITECTURE` is how apt writes packages of another architecture than the machine's.
   const [base = "", architecture] = word.split(/:(.*)/s);
   const name = /^[0-9]/.test(base) ? kernelPrefix + base : base;
   if (architecture !== undefined && isPackageName(name) && isPackageName(architecture)) {
@@ -191,7 +195,7 @@ function wantedNames(wanted: string | undefined): { names: readonly string[]; ve
 }
 
 const guestArchitecture = "amd64";
-/** How Debian ends the names of its 32-bit kernels for PCs. */
+/** The names of Debian's packages with 32-bit kernels for PCs. */
 const name32Pattern = /^linux-(?:image|headers)-.*[3-6]86(?:-pae)?(?:-unsigned)?$/;
 /** Debian's 32-bit architectures that have or had kernels. */
 const architectures32 = ["i386", "armel", "armhf", "mips", "mipsel", "powerpc", "hppa", "m68k", "sh4"];
@@ -201,7 +205,7 @@ function checkArchitecture(record: PackageRecord): PackageRecord {
   throw not64Bit(record.name, record.architecture);
 }
 
-/** A kernel that is not for these guests: told before 100 MB of it are fetched. */
+/** The error for a kernel of another architecture, which is found before its 100 MB are downloaded. */
 function not64Bit(name: string, architecture: string): VmtapeError {
   const is32 = architectures32.includes(architecture);
   return new VmtapeError(
@@ -218,7 +222,9 @@ function not64Bit(name: string, architecture: string): VmtapeError {
   );
 }
 
-/** Follows `Depends` of meta packages to the one with an image, and collects the packages its modules are in. */
+/**
+ * Follows the dependencies of meta packages to the package with an image, and collects the packages of its modules.
+ */
 async function followMeta(
   first: PackageRecord,
   archive: PackageArchive,
@@ -251,7 +257,7 @@ async function followMeta(
   return [record, ...parts];
 }
 
-/** Puts image and modules at fixed places. */
+/** Moves image and modules to fixed places. */
 async function tidyKernel(directory: string, record: PackageRecord): Promise<void> {
   const inBoot = (await namesIn(join(directory, "boot"))).filter((name) => name.startsWith("vmlinuz-"));
   const root = (await exists(join(directory, "usr/lib/modules"))) ? "usr/lib/modules" : "lib/modules";
@@ -294,7 +300,7 @@ async function unpackFiles(
     ],
     { signal },
   );
-  // tar also fails for a pattern without a match; what must be there is checked afterwards.
+  // tar also fails when a pattern matches nothing. Whether all needed files are there is checked afterwards.
   const complaints = unpacked!.stderr.split("\n").filter((line) => line !== "");
   const harmless = complaints.every((line) => /Not found in archive$|Exiting with failure status/.test(line));
   if (complaints.some((line) => line.includes("No space left"))) {

@@ -9,9 +9,9 @@ import { VmtapeError } from "../base/errors.js";
 export interface ModuleInfo {
   /** Modules whose symbols it uses: the kernel refuses it without them. */
   readonly depends: readonly string[];
-  /** Modules or aliases it would like to have loaded before (`softdep=pre: …`): it may fail later without. */
+  /** Modules or aliases that should be loaded before it (`softdep=pre: …`): without them it may fail later. */
   readonly wants: readonly string[];
-  /** Other names it answers to; `*` and `?` are wildcards. */
+  /** Its other names; `*` and `?` are wildcards. */
   readonly aliases: readonly string[];
 }
 

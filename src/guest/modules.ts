@@ -7,7 +7,7 @@ import type { FileSystem } from "../formats/file-systems.js";
 import { compressedSuffixes, unpack } from "./compressed.js";
 import { type ModuleInfo, parseModuleInfo, readModuleInfo } from "./modinfo.js";
 
-/** What the default guest's devices and file system need; each pulls in what it depends on. */
+/** The modules for the default guest's devices and file system; what they depend on is added. */
 export const defaultModules = [
   "virtio_pci",
   "virtio_blk",
@@ -17,12 +17,12 @@ export const defaultModules = [
   "ext4",
 ] as const;
 
-/** What mounting a file system needs beyond the default guest's modules. */
+/** The modules for mounting a file system, beyond those of the default guest. */
 export const fileSystemModules: Readonly<Record<FileSystem, readonly string[]>> = {
   ext4: [],
   xfs: ["xfs"],
   btrfs: ["btrfs"],
-  // The tables are those a mount without options asks for.
+  // The nls modules are the character sets that a mount without options uses.
   vfat: ["vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"],
   exfat: ["exfat", "nls_utf8"],
   ntfs: ["ntfs3"],
@@ -42,23 +42,23 @@ export interface GuestModule {
   readonly data: Uint8Array;
 }
 
-/** The answer of `planModules`. */
+/** The result of `planModules`. */
 export interface ModulePlan {
-  /** Each after everything it needs. */
+  /** In load order: each module comes after all that it depends on. */
   readonly load: readonly GuestModule[];
-  /** Wanted ones that are part of the kernel image. */
+  /** Wanted modules that are built into the kernel image. */
   readonly builtIn: readonly string[];
-  /** Wanted or depended-on ones that this kernel does not have. */
+  /** Wanted modules, or dependencies of them, that this kernel does not have. */
   readonly missing: readonly string[];
 }
 
 /**
- * Finds the modules and all they depend on in an unpacked `/lib/modules/RELEASE`. Dependencies come from the
- * modules themselves, since an unpacked package has no `modules.dep` (depmod writes that at installation).
- * A missing one is an entry in `missing`, not an error: kernels differ in what they have.
+ * Finds the modules and all they depend on in an unpacked `/lib/modules/RELEASE`. Dependencies come from the modules
+ * themselves, since an unpacked package has no `modules.dep` (depmod writes that at installation). A missing one is
+ * an entry in `missing`, not an error: kernels differ in what they have.
  *
- * Softdeps count too: ext4 reads its checksums with whatever provides `crypto-crc32c`, and there is no modprobe
- * in the guest that could fetch it later.
+ * Soft dependencies (`softdep`) count, too: ext4 needs a module that provides `crypto-crc32c` for its checksums, and
+ * the guest has no modprobe that could load it later.
  *
  * @throws VmtapeError `bad-file` for a damaged module, `cancelled`
  */
@@ -97,7 +97,7 @@ export async function planModules(
   }
 }
 
-/** Modules are called with dashes and with underscores alike; the kernel says underscores. */
+/** The kernel's name of a module, with underscores. Users and files may also write dashes. */
 export function moduleName(word: string): string {
   return word.replaceAll("-", "_");
 }
@@ -119,7 +119,7 @@ async function moduleFiles(directory: string): Promise<Map<string, string>> {
   return files;
 }
 
-/** Names and aliases of what is in the kernel image, with underscores. */
+/** Names and aliases of the modules built into the kernel image, with underscores. */
 async function builtInNames(directory: string): Promise<Set<string>> {
   const names = new Set<string>();
   for (const line of (await readText(join(directory, "modules.builtin"))).split("\n")) {
@@ -134,10 +134,10 @@ async function builtInNames(directory: string): Promise<Set<string>> {
   return names;
 }
 
-/** Where modules with plain aliases such as `crypto-crc32c` live; reading all 4,000 modules would take seconds. */
+/** The directories of modules with aliases such as `crypto-crc32c`. Reading all 4,000 modules would take seconds. */
 const providerPlaces = /^kernel\/(crypto|lib|arch\/[^/]+\/(crypto|lib))\//;
 
-/** The module that answers to an alias: a generic one before those for certain processors. */
+/** The module that has an alias. A generic one is preferred to those for certain processors. */
 async function findProvider(
   directory: string,
   files: ReadonlyMap<string, string>,

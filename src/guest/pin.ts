@@ -1,6 +1,6 @@
 /**
- * Which packages a kernel's name stands for, pinned: a guest that was made stays the same until somebody asks for a newer
- * one, whatever apt's lists say in the meantime. Asking apt takes half a second to two; a pin takes nothing.
+ * Pins which packages a kernel's name stands for, so that a guest stays the same until the user asks for a newer one,
+ * even when apt's lists change. It also saves asking apt, which takes half a second to two.
  */
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
@@ -11,14 +11,14 @@ import { isPackageName, isPackageVersion, type PackageArchive, type PackageRecor
 import type { KernelPackages } from "./kernel.js";
 import { writeWhole } from "./storage.js";
 
-/** What a name once stood for, in a file of its own in the cache. */
+/** The pin of one name, a file in the cache. */
 export class KernelPin {
   private readonly directory: string;
   private readonly file: string;
 
   /**
    * @param wanted the name as the user wrote it; undefined for the default guest
-   * @param archive pins of another archive say nothing about this one
+   * @param archive each archive has pins of its own
    */
   constructor(cacheDir: string, wanted: string | undefined, archive: Pick<PackageArchive, "id">) {
     const question = JSON.stringify([wanted ?? null, archive.id]);
@@ -27,7 +27,7 @@ export class KernelPin {
     this.file = join(this.directory, `${name}.json`);
   }
 
-  /** The packages; undefined when there are none, or they cannot be read. */
+  /** The pinned packages; undefined when the name is not pinned or the file cannot be read. */
   async read(): Promise<KernelPackages | undefined> {
     try {
       const { packages } = JSON.parse((await readRegular(this.file)).toString("utf8")) as {
@@ -35,7 +35,7 @@ export class KernelPin {
       };
       return packages.length > 0 && packages.every(isRecord) ? packages : undefined;
     } catch {
-      return undefined; // not pinned, or not readable: the archive is asked
+      return undefined; // not pinned, or not readable: the caller asks the archive
     }
   }
 

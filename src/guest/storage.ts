@@ -1,4 +1,4 @@
-/** Files and directories that appear whole or not at all, whoever else is writing them. */
+/** Files and directories that appear complete or not at all, also when several processes write them at once. */
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -10,7 +10,7 @@ const unfinishedAfterMs = 24 * 3600 * 1000;
 
 /**
  * Runs `work` with a temporary directory below `parent`, which is removed afterwards in every case. What a killed
- * process left there is removed a day later.
+ * process leaves there is removed a day later, by the next call.
  *
  * @throws VmtapeError `disk-full`, `not-writable`, and what `work` throws
  */
@@ -26,14 +26,14 @@ export async function withTemporary<T>(parent: string, work: (directory: string)
   } catch (error) {
     throw errnoOf(error) === undefined ? error : fileError(error, parent, "writing");
   } finally {
-    // Where nothing could be made, removing fails as well, and would hide why.
+    // When making it failed, removing would fail, too, and hide the first error.
     if (isMade) await rm(directory, { recursive: true, force: true });
   }
 }
 
 /**
- * Makes `directory` by filling a temporary one beside it and renaming that: it is there whole or not at all. When
- * somebody else was first, theirs stays.
+ * Makes `directory` by filling a temporary one beside it and renaming that: it appears complete or not at all. When
+ * another process has made it first, that one stays.
  *
  * @throws VmtapeError `disk-full`, `not-writable`, `cancelled`, and what `fill` throws
  */
@@ -52,7 +52,7 @@ export async function makeDirectory(
 }
 
 /**
- * Writes a file whole: to a temporary name beside it, then renamed over `file`.
+ * Writes a file under a temporary name beside it and renames it over `file`, so that it appears complete.
  *
  * @throws VmtapeError `disk-full`, `not-writable`
  */

@@ -5,7 +5,7 @@ import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import { findProgram, runTool } from "../base/tool.js";
 
-/** apt-get as it must be called here: with sudo unless we are root. */
+/** The command line of apt-get, with sudo unless the user is root. */
 function aptGet(...args: readonly string[]): string[] {
   return [...(process.getuid?.() === 0 ? [] : ["sudo"]), "apt-get", ...args];
 }
@@ -15,21 +15,22 @@ export function installCommand(packages: readonly string[]): string[] {
   return aptGet("install", "-y", "--no-install-recommends", ...packages);
 }
 
-/** What an installation may be given. */
+/** Options of {@link installPackages}. */
 export interface InstallOptions {
   readonly signal?: AbortSignal | undefined;
-  /** How long another program that works with packages is waited for, in seconds. Default: ten minutes. */
+  /** How long to wait for another program that holds the package system's locks, in seconds. Default: ten minutes. */
   readonly patience?: number;
-  /** Told once when it is waited for. */
+  /** Called once when it has to wait. */
   readonly onWait?: (why: string) => void;
 }
 
 /**
- * Installs Debian packages, fetching the package lists when they do not know one. Its output goes to stderr, so
- * that the user sees what happens and can type a password for sudo. While another program (unattended upgrades, a second
- * one of these) works with packages, it is waited for.
+ * Installs Debian packages. The package lists are updated first when they do not know one of them; when installing
+ * fails, they are updated and it is tried once more. The output goes to stderr, so that the user sees what happens
+ * and can type a password for sudo. While another program works with packages (unattended upgrades, another vmtape),
+ * it waits.
  *
- * @throws `missing-tool` without apt-get, or when it fails: with the command to run by hand; `cancelled`
+ * @throws `missing-tool` without apt-get, or when it fails, with the command to run by hand; `cancelled`
  */
 export async function installPackages(
   packages: readonly string[],
@@ -51,7 +52,7 @@ export async function installPackages(
     await patiently(installCommand(packages), options);
   } catch (error) {
     unlessCancelled(error);
-    // Lists may be older than what the archive still holds: fetch them once and try again.
+    // The lists may name versions that the archive no longer has: update them once and try again.
     if (!(error instanceof AptError && error.isLocked)) {
       await update();
       const again = await patiently(installCommand(packages), options).catch(unlessCancelled);
@@ -73,9 +74,9 @@ async function allKnown(packages: readonly string[]): Promise<boolean> {
   return candidates.length === packages.length;
 }
 
-/** apt-get ended with an error. */
+/** apt-get has ended with an error. */
 class AptError extends Error {
-  /** Somebody else held a lock. */
+  /** Another program held a lock. */
   readonly isLocked: boolean;
 
   constructor(message: string, isLocked: boolean) {
@@ -86,12 +87,14 @@ class AptError extends Error {
 
 const defaultPatience = 600;
 const lookMs = 500;
-/** What apt says of a lock that another holds. Source: apt-pkg/contrib/fileutl.cc, apt-pkg/deb/debsystem.cc. */
+/**
+ * The message of apt when another program holds a lock. Source: apt-pkg/contrib/fileutl.cc, apt-pkg/deb/debsystem.cc.
+ */
 const lockedText = /^E: (Could not get lock|Unable to (lock|acquire)|.*is another process using it)/;
 
 /**
- * Runs apt-get until nobody else holds its locks. It waits by itself only for dpkg's (`DPkg::Lock::Timeout`); for those of
- * its lists and of what it downloads it is called again.
+ * Runs apt-get, again and again while another program holds a lock. By itself apt-get waits only for dpkg's lock
+ * (`DPkg::Lock::Timeout`), not for those of its lists and downloads.
  */
 async function patiently(command: readonly string[], options: InstallOptions): Promise<void> {
   const { signal, patience = defaultPatience, onWait } = options;
@@ -112,7 +115,10 @@ async function patiently(command: readonly string[], options: InstallOptions): P
   }
 }
 
-/** Complaints about locks are kept back: they are the error's message. */
+/**
+ * Runs a command whose output goes to stderr. Messages about locks are held back, and become the message of the
+ * error.
+ */
 function passThrough(command: readonly string[], signal: AbortSignal | undefined): Promise<void> {
   const [program, ...args] = command;
   return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import type { Check } from "./checks.js";
 
-/** Is a default guest in the cache? It is made when first needed, so a missing one is no fault. */
+/** Is a default guest in the cache? A missing one is no fault: it is made when it is first needed. */
 export async function checkGuest(cacheDir: string): Promise<Check> {
   const entries = await readdir(cacheDir).catch(() => [] as string[]);
   const guests = entries.filter((name) => name.startsWith("guest-")).length;

@@ -4,7 +4,7 @@ import { bootstrapTools, rootlessPackages } from "../guest/image-bootstrap.js";
 import { installCommand } from "./apt.js";
 import type { Check } from "./checks.js";
 
-/** What makes distribution images here (`vmtape guest --image`); nothing else needs it. */
+/** Checks for the tools that make distribution images (`vmtape guest --image`). Nothing else needs them. */
 export async function checkImageTools(
   path = systemPath(),
   asRoot = process.getuid?.() === 0,

@@ -8,17 +8,17 @@ import { findFirmware } from "../qemu/firmware.js";
 import { builtPlugin } from "../qemu/plugin-build.js";
 import { installCommand } from "./apt.js";
 
-/** One thing vmtape needs of this machine. */
+/** The result of a check for one thing that vmtape needs on this machine. */
 export interface Check {
   readonly name: string;
   readonly ok: boolean;
-  /** What is there, or what is wrong. */
+  /** What was found, or what is wrong. */
   readonly detail: string;
-  /** Without it the main job does not work; else only what `detail` says. */
+  /** True: without it vmtape cannot record and replay. False: only the use that `detail` names does not work. */
   readonly needed: boolean;
-  /** The command that mends it. */
+  /** The shell command that mends it. */
   readonly mend?: string;
-  /** Debian packages that mend it. */
+  /** The Debian packages that mend it. */
   readonly packages?: readonly string[];
 }
 
@@ -37,7 +37,7 @@ const programs = [
   { name: "gdb", packages: ["gdb"], needed: false, use: "debugging a replay" },
 ] as const;
 
-/** Looks at everything, in the order in which it is needed. Changes nothing. */
+/** Runs all checks, in the order in which things are needed. Changes nothing. */
 export async function checkMachine(places: CheckPlaces, qemu = qemuProgram): Promise<Check[]> {
   return [
     checkNode(),
@@ -61,7 +61,7 @@ function checkNode(): Check {
   };
 }
 
-/** QEMU, and the plugin that belongs to its version. */
+/** Checks QEMU, and the plugin for its version. */
 async function checkQemu(program: string, cacheDir: string): Promise<Check[]> {
   const packages = ["qemu-system-x86", "qemu-utils"];
   try {
@@ -122,7 +122,7 @@ async function checkWritable(name: string, directory: string): Promise<Check> {
   }
 }
 
-/** What the host is. Nothing here can be wrong: KVM is never used, and 2 CPUs are only faster. */
+/** Describes the host. This check never fails: KVM is not used, and a second CPU only makes things faster. */
 async function checkHost(): Promise<Check> {
   const release = await readFile("/etc/os-release", "utf8").catch(() => "");
   const pretty = /^PRETTY_NAME="?([^"\n]*)/m.exec(release)?.[1] ?? process.platform;

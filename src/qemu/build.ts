@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { VmtapeError } from "../base/errors.js";
 import { findProgram, runTool } from "../base/tool.js";
 
-/** One installed QEMU: a tape replays only on the build that recorded it. */
+/** One installed QEMU. A tape replays only on the build that recorded it. */
 export interface QemuBuild {
   /** Absolute path, symbolic links resolved. */
   readonly path: string;
@@ -15,13 +15,13 @@ export interface QemuBuild {
   readonly fullVersion: string;
   /** SHA-256 of the program file, lower-case hexadecimal. */
   readonly sha256: string;
-  /** Can it lock itself up ({@link sandboxArguments})? Debian's builds can. */
+  /** Does it have a sandbox ({@link sandboxArguments})? Debian's builds do. */
   readonly sandbox: boolean;
 }
 
 /**
- * A system-call filter that QEMU puts on itself: no other program, no more rights, no obsolete calls.
- * Source: QEMU, qemu-options.hx, `-sandbox`.
+ * Options that make QEMU filter its own system calls: it can then start no program, gain no rights, and use no
+ * obsolete calls. Source: QEMU, qemu-options.hx, `-sandbox`.
  */
 export const sandboxArguments = [
   "-sandbox",
@@ -32,21 +32,21 @@ export const sandboxArguments = [
 export const qemuProgram = "qemu-system-x86_64";
 /** The command that installs it on Debian and Ubuntu. */
 export const installQemu = "sudo apt-get install qemu-system-x86 qemu-utils";
-/** How long a program may take to say its version. */
+/** How long a program may take to print its version. */
 const patienceMs = 10_000;
 /** The replay log's version word 0xe0200c was used from 7.1 to 10.2. */
 const oldest = [7, 1] as const;
 const newest = [10, 2] as const;
 
-/** What this process found out already, by the file's path and stamps. */
+/** The builds that this process has inspected, by the file's path and stamps. */
 const inspected = new Map<string, Promise<QemuBuild>>();
 
 /**
- * Looks at one QEMU program. Cost: one start of the program and one read of its file, about 0.1 s; after that
- * nothing, as long as the file stays as it is.
+ * Finds out version, hash and sandbox of a QEMU program. Cost: one start of the program and one read of its file,
+ * about 0.1 s; later calls cost nothing as long as the file has not changed.
  *
  * @param program a path, or a name to look up on PATH
- * @throws `missing-tool` when there is none, `wrong-qemu` when it is none or of an unsupported version
+ * @throws `missing-tool` when there is no such program, `wrong-qemu` when it is no QEMU or of an unsupported version
  */
 export async function inspectQemu(program: string = qemuProgram): Promise<QemuBuild> {
   const found = await findProgram(program);
@@ -78,7 +78,10 @@ async function inspectFile(path: string): Promise<QemuBuild> {
   return { path, version, fullVersion, sha256, sandbox };
 }
 
-/** A build without seccomp refuses the sandbox options, and is asked again without them. */
+/**
+ * Asks a program for its version. A build without seccomp refuses the sandbox options, and is asked again without
+ * them.
+ */
 async function askVersion(path: string): Promise<{ fullVersion: string; sandbox: boolean }> {
   for (const sandbox of [true, false]) {
     const args = [...(sandbox ? sandboxArguments : []), "--version"];

@@ -1,7 +1,7 @@
 import { isVmtapeError, VmtapeError } from "../base/errors.js";
 import { inspectQemu, installQemu, type QemuBuild, qemuProgram } from "./build.js";
 
-/** The build a tape was recorded on, as its manifest says. Its path is never run: a manifest may be hostile. */
+/** The build that recorded a tape, from its manifest. A path in it is never run: a manifest may be hostile. */
 export interface RecordedBuild {
   readonly fullVersion: string;
   readonly sha256: string;
@@ -11,7 +11,7 @@ export interface RecordedBuild {
  * Finds the installed QEMU that recorded a tape: the same program file, byte for byte.
  *
  * @param candidates programs to try, paths or names on PATH; default: the distribution's
- * @throws `missing-tool` when no QEMU is there at all; `wrong-qemu` when only others are
+ * @throws `missing-tool` when no candidate is installed; `wrong-qemu` when only other builds are
  */
 export async function chooseQemu(
   recorded: RecordedBuild,

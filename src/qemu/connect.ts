@@ -3,14 +3,14 @@ import { throwIfAborted, whenAborted } from "../base/stopping.js";
 import type { ProcessEnd, QemuProcess } from "./process.js";
 import { Qmp } from "./qmp.js";
 
-/** A machine is made within tenths of a second, on a busy host within seconds. */
+/** How long QEMU may take to answer. It takes tenths of a second, on a busy host seconds. */
 const patienceMs = 30_000;
 
 /**
- * Waits until a QEMU that was just started answers on its monitor. On any failure it has ended.
+ * Waits until a QEMU that was just started answers on its monitor. When that fails, QEMU is ended.
  *
- * @param first sends the first commands, without waiting for QEMU to come up
- * @throws `qemu-failed` with QEMU's own words, `qemu-hung` when it does not answer, `cancelled`
+ * @param first sends the first commands; it is called before QEMU is ready
+ * @throws `qemu-failed` with QEMU's own message, `qemu-hung` when it does not answer, `cancelled`
  */
 export async function connectMonitor(
   qemu: QemuProcess,

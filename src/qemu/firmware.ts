@@ -5,8 +5,8 @@ import { runTool } from "../base/tool.js";
 import { installQemu, type QemuBuild } from "./build.js";
 
 /**
- * The firmware images that the `pc` machine of {@link machineArguments} may load. They are code the guest runs,
- * so a tape carries its own copy: a new SeaBIOS package must not break old tapes.
+ * The firmware images that the `pc` machine of {@link machineArguments} may load. The guest executes them, so each
+ * tape has a copy of its own: a new SeaBIOS package must not break old tapes.
  */
 export const firmwareNames = [
   "bios-256k.bin",
@@ -17,7 +17,7 @@ export const firmwareNames = [
   "pvh.bin",
 ] as const;
 
-/** Images without which no guest starts; the others are there or not, depending on QEMU's version. */
+/** The images without which no guest starts. Which of the others exist depends on QEMU's version. */
 const required: ReadonlySet<string> = new Set(["bios-256k.bin", "linuxboot_dma.bin"]);
 
 export interface FirmwareFile {

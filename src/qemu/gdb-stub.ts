@@ -2,22 +2,28 @@ import type { Duplex } from "node:stream";
 import { VmtapeError } from "../base/errors.js";
 
 interface Waiting {
-  /** Does it let the machine run? Then its answer is a stop reply; else a stop reply is not for it. */
+  /**
+   * Does the command let the machine run? Then its answer is a stop reply; for any other command a stop reply is no
+   * answer.
+   */
   readonly resumes: boolean;
   resolve(reply: string): void;
   reject(error: unknown): void;
 }
 
-/** What a stub says unasked, too: the machine was stopped, by whomever. */
+/** Stop replies. The stub also sends them unasked, when something else has stopped the machine. */
 const stopReply = /^[TSWX]/;
 /** A machine that executes one instruction answers within milliseconds. */
 const patienceMs = 20_000;
-/** Packets a stub takes are at least so long; QEMU's own limit is 4096 on 7.2. */
+/**
+ * The most bytes of memory that are asked for in one packet. Every stub accepts that; QEMU 7.2's limit is 4096 for a
+ * packet.
+ */
 export const stubChunkBytes = 0x700;
 
 /**
- * The client's side of QEMU's GDB stub, for what the monitor cannot do: single steps, each of which executes one
- * instruction or makes one delivery of an interrupt or exception, and registers as bytes.
+ * The client's side of QEMU's GDB stub, for two things that the monitor does not have: single steps, each of which
+ * executes one instruction or makes one delivery of an interrupt or exception, and registers as bytes.
  *
  * Protocol: GDB manual, appendix "GDB Remote Serial Protocol".
  */
@@ -38,7 +44,7 @@ export class GdbStub {
     stream.on("end", lost);
   }
 
-  /** Takes over a stream to a stub. The machine must be stopped. */
+  /** Begins to speak to a stub over a stream, which it owns from then on. The machine must be stopped. */
   static async connect(stream: Duplex): Promise<GdbStub> {
     const stub = new GdbStub(stream);
     if ((await stub.ask("QStartNoAckMode")) === "OK") {
@@ -50,7 +56,7 @@ export class GdbStub {
     return stub;
   }
 
-  /** The answer to a packet that leaves the machine as it is. */
+  /** Sends a packet that does not let the machine run, and returns the answer. */
   ask(packet: string): Promise<string> {
     return this.send(packet, false);
   }
@@ -58,10 +64,11 @@ export class GdbStub {
   /**
    * Executes one instruction, or makes one delivery. The machine must be stopped.
    *
-   * @throws `qemu-hung` when it does not come back; `qemu-failed` when QEMU ends
+   * @throws `qemu-hung` when the step does not end; `qemu-failed` when QEMU ends
    */
   async step(): Promise<void> {
-    // Whatever the stub has said unasked comes before this answer, and so cannot be taken for the step's.
+    // Stop replies that the stub has sent unasked come before the answer to this, so that none is mistaken for the
+    // step's.
     await this.ask("qC");
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -99,7 +106,10 @@ export class GdbStub {
     }
   }
 
-  /** Bytes at a physical address, up to {@link stubChunkBytes}. Device memory answers as the device would: do not ask. */
+  /**
+   * Bytes at a physical address, up to {@link stubChunkBytes}. Do not ask for device memory: reading it may change
+   * the device.
+   */
   async readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined> {
     await this.ask("Qqemu.PhyMemMode:1");
     const reply = await this.ask(`m${address.toString(16)},${length.toString(16)}`);
@@ -151,7 +161,7 @@ function bytesOf(reply: string): Uint8Array | undefined {
   return /^([0-9a-f]{2})+$/i.test(reply) ? Buffer.from(reply, "hex") : undefined;
 }
 
-/** `}` and the next character xor 0x20 stand for one. */
+/** Undoes the escaping of a packet: `}` and a character xor 0x20 stand for that character. */
 function unescaped(text: string): string {
   return text.replace(/\}([\s\S])/g, (_, code: string) => String.fromCharCode(code.charCodeAt(0) ^ 0x20));
 }

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { VmtapeError } from "../base/errors.js";
 import { type Icount, icount } from "../base/units.js";
 
-/** A recording that stands still for a moment: see {@link GuardChannel.freeze}. */
+/** A running machine that the guard is holding: see {@link GuardChannel.freeze}. */
 export interface Frozen {
   /** Instructions executed; the log has no event at this icount yet. */
   readonly icount: Icount;
@@ -27,7 +27,7 @@ export function guardArguments(guard: string, fd: number): string[] {
 }
 
 /**
- * Speaks to the guard (`plugin/guard`) of one QEMU: lines of JSON, one answer for each command.
+ * Speaks to the guard (`plugin/guard`) of one QEMU. A command is a line, its answer a line of JSON.
  */
 export class GuardChannel {
   private readonly socket: Socket;
@@ -47,10 +47,11 @@ export class GuardChannel {
   }
 
   /**
-   * Holds a running machine between two instructions until {@link thaw}, and at most 30 s: nothing of QEMU runs, its
-   * monitor neither. To the guest that is a slow host; the log tells nothing of it.
+   * Holds a running machine between two instructions until {@link thaw}, and at most 30 s: nothing of QEMU runs, not
+   * even its monitor. To the guest it looks like a slow host, and the log has no trace of it.
    *
-   * @param mostMs how long to look for an instant at which a replay can stop: an idle guest has one at its next tick
+   * @param mostMs how long to look for an instant at which a replay can stop. An idle guest has one at its next timer
+   *   tick
    * @returns undefined when there was none
    * @throws `qemu-failed` when QEMU is gone
    */
@@ -60,20 +61,20 @@ export class GuardChannel {
     return { icount: icount(BigInt(at)), requests: BigInt(requests ?? 0), registers };
   }
 
-  /** Lets the machine go on. */
+  /** Lets the machine that {@link freeze} holds go on. */
   async thaw(): Promise<void> {
     await this.ask("thaw");
   }
 
   /**
-   * Has an idle guest's processor look at what came for it, when it comes within `mostMs`: QEMU lets it sleep until the
-   * guest's next timer.
+   * Wakes an idle guest's processor when input for it arrives within `mostMs`. Without this QEMU lets it sleep until
+   * the guest's next timer.
    */
   async wake(mostMs: number): Promise<void> {
     await this.ask(`wake ${mostMs}`);
   }
 
-  /** Packets that wait for buffers of the guest's. A checkpoint would lose them. */
+  /** The number of packets that wait until the guest has buffers for them. A checkpoint would lose them. */
   async packetsWaiting(): Promise<number> {
     return (await this.ask("waiting")).packets ?? 0;
   }

@@ -4,21 +4,23 @@ import type { GuestRam } from "./ram.js";
 import { type MappedRange, mappedRange, pagingState, translate } from "./x86-paging.js";
 
 /**
- * Where the `pc` machine puts its RAM: from 0 up to 3 GB, the rest from 4 GB on; all of it below when there is less
- * than 3.5 GB. Source: QEMU, hw/i386/pc_piix.c, pc_init1.
+ * Physical addresses of the `pc` machine's RAM. Up to 3.5 GB of RAM lie from 0 on; of more, 3 GB do, and the rest
+ * from 4 GB on. Source: QEMU, hw/i386/pc_piix.c, pc_init1.
  */
 const below4G = { most: 0xe0000000, whenMore: 0xc0000000 } as const;
 const above4G = 0x1_0000_0000;
 
-/** Firmware: what the guest sees at these is ROM or RAM, as the chip set says; reading it changes nothing. */
+/** Firmware: these addresses are ROM or RAM, as the chip set is programmed; reading them changes nothing. */
 const firmware = [
   { from: 0xc0000, to: 0x100000 },
   { from: 0xfffc0000, to: above4G },
 ] as const;
-/** Screen memory, or nothing: our machines have no display. */
+/** Screen memory. vmtape's machines have no display, so nothing is there. */
 const screen = { from: 0xa0000, to: 0xc0000 } as const;
 
-/** Offset in guest RAM of a physical address; undefined where there is none. Ignores what lies over RAM. */
+/**
+ * The offset in guest RAM of a physical address; undefined where there is no RAM. Does not consider what covers RAM.
+ */
 export function ramOffset(ramBytes: number, address: number): number | undefined {
   const low = ramBytes >= below4G.most ? below4G.whenMore : ramBytes;
   if (address < low) return address;
@@ -31,12 +33,12 @@ export function ramEnd(ramBytes: number): number {
   return ramBytes >= below4G.most ? above4G + ramBytes - below4G.whenMore : ramBytes;
 }
 
-/** Memory by physical and virtual address, whatever holds it. */
+/** Memory by physical and virtual address. Subclasses provide the physical memory. */
 export abstract class PagedMemory {
-  /** As many bytes from `address` on as are memory; undefined when the first is not. */
+  /** Up to `length` bytes from `address` on, as far as there is memory; undefined when there is none at the first. */
   abstract readPhysical(address: bigint, length: number): Promise<Uint8Array | undefined>;
 
-  /** The same of page tables, for where they lead: accessed and dirty bits do not matter. */
+  /** Reads page tables, for translating addresses. Their accessed and dirty bits need not be right. */
   protected readTable(address: bigint, length: number): Promise<Uint8Array | undefined> {
     return this.readPhysical(address, length);
   }
@@ -54,12 +56,12 @@ export abstract class PagedMemory {
     });
   }
 
-  /** Where a virtual address lies; undefined when it is not mapped. */
+  /** The physical address of a virtual one; undefined when it is not mapped. */
   async translate(registers: Uint8Array, address: bigint): Promise<bigint | undefined> {
     return (await translate(pagingState(registers), address, this.entry))?.physical;
   }
 
-  /** How the addresses around a virtual one are mapped. */
+  /** The range around a virtual address that is mapped in one way. */
   mappedRange(registers: Uint8Array, address: bigint): Promise<MappedRange> {
     return mappedRange(registers, address, this.entry);
   }
@@ -77,8 +79,9 @@ export abstract class PagedMemory {
 }
 
 /**
- * Memory of a stopped machine, by physical and virtual address. RAM is read from outside; firmware through QEMU's
- * stub. A device's memory is never read: reading can change it, and the replay would part from its tape.
+ * Memory of a stopped machine, by physical and virtual address. RAM is read from outside of QEMU, firmware through
+ * QEMU's GDB stub. Device memory is never read: reading may change the device, and the replay would diverge from its
+ * tape.
  */
 export class MachineMemory extends PagedMemory {
   private readonly ram: GuestRam;

@@ -49,7 +49,7 @@ export interface RunPlan {
   readonly gdb?: string;
   /** Guest RAM in a file in place of anonymous memory; see {@link RamFile}. */
   readonly ram?: RamFile;
-  /** A qcow2 image that takes or gives a snapshot of the devices; the guest does not see it. */
+  /** A qcow2 image for a snapshot of the devices; the guest does not see it. */
   readonly stateImage?: string;
   /** Wait for `cont` before the first instruction. */
   readonly paused?: boolean;
@@ -64,7 +64,7 @@ export interface RamFile {
   readonly access: "shared" | "private";
 }
 
-/** Node name of {@link RunPlan.stateImage}, and of disk `index`'s image: what snapshots are taken of. */
+/** Node name of {@link RunPlan.stateImage}, and of disk `index`'s image: the images in which snapshots are saved. */
 export const stateNode = "state-node";
 export const imageNode = (index: number) => `image${index}-node`;
 
@@ -74,11 +74,11 @@ const ramBackend = "memory-backend-memfd";
 /**
  * The argument list (without the program) for one run of `machine`.
  *
- * `apic.vapic=off`: with the vapic device on, loading a snapshot deadlocks x86 replays of 7.2.
- * `romfile=`: the network card's boot ROM would only cost instructions.
- * `tx=timer,x-txtimer=0`: the card sends at the very instruction at which the guest asks for it, by a virtual timer that is
- * due at once. By default it sends from a bottom half, which 7.2 to 9.0 do not write into the log: no such tape replays.
- * (Measured: as fast.) `guest_announce=off`: a loaded checkpoint is no migrated machine.
+ * `apic.vapic=off`: with the vapic device on, loading a snapshot deadlocks x86 replays of 7.2. `romfile=`: the
+ * network card's boot ROM would only cost instructions. `tx=timer,x-txtimer=0`: the card sends at the instruction at
+ * which the guest asks for it, by a virtual timer that expires at once. By default it sends from a bottom half, which
+ * 7.2 to 9.0 do not write into the log, so that no such tape replays. (Measured: it is as fast.)
+ * `guest_announce=off`: otherwise the card would announce itself after a checkpoint was loaded, as after a migration.
  * `-no-reboot`: a reboot ends the tape; replaying across a reset is not reliable in all supported versions.
  */
 export function machineArguments(machine: Machine, plan: RunPlan): string[] {

@@ -49,7 +49,7 @@ function parseOption(option: string): string {
   return parseHostForward(option.slice("hostfwd=".length));
 }
 
-/** One forwarding rule, its host address made explicit. */
+/** A forwarding rule with its host address added where it has none. */
 export function parseHostForward(rule: string): string {
   const match = forwardRule.exec(rule);
   if (!match) {

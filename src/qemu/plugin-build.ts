@@ -7,15 +7,15 @@ import { findProgram, runTool } from "../base/tool.js";
 
 /** The plugin's sources, in this package. */
 const sourceDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
-/** The plugins: each is compiled from the `.c` files of its directory and those of `common`. */
+/** The plugins. Each is compiled from the `.c` files of its directory and of `common`. */
 const plugins = ["branches", "guard"] as const;
 const flags = ["-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall"] as const;
 /** The command that installs a compiler on Debian and Ubuntu. */
 export const installCompiler = "sudo apt-get install gcc libc6-dev";
 
 /**
- * Builds the plugins for a QEMU version, or finds them built: in a directory of `cacheDir/plugins`, named by a hash of
- * the sources and how they are compiled. Cost: about 3 s once.
+ * Builds the plugins for a QEMU version, unless they are built already. They are put into a directory of
+ * `cacheDir/plugins` that is named by a hash of their sources and of the compiler's options. Cost: about 3 s once.
  *
  * @returns the branch plugin; {@link guardOf} has the other one
  * @param options.compiler default: the system's `cc`
@@ -44,7 +44,7 @@ export async function buildPlugin(options: {
     try {
       await Promise.all(plugins.map((plugin) => compile(compiler, api, plugin, half)));
       await rename(half, home).catch(async (error) => {
-        if (!(await isThere(target))) throw error; // else somebody built them meanwhile
+        if (!(await isThere(target))) throw error; // otherwise another process has built them meanwhile
       });
     } finally {
       await rm(half, { recursive: true, force: true });
@@ -55,7 +55,7 @@ export async function buildPlugin(options: {
   return target;
 }
 
-/** The built plugin, or undefined when {@link buildPlugin} has yet to build it. */
+/** The path of the built branch plugin; undefined when it is not built yet ({@link buildPlugin}). */
 export async function builtPlugin(options: {
   readonly cacheDir: string;
   readonly qemuVersion: string;
@@ -66,7 +66,7 @@ export async function builtPlugin(options: {
   return (await isThere(path)) ? path : undefined;
 }
 
-/** The built guard, or undefined when {@link buildPlugin} has yet to build it. */
+/** The path of the built guard; undefined when it is not built yet ({@link buildPlugin}). */
 export async function builtGuard(options: {
   readonly cacheDir: string;
   readonly qemuVersion: string;
@@ -83,7 +83,7 @@ export function guardOf(branches: string): string {
 const pluginDirectory = (cacheDir: string) => join(cacheDir, "plugins");
 const branchesIn = (directory: string) => join(directory, "branches.so");
 
-/** Which of the two API families a QEMU version speaks. Source: QEMU, include/qemu/qemu-plugin.h of 7.2 and 9.0. */
+/** Which of the two plugin APIs a QEMU version has. Source: QEMU, include/qemu/qemu-plugin.h of 7.2 and 9.0. */
 function pluginApi(qemuVersion: string): 1 | 2 {
   return Number(qemuVersion.split(".")[0]) >= 9 ? 2 : 1;
 }
@@ -95,7 +95,7 @@ async function pluginName(api: number): Promise<string> {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Sources of a directory of the plugins' and below, in a stable order; names are relative to all of them. */
+/** The sources in a directory and below, in a fixed order. Names are relative to the plugins' common directory. */
 async function sourcesIn(directory: string, named: RegExp): Promise<string[]> {
   const files = await readdir(join(sourceDirectory, directory), { recursive: true });
   return files

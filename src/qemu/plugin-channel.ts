@@ -19,10 +19,10 @@ import {
 } from "../formats/plugin-stream.js";
 import { firstChannelFd } from "./process.js";
 
-/** How many connected pairs a QEMU with the branch plugin inherits. */
+/** How many socket pairs a QEMU with the branch plugin inherits: data, control. */
 export const pluginChannels = 2;
 
-/** The same with a {@link ProbeChannel}: data, control, hits. */
+/** As {@link pluginChannels}, with a {@link ProbeChannel}: data, control, hits. */
 export const probeChannels = 3;
 
 /** QEMU's options that load the branch plugin on the first two channels. */
@@ -31,10 +31,10 @@ export function pluginArguments(plugin: string): string[] {
 }
 
 /**
- * The same with probes on the third channel.
+ * As {@link pluginArguments}, with hits of probes on the third channel.
  *
- * @param options.follow `false`: branches are neither followed nor counted, so that a run costs what a plain replay
- *   costs; icounts stay exact, brctrs are unknown (0 in a {@link PluginPosition}). Default `true`.
+ * @param options.follow `false`: branches are neither followed nor counted, so that a run costs no more than a plain
+ *   replay. Icounts are exact then, but brctrs are unknown (0 in a {@link PluginPosition}). Default `true`.
  */
 export function probeArguments(plugin: string, options: { readonly follow?: boolean } = {}): string[] {
   const [option, value] = pluginArguments(plugin);
@@ -42,7 +42,10 @@ export function probeArguments(plugin: string, options: { readonly follow?: bool
   return [option!, `${value},probes=${firstChannelFd + 2}${follow}`];
 }
 
-/** An instant at which logging shall begin or end. A visit: `rep` iterations of a `rep` instruction are done. */
+/**
+ * An instant at which logging begins or ends. Of a visit, `rep` is the number of iterations done of a `rep`
+ * instruction.
+ */
 export type PluginPoint =
   | { readonly at: "now" | "never" }
   | { readonly at: "icount"; readonly icount: Icount }
@@ -65,11 +68,11 @@ export interface PluginPosition extends PluginCounts {
   /** Iterations done of the `rep` instruction at `pc`; 0 at any other. */
   readonly rep: bigint;
   /**
-   * How many of the records are deliveries (interrupts, faults) at this very icount: a machine stops sometimes
-   * before and sometimes after them. The instant of this icount is before: `brctr - delivered`, at `origin`.
+   * How many of the records are deliveries (interrupts, faults) at this icount. A machine may stop before or after
+   * them. The first instant of the icount is before them: its brctr is `brctr - delivered`, its address `origin`.
    */
   readonly delivered: bigint;
-  /** The address next before the deliveries; undefined without any. */
+  /** The address of the next instruction before the deliveries; undefined when there were none. */
   readonly origin: GuestAddress | undefined;
   /** Iterations done of the `rep` instruction at `origin`. */
   readonly originRep: bigint;
@@ -78,20 +81,20 @@ export interface PluginPosition extends PluginCounts {
 /** Stretches of first visits (docs/FORMATS.md, "First visits"). */
 export interface PluginFirstVisits {
   readonly bytes: Uint8Array;
-  /** Since they were first asked for, none is missing up to here. */
+  /** From the first request for them up to this icount no first visit is missing. */
   readonly to: Icount;
-  /** There were too many: none is noted any more. */
+  /** There were too many, and no more are noted. */
   readonly isFull: boolean;
 }
 
-/** How often an awaited address was visited, and the visits nearest to the wanted one. */
+/** How often an address was visited that a window waited for, and the visits nearest to the wanted one. */
 export interface PluginVisits {
   readonly count: bigint;
   readonly before: PluginCounts | undefined;
   readonly after: PluginCounts | undefined;
 }
 
-/** What the stream's end says. */
+/** The end marker of the stream of records. */
 export interface PluginEnd {
   readonly reason: NonNullable<(typeof streamEndReasons)[number]>;
   readonly brctr: Brctr;
@@ -100,7 +103,7 @@ export interface PluginEnd {
   readonly records: bigint;
 }
 
-/** An answer's fields, as they came. */
+/** The fields of an answer, unchecked. */
 export type PluginAnswer = Readonly<Record<string, unknown>>;
 
 interface Answer {
@@ -111,8 +114,8 @@ interface Answer {
 }
 
 /**
- * Speaks to the branch plugin of one QEMU: commands and answers are lines (plugin/README.md), records come as
- * chunks that stand in a branch log byte for byte. Commands need a stopped machine.
+ * Speaks to the branch plugin of one QEMU. Commands and answers are lines (plugin/README.md); records arrive as
+ * chunks, which a branch log contains byte for byte. For all commands the machine must be stopped.
  */
 export class PluginChannel {
   private readonly data: Socket;
@@ -125,7 +128,7 @@ export class PluginChannel {
   private onMark: ((at: PluginCounts) => void) | undefined;
   private lost: VmtapeError | undefined;
   private markClosed: () => void = () => {};
-  /** Resolves when QEMU has closed its end: all events have come. */
+  /** Resolves when QEMU has closed its end; all events have arrived by then. */
   readonly closed = new Promise<void>((resolve) => {
     this.markClosed = resolve;
   });
@@ -148,14 +151,17 @@ export class PluginChannel {
   }
 
   /**
-   * Says where the run begins: before the first instruction, or at a checkpoint with `at` records before it and,
-   * when a `rep` instruction is next, `rep` of its iterations. Needed once, before the machine runs.
+   * Tells the plugin where the run begins: before the first instruction, or at a checkpoint with brctr `at` and, when
+   * the next instruction is a `rep` one, `rep` of its iterations done. Must be called once, before the machine runs.
    */
   async start(at: Brctr = brctr(0), rep = 0n): Promise<PluginPosition> {
     return readPosition(await this.ask(`start ${at} ${rep}`));
   }
 
-  /** The counts of the stopped machine. Fails QEMU when the plugin's count of instructions is not QEMU's own. */
+  /**
+   * The counts of the stopped machine. QEMU is ended with an error when the plugin's count of instructions differs
+   * from QEMU's own.
+   */
   async where(): Promise<PluginPosition> {
     return readPosition(await this.ask("where"));
   }
@@ -170,14 +176,14 @@ export class PluginChannel {
     return readPosition(await this.ask("close"));
   }
 
-  /** Where the window's start or end was reached, once it was. */
+  /** The position where the window's start or end was reached; undefined until it is known to have been. */
   reachedAt(which: "start" | "end"): PluginPosition | undefined {
     return this.reached.get(which);
   }
 
   /**
-   * The same, once it is known: records and what is told of them come by two sockets, and in any order. Undefined when QEMU
-   * goes away before.
+   * As {@link reachedAt}, but waits until it is known, since records and events arrive over two sockets in any order.
+   * Undefined when QEMU ends before.
    */
   whenReached(which: "start" | "end"): Promise<PluginPosition | undefined> {
     const known = this.reached.get(which);
@@ -195,17 +201,17 @@ export class PluginChannel {
   }
 
   /**
-   * Tells the counts at an instant about every so many instructions while the machine runs, from now on: at no cost,
-   * so not at certain instants, but as soon as the plugin has a moment.
+   * From now on, reports the counts about every `every` instructions while the machine runs. This costs nothing,
+   * because the plugin chooses the instants: the next ones at which it has control anyway.
    *
-   * @param listener called with the counts before any delivery at the icount; they rise
+   * @param listener called with the counts before any delivery at the icount, in rising order
    */
   async marks(every: bigint, listener: (at: PluginCounts) => void): Promise<void> {
     this.onMark = listener;
     await this.ask(`marks ${every}`);
   }
 
-  /** First visits since the last call; the first one begins to note them. */
+  /** The first visits since the last call. The first call makes the plugin note them. */
   async firstVisits(): Promise<PluginFirstVisits> {
     const answer = await this.ask("first-visits");
     const pieces = this.firsts.splice(0);
@@ -216,20 +222,20 @@ export class PluginChannel {
     };
   }
 
-  /** Calls `listener` when the window's start or end is reached, until the returned function is called. */
+  /** Calls `listener` when the window's start or end is reached. The function that is returned ends that. */
   listen(listener: (which: "start" | "end", at: PluginPosition) => void): () => void {
     this.onReached.add(listener);
     return () => this.onReached.delete(listener);
   }
 
-  /** Visits of the start's or end's address; known once QEMU has exited. */
+  /** The visits to the address of the window's start or end; known once QEMU has exited. */
   visits(of: "start" | "end"): PluginVisits | undefined {
     return this.visited.get(of);
   }
 
   /**
-   * The window's chunks as they come, each header and payload; returns the end marker. A slow caller holds the
-   * guest up; nothing is lost.
+   * Yields the window's chunks as they come, each with header and payload; returns the end marker. While the caller
+   * is busy, the guest is held up, so that nothing is lost.
    *
    * @throws `qemu-failed` when the stream breaks off, `inexact` when the plugin met a transfer it cannot explain
    */
@@ -253,9 +259,9 @@ export class PluginChannel {
   }
 
   /**
-   * Sends a command line of plugin/README.md, for what this class has no word for.
+   * Sends a command line of plugin/README.md, for commands that this class does not have.
    *
-   * @throws `usage` when the plugin refuses, `qemu-failed` when it is gone
+   * @throws `usage` when the plugin refuses it, `qemu-failed` when QEMU has ended
    */
   command(line: string): Promise<PluginAnswer> {
     return this.ask(line);
@@ -317,7 +323,7 @@ export class PluginChannel {
   }
 }
 
-/** Exact pieces of a byte stream. */
+/** Reads pieces of known length from a byte stream. */
 class StreamReader {
   private readonly source: AsyncIterator<Buffer>;
   private held: Buffer = Buffer.alloc(0);

@@ -5,54 +5,54 @@ import type { PluginChannel } from "./plugin-channel.js";
 import { type HitBatch, HitStream } from "./probe-hits.js";
 import { x86Register } from "./x86-registers.js";
 
-/** Where a probe is met. */
+/** The place of a probe. */
 export type ProbePlace =
   | {
-      /** Before the instruction at a linear address executes, in any address space. */
+      /** It is met before the instruction at this linear address executes, in any address space. */
       readonly at: "execute";
       readonly address: GuestAddress;
     }
   | {
-      /** An instruction writes, reads or does either to any of these bytes. */
+      /** It is met when an instruction writes any of these bytes, reads any, or does either (`access`). */
       readonly at: "write" | "read" | "access";
-      /** A linear address, in any address space; or a physical one. */
+      /** `virtual`: a linear address, in any address space. */
       readonly space: "virtual" | "physical";
       readonly address: GuestAddress | PhysicalAddress;
       /** 1 byte or more. */
       readonly length: number;
     };
 
-/** What is collected at a hit; {@link HitBatch.pieces} gives it back. Expressions are agent expressions. */
+/** Something that is collected at each hit; {@link HitBatch.pieces} returns it. Expressions are agent expressions. */
 export type ProbeItem =
-  /** All registers as QEMU's `g` packet has them. About 1 us. */
+  /** All registers as in QEMU's `g` packet. Cost: about 1 µs. */
   | { readonly collect: "registers" }
-  /** Some, 8 bytes each, in the order of their numbers; none wider than that. */
+  /** Some registers of at most 8 bytes, each as 8 bytes, in the order of their numbers. */
   | { readonly collect: "some-registers"; readonly names: readonly string[] }
-  /** Memory; all or nothing. `most` is at most 65536. */
+  /** Memory, if all of it can be read. `most` is at most 65536. */
   | {
       readonly collect: "memory";
       readonly address: Uint8Array;
       readonly length: Uint8Array;
       readonly most: number;
     }
-  /** Bytes up to a NUL, without it. */
+  /** The bytes before the next NUL. */
   | { readonly collect: "text"; readonly address: Uint8Array; readonly most: number };
 
 export interface ProbeOptions {
-  /** An agent expression: only where it is not zero, or fails, is the probe hit. */
+  /** An agent expression. The probe is hit only where it is not zero, or cannot be evaluated. */
   readonly when?: Uint8Array;
   /** At most 32 items of together half a megabyte. */
   readonly collect?: readonly ProbeItem[];
   /**
-   * The machine stops at the hit, before the instruction: places of execution only, and only with a GDB stub attached.
-   * {@link ProbeHit.stops} says whether it does.
+   * Stop the machine at the hit, before the instruction. Only for the place `execute`, and only with a GDB stub
+   * attached. {@link ProbeHit.stops} tells whether the machine stops.
    */
   readonly stop?: boolean;
 }
 
 /**
- * Probes of the branch plugin (plugin/README.md, "Probes"): breakpoints and watchpoints that are told in passing. Set and
- * removed while the machine is stopped.
+ * Probes of the branch plugin (plugin/README.md, "Probes"): breakpoints and watchpoints whose hits are reported while
+ * the machine runs on. They are set and removed while the machine is stopped.
  */
 export class ProbeChannel {
   private nextId = 1;
@@ -60,8 +60,8 @@ export class ProbeChannel {
   private readonly stream: HitStream;
 
   /**
-   * @param plugin commands go through it
-   * @param socket our end of the third pair, where hits come
+   * @param plugin the channel for commands
+   * @param socket our end of the third pair, over which hits arrive
    */
   constructor(plugin: PluginChannel, socket: Socket | undefined) {
     if (!socket) throw new VmtapeError("usage", "this QEMU was not started with a channel for probes");
@@ -69,15 +69,15 @@ export class ProbeChannel {
     this.stream = new HitStream(socket);
   }
 
-  /** An id that no other probe of this channel has been given. Whoever uses these chooses none by hand. */
+  /** A new id. A caller that takes ids here must not choose any by itself. */
   takeId(): number {
     return this.nextId++;
   }
 
   /**
-   * Sets a probe. `id` is a number below 2^32 that no other probe has: of {@link takeId}, or the caller's own.
+   * Sets a probe. `id` is a number below 2^32 that no other probe has: from {@link takeId}, or chosen by the caller.
    *
-   * @throws `usage` when the plugin refuses: an id that is taken, a bad expression, more than can be collected
+   * @throws `usage` when the plugin refuses: the id is taken, the expression is bad, or too much is to be collected
    */
   async place(id: number, place: ProbePlace, options: ProbeOptions = {}): Promise<void> {
     const words = ["probe", id, placeText(place)];
@@ -97,28 +97,28 @@ export class ProbeChannel {
   }
 
   /**
-   * The next hits, in order, at least one; undefined once QEMU has ended. Whoever does not ask holds the guest up, sooner
-   * or later: nothing is lost. A hit comes within a millisecond.
+   * The next hits, in order, at least one; undefined once QEMU has ended. A hit arrives within a millisecond. Nothing
+   * is lost: when the caller does not read, the guest is held up once some MB of hits are waiting.
    */
   next(): Promise<HitBatch | undefined> {
     return this.stream.next();
   }
 
-  /** {@link next} until the end. */
+  /** Yields the batches of {@link next} until the end. */
   async *hits(): AsyncGenerator<HitBatch> {
     for (let batch = await this.next(); batch; batch = await this.next()) yield batch;
   }
 
-  /** With the machine stopped, and somebody in a loop over {@link hits}: resolves when that has dealt with all up to here. */
+  /** Resolves when a loop over {@link hits} has dealt with all hits up to here. The machine must be stopped. */
   async settled(): Promise<void> {
     this.stream.expectAll();
     const { bytes } = await this.plugin.command("hits");
     await this.stream.untilDealtWith(Number(bytes));
   }
 
-  /** With the machine stopped: the hits up to here that {@link next} has not given yet, all of them. */
+  /** All hits up to here that {@link next} has not returned yet. The machine must be stopped. */
   async rest(): Promise<HitBatch[]> {
-    // The plugin answers when all is sent, so all must be let in meanwhile.
+    // The plugin answers when it has sent all hits, so all of them must be received meanwhile.
     this.stream.expectAll();
     const { bytes } = await this.plugin.command("hits");
     return this.stream.allUpTo(Number(bytes));

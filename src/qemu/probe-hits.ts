@@ -21,26 +21,29 @@ import {
 
 /** The access that met a watchpoint. */
 export interface HitAccess {
-  /** Of all that was accessed; only a part of it may be watched. */
+  /** The first of all bytes that were accessed; perhaps only some of them are watched. */
   readonly address: GuestAddress;
-  /** Where `address` was mapped; undefined where the plugin could not know. */
+  /** The physical address of `address`; undefined where the plugin could not know it. */
   readonly physical: PhysicalAddress | undefined;
   /** Bytes. */
   readonly length: number;
   readonly write: boolean;
-  /** The processor wrote it: the frame of an interrupt or exception. `pc` is the address that would have been next. */
+  /**
+   * The processor wrote it, as part of the frame of an interrupt or exception. `pc` is then the address of the
+   * interrupted instruction.
+   */
   readonly delivery: boolean;
 }
 
-/** A piece of what was asked to be collected. */
+/** What was collected for one {@link ProbeItem}. */
 export interface HitPiece {
   /** Borrowed from the batch. */
   readonly bytes: Uint8Array;
-  /** `cut`: there is more than was asked for at most. `unreadable`: not mapped, or no memory. */
+  /** `cut`: there is more than the item's `most`. `unreadable`: not mapped, or no memory. */
   readonly state: (typeof hitPieceStates)[number];
 }
 
-/** A probe was met, and its condition held. */
+/** One hit: a probe was met, and its condition held. */
 export interface ProbeHit {
   readonly id: number;
   /** The instant before the instruction executes; with {@link HitAccess.delivery}, the delivery's. */
@@ -49,9 +52,15 @@ export interface ProbeHit {
   readonly brctr: Brctr | undefined;
   /** Linear address of the instruction. */
   readonly pc: GuestAddress;
-  /** Iterations done of the `rep` instruction at `pc`; known of places of execution where branches are followed, else 0. */
+  /**
+   * Iterations done of the `rep` instruction at `pc`; only known for the place `execute` where branches are followed,
+   * otherwise 0.
+   */
   readonly rep: bigint;
-  /** How often this probe's place was met in this run, this time included, whether the condition held or not. */
+  /**
+   * How often this probe's place was met in this run up to now, whether the condition held or not. The first hit has
+   * at least 1.
+   */
   readonly number: bigint;
   /** The condition could not be evaluated, which counts as true. */
   readonly failed: boolean;
@@ -61,8 +70,8 @@ export interface ProbeHit {
 }
 
 /**
- * Hits in the order they were met. Columns are read one by one out of the bytes that came: what is not asked for costs
- * nothing. A batch may be kept; it owns its bytes.
+ * Hits in the order in which they were met. A field is decoded when it is asked for; the others cost nothing. A batch
+ * may be kept; it owns its bytes.
  */
 export class HitBatch {
   private readonly view: DataView;
@@ -70,7 +79,7 @@ export class HitBatch {
   private readonly offsets: Uint32Array;
   readonly length: number;
 
-  /** @param offsets where each of `length` whole records begins in `bytes` */
+  /** @param offsets the offset in `bytes` of each of the `length` records */
   constructor(bytes: Uint8Array, offsets: Uint32Array, length: number) {
     this.bytes = bytes;
     this.offsets = offsets;
@@ -94,7 +103,7 @@ export class HitBatch {
     return guestAddress(this.view.getBigUint64(this.offsets[i]! + hitLayout.pc, true));
   }
 
-  /** Everything of hit `i` but what was collected. */
+  /** Hit `i`, without what was collected. */
   hit(i: number): ProbeHit {
     const { view } = this;
     const at = this.offsets[i]!;
@@ -113,7 +122,7 @@ export class HitBatch {
     };
   }
 
-  /** What was collected at hit `i`, in the order it was asked for. */
+  /** What was collected at hit `i`, in the order of its items. */
   pieces(i: number): HitPiece[] {
     const { view, bytes } = this;
     const start = this.offsets[i]!;
@@ -147,10 +156,10 @@ export class HitBatch {
   }
 }
 
-/** So many bytes of hits wait for a reader before QEMU has to. */
+/** How many bytes of hits may wait for the reader before QEMU is held up. */
 const mostWaiting = 8 << 20;
 
-/** The plugin's stream of hits, cut into batches of whole records as they come. */
+/** The plugin's stream of hits, which is cut into batches of complete records as it arrives. */
 export class HitStream {
   private readonly socket: Socket;
   private readonly batches: HitBatch[] = [];
@@ -186,7 +195,7 @@ export class HitStream {
     return batch;
   }
 
-  /** Resolves when whoever calls `next` again and again has dealt with all up to byte `total`. */
+  /** Resolves when the loop that calls `next` has dealt with all hits up to byte `total` of the stream. */
   untilDealtWith(total: number): Promise<void> {
     this.wanted = total;
     return new Promise((resolve) => {
@@ -201,13 +210,16 @@ export class HitStream {
     this.settling = undefined;
   }
 
-  /** Lets everything in, however much, until {@link allUpTo} says how much it is. */
+  /**
+   * Receives everything without holding QEMU up, until {@link allUpTo} or {@link untilDealtWith} tells how much is to
+   * come.
+   */
   expectAll(): void {
     this.wanted = Number.POSITIVE_INFINITY;
     this.hold();
   }
 
-  /** The batches up to byte `total` of the stream that `next` has not given yet. */
+  /** The batches up to byte `total` of the stream that `next` has not returned yet. */
   async allUpTo(total: number): Promise<HitBatch[]> {
     this.wanted = total;
     const batches: HitBatch[] = [];
@@ -219,7 +231,7 @@ export class HitStream {
     return batches;
   }
 
-  /** Holds QEMU up while too much waits. */
+  /** Stops reading, which holds QEMU up, while too many bytes wait. */
   private hold(): void {
     const full = this.received - this.taken > mostWaiting && this.received >= this.wanted;
     if (full !== this.socket.isPaused()) this.socket[full ? "pause" : "resume"]();

@@ -11,30 +11,30 @@ export interface ProcessEnd {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** The file descriptors a QEMU inherits from us: connected socket pairs, so nothing is left in a file system. */
+/** The file descriptors that a QEMU inherits. They are socket pairs, so that no socket file can be left over. */
 export const monitorFd = 3;
 export const consoleFd = 4;
 export const firstChannelFd = 5;
 
-/** The path under which a QEMU with `channels` pairs finds the file that was passed on as its `index`th. */
+/** The path under which a QEMU with `channels` pairs finds the inherited file number `index`. */
 export function inheritedFile(channels: number, index: number): string {
   return `/proc/self/fd/${firstChannelFd + channels + index}`;
 }
 
-/** How long an exit may take before QEMU is woken, and again. */
+/** After so many ms a QEMU that does not exit is woken, again and again. */
 const wakeMs = 1000;
 
 const keptErrorBytes = 16 << 10;
 
 /**
- * Large pages for QEMU's own heap: 4 of the 28 ms until it answers are page faults of the 10 MB it allocates first.
- * (glibc 2.35 and later; others ignore it.)
+ * Lets QEMU's heap use large pages. Without them, 4 of the 28 ms until QEMU answers are page faults of the first 10
+ * MB. (glibc 2.35 and later; others ignore it.)
  */
 const heapOfLargePages = "glibc.malloc.hugetlb=1";
 
 /**
- * One running QEMU and its streams. It is ended by its id only; if we die first, the kernel sends it
- * `deathSignal` (util-linux `setpriv --pdeathsig`), so even `kill -9` of vmtape leaves no QEMU behind.
+ * One running QEMU and its streams. It is ended by its process id only. When vmtape dies first, the kernel sends QEMU
+ * `deathSignal` (util-linux `setpriv --pdeathsig`), so that not even `kill -9` of vmtape leaves a QEMU running.
  */
 export class QemuProcess implements AsyncDisposable {
   /** Our end of QEMU's first monitor. */
@@ -61,7 +61,7 @@ export class QemuProcess implements AsyncDisposable {
         onError(line);
       }
     });
-    // Not the child's "close": a channel that nobody reads any more would hold that back for ever.
+    // The child's "close" event is not used: it would never come while a channel has bytes that are no longer read.
     const heard = [child.stderr, this.monitor, this.console].map(closing);
     const exited = new Promise<ProcessEnd>((resolve) => {
       child.once("exit", (code, signal) => {
@@ -78,8 +78,8 @@ export class QemuProcess implements AsyncDisposable {
   }
 
   /**
-   * Starts `program`. The death signal is `SIGTERM` for a recording (QEMU then closes its log) and `SIGKILL`
-   * for a replay, which has nothing to lose.
+   * Starts `program`. The death signal is `SIGTERM` for a recording (QEMU then closes its log) and `SIGKILL` for a
+   * replay, which writes nothing of value.
    *
    * @param options.onError called with each line of QEMU's error output
    * @throws `missing-tool`, or `qemu-failed` when the process cannot be made
@@ -92,11 +92,14 @@ export class QemuProcess implements AsyncDisposable {
       readonly cwd?: string;
       readonly debug?: DebugSink | undefined;
       readonly onError?: (line: string) => void;
-      /** A descriptor QEMU shall hold until it ends: a lock on what it writes. */
+      /** A descriptor that QEMU holds until it ends: the lock on the files that it writes. */
       readonly heldFd?: number;
-      /** How many connected pairs QEMU shall inherit beside monitor and console. */
+      /** How many socket pairs QEMU inherits beside monitor and console. */
       readonly channels?: number;
-      /** Open files QEMU shall inherit; see {@link inheritedFile}. They may be closed here once it has started. */
+      /**
+       * Open files that QEMU inherits; see {@link inheritedFile}. The caller may close its own descriptors once QEMU
+       * has started.
+       */
       readonly files?: readonly number[];
     },
   ): Promise<QemuProcess> {
@@ -114,7 +117,7 @@ export class QemuProcess implements AsyncDisposable {
       ? [setpriv, "--pdeathsig", deathSignal, program, ...args]
       : [program, ...args];
     debug(`start: ${[file, ...rest].join(" ")}`);
-    // `detached` gives QEMU its own process group: Ctrl-C reaches us alone, and we end it in order.
+    // `detached` gives QEMU its own process group: Ctrl-C reaches only vmtape, which ends QEMU in an orderly way.
     const child = spawn(file!, rest, {
       stdio: [
         "ignore",
@@ -145,7 +148,7 @@ export class QemuProcess implements AsyncDisposable {
       });
     });
     for (const stream of [qemu.monitor, qemu.console, ...qemu.channels]) {
-      // A peer that goes away is seen through `ended`; without a listener it would end this process.
+      // When QEMU ends, `ended` tells; but without a listener the stream's error would end this process.
       stream.on("error", () => {});
     }
     return qemu;
@@ -170,14 +173,14 @@ export class QemuProcess implements AsyncDisposable {
     return this.errors;
   }
 
-  /** Sends a signal if it still runs. */
+  /** Sends a signal, if QEMU is still running. */
   kill(signal: NodeJS.Signals): void {
     if (this.running) this.child.kill(signal);
   }
 
   /**
-   * Waits for a QEMU that is about to exit by itself. QEMU 7.2 can get stuck in that when a monitor command is on its
-   * way (`monitor_cleanup` waits for a wake-up that was lost); SIGTERM wakes it, and changes nothing otherwise.
+   * Waits for a QEMU that is about to exit by itself. QEMU 7.2 can hang there when a monitor command is on its way
+   * (`monitor_cleanup` waits for a wake-up that was lost). SIGTERM wakes it, and otherwise changes nothing.
    */
   leave(): Promise<ProcessEnd> {
     const waking = setInterval(() => this.kill("SIGTERM"), wakeMs);
@@ -185,7 +188,7 @@ export class QemuProcess implements AsyncDisposable {
     return this.ended;
   }
 
-  /** Ends it now and waits for the end. */
+  /** Ends QEMU at once, and waits for its end. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill("SIGKILL");
     await this.ended;
@@ -195,7 +198,7 @@ export class QemuProcess implements AsyncDisposable {
   }
 }
 
-/** Resolves when all that was said on a stream has been heard. */
+/** Resolves when a stream is closed and all its data were read. */
 function closing(stream: Readable | null): Promise<void> {
   return new Promise((resolve) => {
     if (stream) stream.once("close", resolve);

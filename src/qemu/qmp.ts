@@ -19,7 +19,7 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** A message longer than this is not QMP. */
+/** The longest message; what is longer is not QMP. */
 const longestMessage = 64 << 20;
 
 /**
@@ -45,25 +45,25 @@ export class Qmp {
     stream.on("close", lost);
     stream.on("end", lost);
     this.ready = this.execute("qmp_capabilities").then(() => {});
-    this.ready.catch(() => {}); // whoever waits for it, or for the commands behind it, is told
+    this.ready.catch(() => {}); // its error is thrown where it, or a command, is awaited
   }
 
   /**
-   * Takes over `stream`. Commands may be sent at once: QEMU takes them in order (up to 7 of them; a QEMU that is just
-   * starting then loses no time between them).
+   * Speaks QMP over `stream`, which it owns from then on. Commands may be sent at once, before QEMU is ready, up to 7
+   * of them: QEMU serves them in order, and loses no time between them.
    */
   static open(stream: Duplex): Qmp {
     return new Qmp(stream);
   }
 
-  /** Takes over `stream` and enters command mode. */
+  /** As {@link open}, and waits until QEMU accepts commands. */
   static async connect(stream: Duplex): Promise<Qmp> {
     const qmp = Qmp.open(stream);
     await qmp.ready;
     return qmp;
   }
 
-  /** Has QEMU gone away, or said something that is no QMP? */
+  /** Has QEMU closed the connection, or sent something that is not QMP? */
   get closed(): boolean {
     return this.failure !== undefined;
   }
@@ -71,7 +71,7 @@ export class Qmp {
   /**
    * Runs one command.
    *
-   * @throws `qemu-failed` when QEMU answers with an error or goes away before it answers
+   * @throws `qemu-failed` when QEMU answers with an error, or ends before it answers
    */
   execute(command: string, args?: Readonly<Record<string, unknown>>): Promise<unknown> {
     if (this.failure) return Promise.reject(this.failure);
@@ -84,7 +84,7 @@ export class Qmp {
     });
   }
 
-  /** Runs a command of the human monitor and gives back its text. */
+  /** Runs a command of the human monitor, and returns the text that it prints. */
   async human(commandLine: string): Promise<string> {
     return String(await this.execute("human-monitor-command", { "command-line": commandLine }));
   }
@@ -100,7 +100,7 @@ export class Qmp {
     return ((await this.execute("query-status")) as { status: string }).status;
   }
 
-  /** Calls `listener` for every event until the returned function is called. */
+  /** Calls `listener` for every event. The function that is returned ends that. */
   onEvent(listener: (event: QmpEvent) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -161,7 +161,7 @@ export class Qmp {
   }
 }
 
-/** Instruction counts are JSON numbers; all are far below 2^53. */
+/** Writes bigints as JSON numbers: instruction counts are far below 2^53. */
 function bigintAsNumber(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? Number(value) : value;
 }

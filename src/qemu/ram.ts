@@ -1,9 +1,12 @@
 import { type FileHandle, open, readdir, readFile, readlink } from "node:fs/promises";
 import { VmtapeError } from "../base/errors.js";
 
-/** What guest RAM files of ours are called, beside QEMU's own memfd; {@link GuestRam} finds them by it. */
+/**
+ * The name of vmtape's files of guest RAM. {@link GuestRam} finds them by it; without such a file it finds QEMU's own
+ * memfd.
+ */
 export const ramFileName = "guest-ram";
-/** A session's own begins with something random. */
+/** The path ends with it. A session's own file has random digits before. */
 const ramFilePath = new RegExp(`[/.]${ramFileName}$`);
 
 /**
@@ -25,7 +28,7 @@ export class GuestRam implements AsyncDisposable {
   }
 
   /**
-   * @param access `write` as well: only while the machine is stopped
+   * @param access `write`: reads and writes; write only while the machine is stopped
    * @throws `qemu-failed` when the process has ended or has no such memory
    */
   static async open(pid: number, access: "read" | "write" = "read"): Promise<GuestRam> {
@@ -36,13 +39,13 @@ export class GuestRam implements AsyncDisposable {
       if (mapping && shared) return new GuestRam(await open(shared, flags), 0, mapping.bytes);
       if (mapping) return new GuestRam(await open(`/proc/${pid}/mem`, flags), mapping.start, mapping.bytes);
     } catch {
-      // it ended just now, or the kernel does not let us look
+      // it has just ended, or the kernel refuses access
     }
     throw new VmtapeError("qemu-failed", "QEMU's guest memory cannot be read", { pid });
   }
 
   /**
-   * Fills `into` from physical `offset`, as far as there is RAM; answers how many bytes.
+   * Fills `into` from physical `offset`, as far as there is RAM. Returns the number of bytes.
    *
    * @throws `qemu-failed` when the process has ended
    */
@@ -53,7 +56,7 @@ export class GuestRam implements AsyncDisposable {
       const { bytesRead } = await this.file
         .read(into, filled, wanted - filled, this.base + offset + filled)
         .catch(() => ({ bytesRead: 0 }));
-      // All of it is RAM: nothing to read means that there is no process any more.
+      // All of it is RAM, so when nothing can be read the process has ended.
       if (bytesRead === 0) throw new VmtapeError("qemu-failed", "QEMU went away with the guest's memory");
       filled += bytesRead;
     }

@@ -1,6 +1,6 @@
 import type { Qmp } from "./qmp.js";
 
-/** A stretch of guest physical memory. */
+/** A range of guest physical memory. */
 export interface PhysicalRange {
   readonly address: number;
   readonly bytes: number;
@@ -10,8 +10,8 @@ export interface PhysicalRange {
 const romLine = /^addr=([0-9a-f]{1,16}) size=0x([0-9a-f]{1,16}) mem=ram /;
 
 /**
- * Where QEMU puts images into guest RAM at each reset: the segments of an ELF kernel (multiboot, PVH). A Linux
- * bzImage has none.
+ * The ranges of guest RAM into which QEMU loads images at each reset: the segments of an ELF kernel (multiboot, PVH).
+ * A Linux bzImage has none.
  */
 export async function romsInRam(qmp: Qmp): Promise<PhysicalRange[]> {
   return parseRoms(await qmp.human("info roms"));

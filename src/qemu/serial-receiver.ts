@@ -1,21 +1,21 @@
 /**
- * What is known, from outside, of the receiving half of QEMU's serial port (`hw/char/serial.c`, a 16550A) while a
- * machine is being recorded: how many of the bytes that were sent its guest has not read yet.
+ * Models, from outside of QEMU, the receiving half of its serial port (`hw/char/serial.c`, a 16550A) while a machine
+ * is being recorded: how many of the bytes that were sent the guest has not read yet.
  *
- * Between us and the guest lie a pipe, QEMU's queue of events to be recorded, and the port's buffer: 16 bytes once the
- * guest has switched its FIFO on, else one. What does not fit into the buffer is lost, and QEMU lets more in than
- * fits (see `Typewriter`). So no more may be under way than the buffer holds, and for that one must know what
- * the guest has read. QEMU tells each access to the port's registers: its trace events `serial_read` and
- * `serial_write`, which change nothing in the machine.
+ * A byte on its way to the guest goes through a pipe, QEMU's queue of events to be recorded, and the port's buffer,
+ * which has 16 bytes once the guest has switched the port's FIFO on, and otherwise one. What does not fit into the
+ * buffer is lost, and QEMU reads more from the pipe than fits (see `Typewriter`). So no more bytes may be on their
+ * way than the buffer holds, and for that the sender must know what the guest has read. QEMU reports each access to
+ * the port's registers by its trace events `serial_read` and `serial_write`, which change nothing in the machine.
  */
 
 /** The trace events that {@link SerialReceiver.hear} understands. */
 export const serialTraceEvents = ["serial_read", "serial_write"] as const;
 
 const registers = {
-  /** Read: the oldest byte received. */
+  /** Read: the oldest byte that was received. */
   data: 0,
-  /** Written: which interrupts are on; the lowest bit is that of a byte received. */
+  /** Written: which interrupts are enabled; the lowest bit is that for a received byte. */
   interruptEnable: 1,
   /** Read: interrupt identification; the two highest bits say that the FIFO is on. */
   interrupt: 2,
@@ -25,7 +25,7 @@ const registers = {
   lineStatus: 5,
 } as const;
 const fifoOn = 0xc0;
-/** Of the interrupt identification: bytes have come. */
+/** Value of the interrupt identification when bytes were received. */
 const received = 0x04;
 const receivedMask = 0x07;
 const receiveEnable = 0x01;
@@ -34,29 +34,32 @@ const fifoReset = 0x02;
 const divisorLatchAccess = 0x80;
 const dataReady = 0x01;
 const fifoLength = 16;
-/** A guest that looks so often without doing anything else waits for a byte. */
+/** A guest that reads the line status so many times in a row is waiting for a byte (polling). */
 const pollCount = 8;
 
 const line = /serial_(read|write) \w+ addr 0x([0-9a-f]+) val 0x([0-9a-f]+)/;
 
-/** A model of the port, fed with what was sent and what QEMU tells. */
+/** The model of the port. It is told what was sent and what QEMU reports. */
 export class SerialReceiver {
-  /** The bytes that may be under way or unread, oldest first: never fewer than there are. */
+  /** The bytes that may be on their way or unread, oldest first. It may hold too many, never too few. */
   private sent: number[] = [];
   /** Is it certain that {@link sent} holds no byte that the guest has read? */
   private exact = true;
   /** Have all of {@link sent} reached the port? */
   private arrived = false;
   private fifo: boolean | undefined;
-  /** What the guest saw of the line status since it read a byte last. */
+  /** Whether the guest saw a byte in the line status since it last read one. */
   private ready: boolean | undefined;
   private divisorLatch = false;
-  /** Does the guest want bytes? False before its driver has started: it would throw them away. */
+  /**
+   * Does the guest want bytes? False before its driver has started, since it would discard them; undefined when not
+   * known.
+   */
   private listening: boolean | undefined = false;
   private looks = 0;
   private returned: number[] = [];
 
-  /** How many bytes may be sent now without a risk. */
+  /** How many bytes may be sent now without being lost. */
   get room(): number {
     if (this.isDeaf) return 0;
     if (this.fifo === true) return Math.max(0, fifoLength - this.sent.length);
@@ -73,12 +76,12 @@ export class SerialReceiver {
     return this.listening === true;
   }
 
-  /** How many bytes are under way or unread, at most. */
+  /** How many bytes are on their way or unread, at most. */
   get unread(): number {
     return this.sent.length;
   }
 
-  /** Is it known that all that was sent has reached the port? */
+  /** Is it known that all bytes that were sent have reached the port? */
   get hasArrived(): boolean {
     return this.arrived;
   }
@@ -88,22 +91,22 @@ export class SerialReceiver {
     return !this.exact && this.sent.length > 0;
   }
 
-  /** These bytes are on their way. */
+  /** Notes that these bytes are on their way. */
   send(bytes: Iterable<number>): void {
     this.sent.push(...bytes);
     this.arrived = false;
   }
 
   /**
-   * All that was sent has reached the port, and all that QEMU told before was heard. With that, more follows from
-   * what the guest does next.
+   * Notes that all bytes have reached the port, and that all of QEMU's reports up to then were read. After this, more
+   * can be concluded from what the guest does.
    */
   settle(): void {
     this.arrived = true;
     this.sent = this.sent.slice(-fifoLength);
   }
 
-  /** Nobody listens from now on to what QEMU tells. */
+  /** Notes that QEMU's reports are no longer read from now on. */
   forget(): void {
     if (this.sent.length > 0) this.exact = false;
     this.fifo = undefined;
@@ -117,7 +120,10 @@ export class SerialReceiver {
     return this.returned.length > 0;
   }
 
-  /** Bytes that the guest threw away unread when it reset its port; they are no longer under way. Each is told once. */
+  /**
+   * The bytes that the guest discarded unread when it reset its port; they are no longer on their way. Each is
+   * returned once.
+   */
   takeReturned(): number[] {
     const bytes = this.returned;
     this.returned = [];
@@ -125,9 +131,9 @@ export class SerialReceiver {
   }
 
   /**
-   * Takes a line of QEMU's trace.
+   * Takes a line of QEMU's trace output.
    *
-   * @returns whether something is known that was not
+   * @returns whether something new is known
    */
   hear(text: string): boolean {
     const match = line.exec(text);
@@ -139,7 +145,7 @@ export class SerialReceiver {
     return (what === "read" ? this.heardRead(register, value) : this.heardWrite(register, value)) || polled;
   }
 
-  /** A guest without interrupts looks again and again. @returns whether that is news */
+  /** Notes that a guest without interrupts polls the port. @returns whether that is news */
   private isPolled(register: number): boolean {
     if (register !== registers.lineStatus && register !== registers.data) {
       this.looks = 0;
@@ -155,12 +161,13 @@ export class SerialReceiver {
     if (register === registers.lineStatus) {
       this.ready = (value & dataReady) !== 0;
       if (this.ready || !this.arrived || this.sent.length === 0) return false;
-      this.sent = []; // all has arrived, and nothing is there: the guest has it
+      this.sent = []; // all bytes have arrived, and the port is empty: the guest has read them
       this.exact = true;
       return true;
     }
     if (register === registers.interrupt) {
-      // Not whenever it is read: a driver that looks what kind of port this is switches the FIFO on for a moment.
+      // The FIFO's state is only taken when bytes were received: a driver that probes the kind of port switches the
+      // FIFO on for a moment.
       if ((value & receivedMask) !== received) return false;
       const before = this.fifo;
       this.fifo = (value & fifoOn) === fifoOn;
@@ -177,10 +184,10 @@ export class SerialReceiver {
     if (ready === true || (this.arrived && this.exact)) {
       const index = this.sent.indexOf(value);
       if (index < 0) this.exact = false;
-      else this.sent.splice(0, index + 1); // what was before it has been read unheard
+      else this.sent.splice(0, index + 1); // bytes before it have been read without a report
       return true;
     }
-    // An empty port was read, or a byte came between the look and the read.
+    // An empty port was read, or a byte arrived between the read of the line status and this one.
     if (ready !== false || value === this.sent[0]) this.exact = false;
     return false;
   }
@@ -201,7 +208,7 @@ export class SerialReceiver {
     const enabled = (value & fifoEnable) !== 0;
     const { fifo } = this;
     if (fifo === enabled && (value & fifoReset) === 0) return false;
-    this.fifo = undefined; // until bytes have come: see above
+    this.fifo = undefined; // until bytes have arrived: see above
     if (this.sent.length === 0) return false;
     // Switching the FIFO on or off empties it, too.
     const emptied = fifo !== undefined || (value & fifoReset) !== 0;

@@ -4,10 +4,13 @@ import type { Qmp } from "./qmp.js";
 
 /** The only tag used: each checkpoint has files of its own. */
 const tag = "checkpoint";
-/** A job is asked about at once, which wakes QEMU's main loop, where it runs; if it takes longer, now and then. */
+/**
+ * For so many times a job's state is asked for without a pause, which wakes QEMU's main loop, in which the job runs;
+ * after that every `lookMs`.
+ */
 const eagerLooks = 50;
 const lookMs = 2;
-/** A job that takes longer hangs: snapshots take well under a second. */
+/** A job that takes longer counts as hung; snapshots take well under a second. */
 const patienceMs = 60_000;
 
 /**
@@ -30,8 +33,8 @@ export function saveSnapshot(qmp: Qmp, disks: number): Promise<void> {
 }
 
 /**
- * Brings back the devices' state that {@link saveSnapshot} wrote. The disks must be those of that instant already.
- * The machine must be stopped.
+ * Brings back the devices' state that {@link saveSnapshot} wrote. The disks' images must be those of that instant
+ * already. The machine must be stopped.
  */
 export function loadSnapshot(qmp: Qmp): Promise<void> {
   return runJob(qmp, "snapshot-load", { tag, vmstate: stateNode, devices: nodes(0) });
@@ -50,14 +53,17 @@ function nodes(disks: number): string[] {
 const laterText = /does not allow making snapshot right now/;
 
 /**
- * Was no snapshot taken because a disk's answer is on its way, or a packet? (It has come, but its event is not due in
- * the log.) Some instructions later one can be.
+ * Did a snapshot fail because a disk's answer or a packet is on its way? (It has arrived, but its event comes later
+ * in the log.) Some instructions later a snapshot can be taken.
  */
 export function isTooEarly(error: unknown): boolean {
   return isVmtapeError(error, "qemu-failed") && error.facts.later === true;
 }
 
-/** The same, told before QEMU is asked: packets wait for buffers of the guest's, and no snapshot has them. */
+/**
+ * The error for packets that wait until the guest has buffers for them, which a snapshot would lose. {@link
+ * isTooEarly} is true for it.
+ */
 export function tooEarly(): VmtapeError {
   return new VmtapeError("qemu-failed", "packets are on their way to the guest: no snapshot has them", {
     later: true,
@@ -74,7 +80,7 @@ interface Job {
 async function runJob(qmp: Qmp, command: string, args: Readonly<Record<string, unknown>>): Promise<void> {
   const id = `vmtape-${command}`;
   const begun = qmp.execute(command, { "job-id": id, ...args });
-  begun.catch(() => {}); // told below
+  begun.catch(() => {}); // its error is thrown below
   const deadline = performance.now() + patienceMs;
   for (let look = 0; ; look++) {
     const asked = qmp.execute("query-jobs") as Promise<Job[]>;

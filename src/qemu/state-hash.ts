@@ -4,7 +4,10 @@ import type { Icount } from "../base/units.js";
 import type { Qmp } from "./qmp.js";
 import { GuestRam } from "./ram.js";
 
-/** A fingerprint of the machine at an instant, equal in two runs only if they are the same run. */
+/**
+ * Hashes of the machine's state at an instant. Two runs whose hashes are equal at an instant are in the same state
+ * there.
+ */
 export interface StateHash {
   readonly icount: Icount;
   /** SHA-256 of {@link registersText}. */
@@ -37,9 +40,10 @@ export async function registersText(qmp: Qmp): Promise<string> {
 const plain = (text: string) => text.replaceAll("\r", "").trim();
 
 /**
- * SHA-256 of all bytes of a QEMU's guest RAM, in address order. The machine must stand still. Cost: about 0.6 s a GB.
+ * SHA-256 of all bytes of a QEMU's guest RAM, in address order. The machine must be stopped, or held by the guard.
+ * Cost: about 0.6 s a GB.
  *
- * @throws `qemu-failed` when QEMU goes away meanwhile; `cancelled` within 4 MiB
+ * @throws `qemu-failed` when QEMU goes away meanwhile; `cancelled`, checked every 4 MiB
  */
 export async function hashRam(pid: number, signal?: AbortSignal): Promise<string> {
   await using ram = await GuestRam.open(pid);

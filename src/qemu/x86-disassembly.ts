@@ -4,21 +4,21 @@ import type * as Iced from "iced-x86";
 /** One instruction of a listing. */
 export interface Line {
   readonly address: bigint;
-  /** Empty where the bytes are no instruction. */
+  /** Empty when the bytes are no instruction. */
   readonly bytes: Uint8Array;
   /** As GDB writes it (AT&T syntax), or `(bad)`. */
   readonly text: string;
-  /** Where a direct branch goes. */
+  /** The target of a direct branch. */
   readonly target?: bigint;
 }
 
-/** An x86 instruction has at most so many bytes (Intel SDM, volume 2, 2.3.11). */
+/** The most bytes of an x86 instruction (Intel SDM, volume 2, 2.3.11). */
 export const longestInstruction = 15;
 
 /**
  * Decodes up to `count` instructions. Fewer when the bytes end.
  *
- * @param address of the first byte, which `bytes` holds
+ * @param address the address of the first byte of `bytes`
  */
 export function disassemble(
   bytes: Uint8Array,

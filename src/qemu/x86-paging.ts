@@ -1,13 +1,13 @@
 import { type EntryReader, type PageAccess, type PagingState, walkPages } from "../base/x86-paging.js";
 import { registerValue } from "./x86-registers.js";
 
-/** A page: its physical address, and how many bytes from it on belong to it. */
+/** A translated address: the physical one, and how many bytes from it on belong to the same page. */
 export interface Translation {
   readonly physical: bigint;
   readonly left: number;
 }
 
-/** Addresses that are mapped alike. */
+/** A range of addresses with the same access, or an unmapped one. */
 export interface MappedRange {
   readonly start: bigint;
   /** The first address after it, 2^64 at most. */
@@ -21,7 +21,7 @@ const cr4 = { pageSizeExtension: 1n << 4n, physicalExtension: 1n << 5n, fiveLeve
 const longModeActive = 1n << 10n;
 const noExecuteEnabled = 1n << 11n;
 
-/** Reads the paging mode off a `g` block. Source: Intel SDM, volume 3, section 4.1.1. */
+/** The paging mode that the registers of a `g` block set. Source: Intel SDM, volume 3, section 4.1.1. */
 export function pagingState(block: Uint8Array): PagingState {
   const control = registerValue(block, "cr4");
   const largePages = (control & cr4.pageSizeExtension) !== 0n;
@@ -37,8 +37,8 @@ function pagingMode(block: Uint8Array, control: bigint): PagingState["mode"] {
 }
 
 /**
- * Where a virtual address lies; undefined when it is not mapped. At most five reads. Where the processor has addresses of
- * 32 bits, the bits above them do not count.
+ * The physical address of a virtual one; undefined when it is not mapped. At most five reads. When the processor uses
+ * 32-bit addresses, the higher bits of `address` are ignored.
  */
 export async function translate(
   state: PagingState,
@@ -51,16 +51,17 @@ export async function translate(
   return page === undefined ? undefined : { physical: page + (at - start), left: Number(end - at) };
 }
 
-/** A longer stretch is told in pieces. */
+/** The most pages of a range; longer ones are cut. */
 const mostPages = 1024;
 const addressEnd = 1n << 64n;
 
 /**
- * The stretch around a virtual address that is mapped alike, or not at all. A very long one may be cut.
+ * The range around a virtual address that has the same access everywhere, or is mapped nowhere. A very long range may
+ * be cut.
  *
  * Cost: a walk for each page, or for each hole as large as a table's entry.
  *
- * @param block the `g` block, for the mode and whether pages can be protected from execution
+ * @param block the `g` block, which tells the paging mode and whether NX is enabled
  */
 export async function mappedRange(
   block: Uint8Array,

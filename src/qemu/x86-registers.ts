@@ -1,7 +1,7 @@
 /**
  * The `g` packet of QEMU's x86-64 stub: registers by name, number, offset and size. Numbers and order are those of
- * `target.xml` (QEMU, gdb-xml/i386-64bit.xml); agent expressions and `p` packets use the same numbers. Other bytes of
- * registers (the bases of ss, ds and es, AVX) are not in it.
+ * `target.xml` (QEMU, gdb-xml/i386-64bit.xml); agent expressions and `p` packets use the same numbers. Some registers
+ * are not in it: the bases of ss, ds and es, and AVX.
  */
 export interface X86Register {
   readonly name: string;
@@ -29,7 +29,7 @@ const sizes: readonly (readonly [names: readonly string[], bytes: number])[] = [
   [["mxcsr"], 4],
 ];
 
-/** All of them, in order. */
+/** All registers of the block, in order. */
 export const x86Registers: readonly X86Register[] = layOut();
 
 const byName = new Map(x86Registers.map((register) => [register.name, register]));

@@ -2,10 +2,10 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 
 /**
- * Writes a guest's console output with times, as an asciicast v2 file that terminal players read.
- * Source: asciinema, "asciicast v2": a header object, then one `[seconds, "o", text]` a line.
+ * Writes a guest's console output with times, as an asciicast v2 file, which terminal players read. Source:
+ * asciinema, "asciicast v2": a header object, then one `[seconds, "o", text]` a line.
  *
- * It is a convenience beside the exact `console.raw`: when it cannot be written, it is given up silently.
+ * It is only a convenience beside the exact `console.raw`: when it cannot be written, it ends there without an error.
  */
 export class ConsoleCast {
   private readonly stream: WriteStream;
@@ -19,7 +19,7 @@ export class ConsoleCast {
     });
   }
 
-  /** @param created ISO time of the recording's begin */
+  /** @param created when the recording began, in ISO 8601 */
   static async create(path: string, created: string): Promise<ConsoleCast> {
     const cast = new ConsoleCast(createWriteStream(path, { flags: "w", mode: 0o600 }));
     const timestamp = Math.floor(Date.parse(created) / 1000);
@@ -27,7 +27,9 @@ export class ConsoleCast {
     return cast;
   }
 
-  /** Adds bytes printed at `seconds` since the begin. A character cut in two waits for its rest. */
+  /**
+   * Adds bytes that were printed `seconds` after the beginning. An incomplete character waits for its other bytes.
+   */
   add(seconds: number, bytes: Buffer): void {
     const text = this.decoder.write(bytes);
     if (text) this.line([Math.round(seconds * 1e6) / 1e6, "o", text]);

@@ -8,18 +8,21 @@ import {
   serverFrames,
 } from "./console-frames.js";
 
-/** So many bytes are sent ahead of the guest; the others wait here, where they can be forgotten at once. */
+/**
+ * How many bytes may be sent that the guest has not been given yet. The others wait here, where they can be dropped
+ * at once.
+ */
 const window = 16 << 10;
-/** They are sent in pieces, so that the next ones are there before the last one has been typed. */
+/** Bytes are sent in pieces of this size, so that the next piece has arrived before the last one was typed. */
 const pieceBytes = 2 << 10;
 
-/** What a client is told. */
+/** What a client receives. */
 export interface ConsoleListener {
   onOutput(bytes: Buffer): void;
   onState(state: ConsoleState): void;
 }
 
-/** This process at the console of a recording: sees what the guest prints, and types when the keyboard is its own. */
+/** A client at the console of a recording. It receives what the guest prints, and types when it has the keyboard. */
 export class ConsoleClient {
   /** Resolves when the connection has ended: after a detach, or because the recording has ended. */
   readonly ended: Promise<void>;
@@ -28,12 +31,12 @@ export class ConsoleClient {
   private unsent: Buffer[] = [];
   private unsentBytes = 0;
   private underWay = 0;
-  /** After this, what still comes is nobody's. */
+  /** The client has left; what still arrives is ignored. */
   private left = false;
   private readonly idle: (() => void)[] = [];
   private current: ConsoleState = { keyboard: "free" };
 
-  /** @param socket joined and paused; it flows from here on */
+  /** @param socket has joined the console and is paused; this client starts reading it */
   constructor(socket: Socket, listener: ConsoleListener) {
     this.socket = socket;
     this.ended = new Promise((resolve) => {
@@ -47,7 +50,7 @@ export class ConsoleClient {
     socket.on("data", (bytes: Buffer) => this.hear(bytes, listener)).resume();
   }
 
-  /** Who has the keyboard, as told last. */
+  /** Who has the keyboard, as the recorder last said. */
   get state(): ConsoleState {
     return this.current;
   }
@@ -57,7 +60,10 @@ export class ConsoleClient {
     return this.unsentBytes + this.underWay;
   }
 
-  /** Types bytes, when the keyboard is ours or free; else they are forgotten, and the state is told again. */
+  /**
+   * Types bytes when this client has the keyboard or it is free. Otherwise they are dropped, and `onState` is called
+   * again.
+   */
   type(bytes: Uint8Array): void {
     this.unsent.push(Buffer.from(bytes));
     this.unsentBytes += bytes.length;
@@ -70,12 +76,12 @@ export class ConsoleClient {
     return new Promise((resolve) => this.idle.push(resolve));
   }
 
-  /** Takes the keyboard, whoever has it. */
+  /** Takes the keyboard, also from another client. */
   take(): void {
     this.socket.write(encodeFrame(clientFrames.take));
   }
 
-  /** Forgets what waits to be typed. @returns about how many bytes that were */
+  /** Drops the bytes that wait to be typed. @returns about how many they were */
   drop(): number {
     const dropped = this.waiting;
     this.forget();
@@ -83,7 +89,7 @@ export class ConsoleClient {
     return dropped;
   }
 
-  /** Leaves; the recording goes on, and what waits is typed. */
+  /** Leaves the console. The recording goes on, and the bytes that wait are typed. */
   detach(): void {
     if (this.left) return;
     this.send(Number.POSITIVE_INFINITY);
@@ -92,7 +98,7 @@ export class ConsoleClient {
     this.socket.resume();
   }
 
-  /** Goes away without a word: when this is the recording's own terminal, that ends it. */
+  /** Closes the connection without detaching. When this client is the recording's owner, that ends the recording. */
   leave(): void {
     if (this.left) return;
     this.left = true;
@@ -100,7 +106,7 @@ export class ConsoleClient {
     this.socket.resume();
   }
 
-  /** Stops reading until {@link resume}: whoever shows the output has enough. */
+  /** Stops reading until {@link resume}, while the caller cannot take more output. */
   pause(): void {
     if (!this.left) this.socket.pause();
   }

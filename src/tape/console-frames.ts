@@ -1,41 +1,40 @@
 /**
- * What goes over a recorder's socket once a client has joined the console: frames, both ways.
+ * The frames on a recorder's socket, in both directions, once a client has joined the console.
  *
  * ```text
- *   0      1          5
- *   +------+----------+-------------------+
+ * 0      1          5 +------+----------+-------------------+
  *   | kind | length   | length bytes      |
  *   | u8   | u32, BE  |                   |
- *   +------+----------+-------------------+
+ * +------+----------+-------------------+
  * ```
  */
 
-/** From a client: what it wants. */
+/** Frames that a client sends: its requests. */
 export const clientFrames = {
   /** Bytes to type. */
   keys: 0x6b,
-  /** The keyboard, whoever has it. */
+  /** Take the keyboard, also from another client. */
   take: 0x74,
-  /** Forget what waits to be typed. */
+  /** Drop the bytes that wait to be typed. */
   drop: 0x78,
-  /** Leave; the recording goes on, and what was sent is still typed. */
+  /** Leave. The recording goes on, and the bytes that were sent are still typed. */
   detach: 0x64,
 } as const;
 
-/** From the recorder: what happens. */
+/** Frames that the recorder sends. */
 export const serverFrames = {
   /** Bytes that the guest printed. */
   output: 0x6f,
   /** A {@link ConsoleState} as JSON. */
   state: 0x73,
-  /** u32, BE: so many more of the client's bytes have been typed or forgotten. */
+  /** u32, BE: how many more of the client's bytes have been typed or dropped. */
   typed: 0x61,
 } as const;
 
-/** Who has the keyboard, as told to one client. */
+/** Who has the keyboard, from the view of one client. */
 export interface ConsoleState {
   readonly keyboard: "yours" | "free" | "taken";
-  /** Who has it, when somebody else does. */
+  /** The name of the client that has it, when that is another one. */
   readonly holder?: string;
 }
 
@@ -45,10 +44,10 @@ export interface Frame {
 }
 
 const headerBytes = 5;
-/** No frame is longer: a client cuts what it sends, and so do we. */
+/** The longest payload of a frame. Both sides cut what they send into such pieces. */
 export const longestPayload = 64 << 10;
 
-/** A frame as bytes. */
+/** Encodes a frame. */
 export function encodeFrame(kind: number, payload: Uint8Array = new Uint8Array()): Buffer {
   const frame = Buffer.alloc(headerBytes + payload.length);
   frame[0] = kind;
@@ -57,11 +56,11 @@ export function encodeFrame(kind: number, payload: Uint8Array = new Uint8Array()
   return frame;
 }
 
-/** Finds the frames in a stream that comes in pieces. */
+/** Finds the frames in a stream that arrives in pieces. */
 export class FrameReader {
   private rest: Buffer = Buffer.alloc(0);
 
-  /** @returns the frames that are whole now, or undefined when the stream is none of ours */
+  /** @returns the frames that are complete now; undefined when the stream is not one of frames */
   read(bytes: Buffer): Frame[] | undefined {
     let rest = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes]);
     const frames: Frame[] = [];

@@ -8,28 +8,31 @@ import type { SerialLine } from "./typewriter.js";
 
 const blockBytes = 64 << 10;
 
-/** What a console line asks of the QEMU behind it. */
+/** What a console line needs of its QEMU. */
 export interface LineMonitor {
-  /** The instructions executed so far; 0 when QEMU has gone. */
+  /** The instructions executed so far; 0 when QEMU has ended. */
   executed(): Promise<bigint>;
-  /** Makes QEMU tell each access to the serial port, or not. Answers whether it does. */
+  /** Makes QEMU report each access to the serial port, or ends that. Resolves to whether QEMU did so. */
   trace(on: boolean): Promise<boolean>;
-  /** Has an idle guest's processor look at what was written just now; without the guard it looks at its next timer. */
+  /**
+   * Wakes an idle guest's processor for bytes that were just written. Without the guard it sees them at its next
+   * timer.
+   */
   wake?(): void;
 }
 
 /**
- * The files by which a QEMU that records reaches its serial console: it writes what the guest prints straight to
- * `console.raw`, reads what is typed from a FIFO, and tells of accesses to the port in another one.
+ * The files that connect a recording QEMU to its serial console. QEMU writes what the guest prints directly to
+ * `console.raw`, reads what is typed from a FIFO, and reports accesses to the port into another FIFO.
  *
- * Why not a socket? A guest may print faster than we read. QEMU then gets EAGAIN, and tries again when there is
- * room again: at an instant that the log does not tell, so the replay dies of a missing event there. A file
- * always takes everything. (QEMU's `pipe` device opens PATH.in and PATH.out, whatever they are.)
+ * Why not a socket? A guest may print faster than vmtape reads. QEMU then gets EAGAIN, and tries again when there is
+ * room: at an instant that is not in the log, so that the replay fails for a missing event there. A file always takes
+ * everything. (QEMU's `pipe` device opens PATH.in and PATH.out, of whatever kind they are.)
  */
 export class ConsoleLine implements SerialLine, AsyncDisposable {
   /** The character device for QEMU's command line. */
   readonly device: string;
-  /** Further options of the command line; the guest does not see them. */
+  /** Further options for the command line, which change nothing for the guest. */
   readonly options: readonly string[];
   private readonly stem: string;
   private readonly told: (line: string) => void;
@@ -48,17 +51,17 @@ export class ConsoleLine implements SerialLine, AsyncDisposable {
   }
 
   /**
-   * @param stem of the names in the runtime directory
-   * @param output what shall take what the guest prints
-   * @param told called with each line that QEMU tells
+   * @param stem the first part of the files' paths, in the runtime directory
+   * @param output the path of the file that gets what the guest prints
+   * @param told called with each line that QEMU reports
    */
   static async make(stem: string, output: string, told: (line: string) => void): Promise<ConsoleLine> {
     const line = new ConsoleLine(stem, told);
     try {
-      await line.unlink(); // of a recorder that was killed
+      await line.unlink(); // those that a killed recorder left
       await symlink(output, `${stem}.out`);
       await runTool("mkfifo", ["-m", "600", `${stem}.in`, `${stem}.trace`]);
-      // Before QEMU opens it: without a reader, that would wait.
+      // Opened before QEMU does: without a reader, QEMU's opening would wait.
       line.trail = openSync(`${stem}.trace`, constants.O_RDWR | constants.O_NONBLOCK);
       return line;
     } catch (error) {
@@ -67,7 +70,7 @@ export class ConsoleLine implements SerialLine, AsyncDisposable {
     }
   }
 
-  /** To be called once QEMU has opened its ends: nothing remains in the file system. */
+  /** Must be called once QEMU has opened its ends. Removes the files from the file system. */
   async connect(monitor: LineMonitor): Promise<void> {
     this.monitor = monitor;
     const path = `${this.stem}.in`;
@@ -89,7 +92,7 @@ export class ConsoleLine implements SerialLine, AsyncDisposable {
     this.monitor?.wake?.();
   }
 
-  /** A FIFO cannot be asked: we read what is there ourselves, and put it back. */
+  /** A FIFO does not tell how much it holds, so what it holds is read and written back. */
   isTaken(): boolean {
     if (this.input === undefined) return true;
     const left = readNow(this.input, this.block);
@@ -114,7 +117,7 @@ export class ConsoleLine implements SerialLine, AsyncDisposable {
     }
   }
 
-  /** QEMU has ended. */
+  /** Closes the files; must be called when QEMU has ended. */
   close(): void {
     if (this.input !== undefined) closeSync(this.input);
     this.input = undefined;
@@ -139,7 +142,7 @@ export class ConsoleLine implements SerialLine, AsyncDisposable {
   }
 }
 
-/** What can be read at once, without waiting. */
+/** Reads what is there, without waiting. Returns the number of bytes. */
 function readNow(fd: number, into: Buffer): number {
   try {
     return readSync(fd, into);

@@ -12,37 +12,40 @@ import {
 } from "./console-frames.js";
 import type { Keyboard, Typist } from "./keyboard.js";
 
-/** The console of a running recording, as those who join it need it. */
+/** The console of a running recording, with all that a seat needs of it. */
 export interface SharedConsole {
   /** The file that holds what the guest prints. */
   readonly file: string;
-  /** How much of it is there. */
+  /** How many bytes have been printed. */
   readonly printed: number;
   readonly keyboard: Keyboard;
-  /** Calls `listener` when more has been printed, until the returned function is called. */
+  /** Calls `listener` when more has been printed. The function that is returned ends that. */
   onPrinted(listener: () => void): () => void;
   type(bytes: Uint8Array): Promise<void>;
-  /** Forgets what waits to be typed. */
+  /** Drops the bytes that wait to be typed. */
   drop(): void;
 }
 
-/** What somebody who joins wants. */
+/** How a client joins the console. */
 export interface SeatWish {
-  /** `owner`: an owner that goes away without a detach ends the recording. `watch`: never types. */
+  /**
+   * `owner`: types, and the recording ends when it closes the connection without a detach. `type`: may type. `watch`:
+   * never types.
+   */
   readonly role: "owner" | "type" | "watch";
-  /** Who it is, for the others. */
+  /** The client's name, for the other clients. */
   readonly name: string;
-  /** See what was printed before, too (at most the last 64 KiB). */
+  /** Also show what was printed before (at most the last 64 KiB). */
   readonly past: boolean;
 }
 
 const longestPast = 64 << 10;
-/** So much may wait in a socket; more is read from the file when there is room again. */
+/** How many bytes may wait in a socket. More are read from the file when there is room again. */
 const longestBacklog = 256 << 10;
 
 /**
- * One client at the console of a recording. What the guest prints is read from the console's file at the pace at which
- * the client takes it: one that stands still holds up nothing, needs no memory, and misses nothing.
+ * One client at the console of a recording. What the guest prints is read from the console's file at the pace at
+ * which the client takes it. So a client that does not read holds up nothing, needs no memory, and misses nothing.
  */
 export class ConsoleSeat implements Typist {
   readonly name: string;
@@ -57,7 +60,7 @@ export class ConsoleSeat implements Typist {
   private detached = false;
   private readonly forget: (() => void)[];
 
-  /** @param onLeave called once when the client has gone, with whether it said so */
+  /** @param onLeave called once when the client has gone, with whether it had detached */
   constructor(socket: Socket, console: SharedConsole, wish: SeatWish, onLeave: (detached: boolean) => void) {
     this.socket = socket;
     this.console = console;
@@ -79,7 +82,7 @@ export class ConsoleSeat implements Typist {
     this.show();
   }
 
-  /** Nothing more will be printed: shows the rest, then closes. */
+  /** Sends the rest of the output, and closes the connection. To be called when nothing more will be printed. */
   finish(patienceMs: number): void {
     this.finishing = true;
     this.show();
@@ -96,7 +99,7 @@ export class ConsoleSeat implements Typist {
     );
   }
 
-  /** Is there something that could be shown now? */
+  /** Is there output that could be sent now? */
   private isBehind(): boolean {
     const { socket } = this;
     return (
@@ -132,7 +135,7 @@ export class ConsoleSeat implements Typist {
       case clientFrames.keys:
         if (this.role === "watch" || !console.keyboard.claim(this)) {
           this.acknowledge(payload.length);
-          this.tellState(); // it thought otherwise
+          this.tellState(); // the client thought that it had the keyboard
           return;
         }
         void console.type(payload).then(() => this.acknowledge(payload.length));

@@ -8,8 +8,8 @@ import { makeRuntimeDirectory, type Places, socketStem } from "./home.js";
 /**
  * How other processes reach a running recording: a unix socket in the user's private runtime directory. A client
  * sends one line, `stop` or `console` with a {@link SeatWish} as JSON; the answer is `ok` or `error TEXT`. After
- * `console` the stream carries the frames of `console-frames.ts`. An owner that goes away without a detach ends the
- * recording.
+ * `console` the stream carries the frames of `console-frames.ts`. An owner that closes the connection without a
+ * detach ends the recording.
  */
 export interface Controlled {
   stop(): Promise<unknown>;
@@ -18,12 +18,12 @@ export interface Controlled {
 
 const longestRequest = 512;
 const longestName = 100;
-/** How long a console that does not read may hold up the end of the recorder's process. */
+/** How long a client that does not read its output may hold up the recorder's exit. */
 const patienceMs = 2000;
 
 const socketPath = (places: Places, directory: string) => `${socketStem(places, directory)}.record`;
 
-/** Removes the socket of a recorder that was killed. Whoever calls holds the tape's lock. */
+/** Removes the socket of a recorder that was killed. The caller must hold the tape's lock. */
 export async function removeDeadSocket(places: Places, directory: string): Promise<void> {
   await rm(socketPath(places, directory), { force: true });
 }
@@ -32,10 +32,10 @@ export class ControlServer implements AsyncDisposable {
   private readonly server: Server;
   private readonly path: string;
   private readonly seats = new Set<ConsoleSeat>();
-  /** Clients that wait for nothing yet. */
+  /** Clients that have not sent a request yet. */
   private readonly silent = new Set<Socket>();
   private readonly recording: Promise<Controlled>;
-  /** Lets in clients: those who came before are answered now. */
+  /** Begins to serve clients; those that have connected before are answered now. */
   serve!: (recording: Controlled) => void;
 
   private constructor(server: Server, path: string) {
@@ -47,8 +47,8 @@ export class ControlServer implements AsyncDisposable {
   }
 
   /**
-   * Listens for the tape in `directory`. Whoever calls holds the tape's lock, so a socket there is a dead one.
-   * Clients wait for {@link ControlServer.serve}.
+   * Listens for the tape in `directory`. The caller must hold the tape's lock, so an old socket there is of a killed
+   * recorder. Clients can connect, and wait for {@link ControlServer.serve}.
    */
   static async listen(places: Places, directory: string): Promise<ControlServer> {
     await makeRuntimeDirectory(places);
@@ -105,8 +105,8 @@ export class ControlServer implements AsyncDisposable {
   }
 
   /**
-   * Takes no more clients and removes the socket. Those who wait for an answer still get it; consoles are closed
-   * as soon as nothing more comes.
+   * Accepts no more clients, and removes the socket. Clients that wait for an answer still get it; consoles are
+   * closed when all output was sent.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.server.close();
@@ -116,7 +116,7 @@ export class ControlServer implements AsyncDisposable {
   }
 }
 
-/** What a client asks for when it joins the console; undefined when that makes no sense. */
+/** Parses the request of a client that joins the console; undefined when it is malformed. */
 function parseWish(text: string): SeatWish | undefined {
   try {
     const { role, name, past } = JSON.parse(text) as Record<string, unknown>;
@@ -133,7 +133,7 @@ function parseWish(text: string): SeatWish | undefined {
   }
 }
 
-/** The other side of {@link ControlServer}. */
+/** The client's side of {@link ControlServer}. */
 export class ControlClient {
   private readonly socket: Socket;
 
@@ -141,7 +141,7 @@ export class ControlClient {
     this.socket = socket;
   }
 
-  /** @returns undefined when nobody listens: no recording runs, or its process was killed */
+  /** @returns undefined when no process listens: no recording is running, or it was killed */
   static async connect(places: Places, directory: string): Promise<ControlClient | undefined> {
     const path = socketPath(places, directory);
     const socket = connect(path);

@@ -7,10 +7,10 @@ import type { Places } from "../base/run-context.js";
 
 export type { Places } from "../base/run-context.js";
 
-/** A socket's path has at most 107 bytes (unix(7)); the names of ours in the runtime directory have up to 48. */
+/** A socket's path has at most 107 bytes (unix(7)); vmtape's names in the runtime directory have up to 48. */
 const longestRuntime = 107 - 1 - 48;
 
-/** The places of `env`: `VMTAPE_HOME`, the XDG base directories, or their defaults. */
+/** The directories that `env` says: by `VMTAPE_HOME`, by the XDG base directories, or their defaults. */
 export function placesFrom(env: NodeJS.ProcessEnv): Places {
   const home = env.HOME || homedir();
   const data = env.XDG_DATA_HOME || join(home, ".local", "share");
@@ -50,7 +50,7 @@ export function tapeDirectory(places: Places, name: string, directory?: string):
   return directory === undefined ? join(places.home, name) : resolve(directory);
 }
 
-/** Names of everything in the home that may be a tape, sorted. A home that does not exist yet has none. */
+/** The names of all entries of the home that may be tapes, sorted. Empty when there is no home yet. */
 export async function tapeNames(places: Places): Promise<string[]> {
   const entries = await readdir(places.home, { withFileTypes: true }).catch((error) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
@@ -63,9 +63,9 @@ export async function tapeNames(places: Places): Promise<string[]> {
 }
 
 /**
- * Makes the runtime directory, for this user alone.
+ * Makes the runtime directory, which only this user may access.
  *
- * @throws `not-writable` when somebody else owns what is there
+ * @throws `not-writable` when another user owns the directory
  */
 export async function makeRuntimeDirectory(places: Places): Promise<string> {
   try {
@@ -83,7 +83,7 @@ export async function makeRuntimeDirectory(places: Places): Promise<string> {
   }
 }
 
-/** A short name for the tape in `directory`, the same in every process: the stem of its sockets. */
+/** The first part of the paths of a tape's sockets. It is short, and the same in every process. */
 export function socketStem(places: Places, directory: string): string {
   return join(places.runtime, createHash("sha256").update(resolve(directory)).digest("hex").slice(0, 16));
 }

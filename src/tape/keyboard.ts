@@ -1,39 +1,39 @@
-/** Somebody who may type. */
+/** A client that may type. */
 export interface Typist {
-  /** Who it is, for the others: `process 4711 on /dev/pts/3`. */
+  /** The client's name, for the others: `process 4711 on /dev/pts/3`. */
   readonly name: string;
 }
 
 /**
- * A console has one keyboard: two who type at once would mix their letters. It belongs to one typist until he gives it
- * back or another one takes it; when it is free, the next who types has it.
+ * The keyboard of a console, which at most one typist has at a time, since the letters of two would be mixed. A
+ * typist has it until it releases it or another one takes it. When it is free, the next one that types gets it.
  */
 export class Keyboard {
   private owner: Typist | undefined;
   private readonly listeners = new Set<() => void>();
 
-  /** Who has it. */
+  /** The typist that has it; undefined when it is free. */
   get holder(): Typist | undefined {
     return this.owner;
   }
 
-  /** Makes it his, when it is free or his already. @returns whether it is his now */
+  /** Gives it to a typist if it is free. @returns whether the typist has it now */
   claim(typist: Typist): boolean {
     if (this.owner === undefined) this.give(typist);
     return this.owner === typist;
   }
 
-  /** Makes it his, whoever has it. */
+  /** Gives it to a typist, also when another one has it. */
   take(typist: Typist): void {
     if (this.owner !== typist) this.give(typist);
   }
 
-  /** Gives it back, when it is his. */
+  /** Makes it free, if this typist has it. */
   release(typist: Typist): void {
     if (this.owner === typist) this.give(undefined);
   }
 
-  /** Calls `listener` whenever it has changed hands, until the returned function is called. */
+  /** Calls `listener` whenever another typist has it, or none. The function that is returned ends that. */
   onChange(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);

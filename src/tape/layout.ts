@@ -1,10 +1,10 @@
 import { join } from "node:path";
 
 /**
- * Where each part of a tape lies in its directory. Fixed, so that a manifest need not (and cannot) name files.
+ * The paths of a tape's parts in its directory. They are fixed, so a manifest need not and cannot name files.
  *
  *     manifest.json      what the machine was, hashes, how it ended
- *     lock               held (a kernel lock) while somebody writes
+ *     lock               a kernel lock is held on it while a process writes the tape
  *     replay.log         QEMU's replay log: the recording
  *     console.raw        what the guest printed on its serial console
  *     console.cast       the same with times (asciicast v2)
@@ -68,13 +68,13 @@ export class TapeLayout {
     return join(this.symbols, String(index));
   }
 
-  /** The tape's files that lie in no folder of its, the manifest first and the lock last. */
+  /** The files directly in the tape's directory, the manifest first and the lock last. */
   files(): string[] {
     const { manifest, log, console, consoleCast, kernel, initrd, lock } = this;
     return [manifest, log, console, consoleCast, kernel, initrd, lock];
   }
 
-  /** What a killed writer may have left: nobody reads it, and the next writer removes it first, whatever it is. */
+  /** Files that a killed writer may have left. They are never read, and the next writer removes them first. */
   drafts(): string[] {
     return [this.manifest, this.log, this.console].map((path) => `${path}.new`);
   }
@@ -84,7 +84,7 @@ export class TapeLayout {
     return [this.disks, this.firmware, this.symbols, this.original];
   }
 
-  /** Everything a tape may consist of but its lock, the manifest first. */
+  /** All paths of a tape except its lock, the manifest first. */
   everything(): string[] {
     const files = this.files().filter((path) => path !== this.lock);
     return [...files, ...this.drafts(), ...this.folders()];

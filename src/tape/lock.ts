@@ -5,7 +5,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { errnoOf, fileError, VmtapeError } from "../base/errors.js";
 import { requireRegular } from "../base/regular-file.js";
 
-/** The part of `fs-native-extensions` (open-file-description locks) that is used here; it ships no types. */
+/**
+ * The function of `fs-native-extensions` (open-file-description locks) that is used here; the package has no types.
+ */
 interface NativeLocks {
   tryLock(fd: number, offset?: number, length?: number, options?: { shared?: boolean }): boolean;
 }
@@ -16,7 +18,7 @@ const attempts = 5;
 const attemptMs = 20;
 const openFlags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** What lies in a lock's place may be anything, and opening a device may do anything: it is not opened. */
+/** Throws when there is something else than a regular file at a lock's path: opening a device may do anything. */
 async function requireLockable(path: string): Promise<void> {
   const facts = await lstat(path).catch((error) => {
     if (errnoOf(error) !== "ENOENT") throw error;
@@ -44,8 +46,8 @@ export class FileLock implements AsyncDisposable {
   }
 
   /**
-   * Takes the lock, making the file when needed; undefined when somebody holds it. A symbolic link in its place is
-   * refused.
+   * Takes the lock, and makes its file when there is none. Undefined when it is held already. A symbolic link in its
+   * place is refused.
    */
   static async tryTake(path: string): Promise<FileLock | undefined> {
     for (;;) {
@@ -61,7 +63,7 @@ export class FileLock implements AsyncDisposable {
         return undefined;
       }
       if (await isAt(handle, path)) return new FileLock(handle);
-      // The holder before us removed the file with its tape: this lock guards nothing any more.
+      // The former holder has removed the file with its tape, so this lock protects nothing.
       await handle.close();
     }
   }
@@ -69,10 +71,10 @@ export class FileLock implements AsyncDisposable {
   /**
    * Takes the lock.
    *
-   * @throws `tape-busy` with this message when somebody holds it
+   * @throws `tape-busy` with the message `busy` when it is held already
    */
   static async take(path: string, busy: string): Promise<FileLock> {
-    // Whoever asks `isHeld` holds it for a moment.
+    // Tried several times, since `isHeld` in another process holds the lock for a moment.
     for (let attempt = 0; attempt < attempts; attempt++) {
       const lock = await FileLock.tryTake(path);
       if (lock) return lock;
@@ -81,12 +83,12 @@ export class FileLock implements AsyncDisposable {
     throw new VmtapeError("tape-busy", busy, { file: path });
   }
 
-  /** The descriptor that carries the lock: a child that inherits it holds the lock, too. */
+  /** The descriptor that carries the lock: a child process that inherits it holds the lock, too. */
   get fd(): number {
     return this.handle.fd;
   }
 
-  /** Is it held now? False when the file does not exist. Does not make the file. */
+  /** Is the lock held now? False when its file does not exist. Does not make the file. */
   static async isHeld(path: string): Promise<boolean> {
     let handle: FileHandle;
     try {

@@ -20,7 +20,7 @@ import {
 import { describeFile, storeFile } from "./store.js";
 import { destroyTape, newTapeId, writeManifest } from "./tape.js";
 
-/** A recording needs at least this much free space to begin, and ends when less than a quarter of it is left. */
+/** The free disk space in bytes that a recording needs to begin. It ends when less than a quarter of that is left. */
 export const neededSpace = 16 << 20;
 
 /** A tape that is ready to be recorded into: locked, its inputs copied, its manifest written. */
@@ -28,16 +28,16 @@ export interface PreparedTape {
   readonly layout: TapeLayout;
   readonly manifest: Manifest;
   readonly lock: FileLock;
-  /** Owns the lock. */
+  /** Its disposal ends the lock. */
   readonly scope: Scope;
-  /** Removes all of it, while the lock is held: for a recording that never began. */
+  /** Removes the whole tape while the lock is held, for a recording that never began. */
   discard(): Promise<void>;
 }
 
 /**
  * Makes the directory of a new tape and fills it. On any error nothing of it is left.
  *
- * @param options.force with a tape of that name there: it is destroyed first
+ * @param options.force destroy a tape of that name first, if there is one
  * @throws `tape-exists`, `tape-busy`, `bad-file`, `bad-guest`, `disk-full`, `not-writable`, `cancelled`
  */
 export async function prepareTape(
@@ -54,7 +54,7 @@ export async function prepareTape(
   const discard = async () => {
     for (const path of layout.everything()) await rm(path, { recursive: true, force: true });
     await rm(layout.lock, { force: true });
-    await rmdir(directory).catch(() => {}); // not empty: somebody put files there
+    await rmdir(directory).catch(() => {}); // not empty: it has other files
   };
   try {
     const manifest = await fill(layout, options, signal);
@@ -66,7 +66,7 @@ export async function prepareTape(
   }
 }
 
-/** All that can be refused before anything is made. */
+/** Checks all inputs that can be refused before anything is made. */
 async function checkInputs(options: RecordOptions, directory: string): Promise<void> {
   const kind = await checkKernel(options.kernel);
   if (options.initrd !== undefined) await requireFile(options.initrd, "initrd");
@@ -171,7 +171,7 @@ async function storeDisks(layout: TapeLayout, choices: readonly DiskChoice[], si
       ? await flatten(choice.path, layout.diskBase(i), signal)
       : await storeFile(choice.path, layout.diskBase(i), signal);
     disks.push({ format, base });
-    // The backing name is relative to the overlay: a tape can be moved.
+    // The name of the backing file is relative to the overlay, so that a tape can be moved.
     await qemuImg(
       [
         "create",
@@ -190,7 +190,7 @@ async function storeDisks(layout: TapeLayout, choices: readonly DiskChoice[], si
   return disks;
 }
 
-/** A qcow2 image that needs other files becomes one that stands alone. */
+/** Copies a qcow2 image that needs other files into one that stands alone. */
 async function flatten(source: string, target: string, signal?: AbortSignal): Promise<StoredFile> {
   await qemuImg(["convert", "-f", "qcow2", "-O", "qcow2", source, target], signal);
   return describeFile(target, signal);

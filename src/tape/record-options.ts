@@ -7,22 +7,22 @@ import { inspectQemu, type QemuBuild } from "../qemu/build.js";
 import type { NetworkChoice } from "../qemu/network.js";
 import { readHead } from "./store.js";
 
-/** A disk image named by the user; it is copied into the tape and never written. */
+/** A disk image that the user names. It is copied into the tape, and never written. */
 export interface DiskChoice {
   readonly path: string;
-  /** Told from the image's first bytes when absent. */
+  /** Default: detected by the image's first bytes. */
   readonly format?: "raw" | "qcow2";
 }
 
-/** A file with symbols named by the user; it is copied into the tape. */
+/** A file with symbols that the user names. It is copied into the tape. */
 export interface SymbolChoice {
   readonly path: string;
   readonly prefix?: string;
-  /** First and last address the file is good for. */
+  /** The first and last address for which the file has symbols. */
   readonly range?: { readonly low: bigint; readonly high: bigint };
 }
 
-/** Everything that decides a recording. */
+/** Everything that determines a recording. */
 export interface RecordOptions {
   readonly name: string;
   /** The tape's directory; default: its name in the home. */
@@ -38,27 +38,31 @@ export interface RecordOptions {
   readonly disks: readonly DiskChoice[];
   readonly network: NetworkChoice;
   readonly symbols: readonly SymbolChoice[];
-  /** Stop after so many seconds. */
+  /** Stop the recording after so many seconds. */
   readonly timeoutSeconds?: number;
-  /** The built guard (`guardOf`): states of the recording are then hashed while it runs, to compare replays with. */
+  /**
+   * The built guard (`guardOf`): with it, states are hashed while recording (witnesses), with which replays are
+   * compared.
+   */
   readonly guard?: string;
 }
 
 /**
- * What a user gets who names nothing. 256 MB boots a stock Debian kernel with a small initramfs. Without RDRAND such a
- * kernel gathers randomness from timing jitter: up to a billion instructions, a different number in each run.
+ * Memory and processor of a recording for which the user names none. 256 MB are enough to boot a stock Debian kernel
+ * with a small initramfs. Without RDRAND such a kernel gathers randomness from timing jitter, which takes up to a
+ * billion instructions, a different number in each run.
  */
 export const recordDefaults = { memoryMB: 256, cpu: "qemu64,+rdrand" } as const;
 
-/** In QEMU 8.0, target/i386/tcg/translate.c tells the flags before `cmpxchg16b`. */
+/** From QEMU 8.0 on, target/i386/tcg/translate.c computes the flags before `cmpxchg16b`. */
 const firstWithWholeFlags = 8;
 
 /**
- * The processor a user gets who names none. Not `cmpxchg16b` before QEMU 8.0: `helper_cmpxchg16b_unlocked` there takes the
- * flags from what the last block left, so that after `cmp` with two pointers and it `pushf` gives a piece of a pointer
- * (0x2345678b for 0x93). An interrupt right behind it saves that and comes back with it: a stock kernel dies of a double
- * fault now and then. Where blocks end is not the same in a replay, so what is saved is not, either. Linux does without
- * the instruction.
+ * The processor of a recording for which the user names none. Before QEMU 8.0 it has no `cmpxchg16b`:
+ * `helper_cmpxchg16b_unlocked` takes the flags from what the previous block left there, so that a `pushf` after a
+ * `cmp` of two pointers and a `cmpxchg16b` gives a part of a pointer (0x2345678b in place of 0x93). An interrupt
+ * right after it saves these flags and restores them: now and then a stock kernel dies of a double fault. And since
+ * blocks end elsewhere in a replay, other flags are saved there. Linux can do without the instruction.
  */
 export function defaultCpu(qemuVersion: string): string {
   const major = Number(qemuVersion.split(".")[0]);
@@ -66,7 +70,8 @@ export function defaultCpu(qemuVersion: string): string {
 }
 
 /**
- * Options with every default: this host's QEMU, 256 MB, no disks, no network. Add at least a `kernel`.
+ * Options in which everything has its default: this host's QEMU, 256 MB, no disks, no network. Add at least a
+ * `kernel`.
  *
  * @throws `missing-tool`, `wrong-qemu`
  */
@@ -135,9 +140,9 @@ function parseRange(text: string, bad: (why: string) => VmtapeError) {
 }
 
 /**
- * What kind of kernel a file is.
+ * Finds out what kind of kernel a file is.
  *
- * @throws `bad-guest` unless QEMU would start it, and for a 32-bit Linux; `bad-file` when it cannot be read
+ * @throws `bad-guest` when QEMU could not start it, and for a 32-bit Linux; `bad-file` when it cannot be read
  */
 export async function checkKernel(path: string): Promise<KernelKind> {
   const head = await readHead(path, kernelHeadBytes);
@@ -163,12 +168,14 @@ export async function checkKernel(path: string): Promise<KernelKind> {
   return kind;
 }
 
-/** Does a file begin like a Linux kernel (a bzImage), which takes a command line for its console? */
+/** Is a file a Linux kernel (a bzImage), whose command line can name its console? */
 export async function isLinux(path: string): Promise<boolean> {
   return kernelKind(await readHead(path, kernelHeadBytes)) === "linux";
 }
 
-/** The format of a disk image. @throws `bad-guest` when it is empty, or a qcow2 image whose bytes lie elsewhere */
+/**
+ * The format of a disk image. @throws `bad-guest` when it is empty, or a qcow2 image whose data are in another file
+ */
 export async function inspectDisk(
   disk: DiskChoice,
 ): Promise<{ format: "raw" | "qcow2"; needsFlattening: boolean }> {

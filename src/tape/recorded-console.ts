@@ -6,11 +6,11 @@ import { ConsoleLine, type LineMonitor } from "./console-line.js";
 import { makeRuntimeDirectory, type Places, socketStem } from "./home.js";
 import { Typewriter } from "./typewriter.js";
 
-/** Between two looks at what the guest printed: less than a typist notices. */
+/** How often the console file is checked for new output, in ms: often enough that a typist notices no delay. */
 const lookMs = 10;
 const blockBytes = 64 << 10;
 
-/** The serial console of a machine that is being recorded: what it prints, and what is typed into it. */
+/** The serial console of a machine that is being recorded, with its output and its input. */
 export class RecordedConsole implements AsyncDisposable {
   private readonly path: string;
   private readonly output: FileHandle;
@@ -37,7 +37,7 @@ export class RecordedConsole implements AsyncDisposable {
   /**
    * Makes the console of the tape in `directory`, whose lock the caller holds.
    *
-   * @param path of `console.raw`, which must not exist
+   * @param path the path of `console.raw`, which must not exist yet
    */
   static async make(places: Places, directory: string, path: string): Promise<RecordedConsole> {
     await makeRuntimeDirectory(places);
@@ -65,29 +65,32 @@ export class RecordedConsole implements AsyncDisposable {
     return this.line.device;
   }
 
-  /** Further options for QEMU's command line; the guest does not see them. */
+  /** Further options for QEMU's command line, which change nothing for the guest. */
   get options(): readonly string[] {
     return this.line.options;
   }
 
-  /** To be called once QEMU has opened its ends: nothing remains in the file system. */
+  /** Must be called once QEMU has opened its ends. Removes the FIFOs from the file system. */
   async connect(monitor: LineMonitor): Promise<void> {
     await this.line.connect(monitor);
     void this.typewriter.begin();
   }
 
-  /** Types bytes at the speed at which the guest reads. Resolves when they are in its port, or it has ended. */
+  /**
+   * Types bytes at the speed at which the guest reads them. Resolves when they are in the guest's port, were dropped,
+   * or QEMU has ended.
+   */
   type(bytes: Uint8Array): Promise<void> {
     return this.typewriter.type(bytes);
   }
 
-  /** Forgets what was to be typed and has not been sent yet. @returns how many bytes that were */
+  /** Drops the bytes that have not been sent to the guest yet. @returns how many they were */
   drop(): number {
     return this.typewriter.drop();
   }
 
   /**
-   * Gives `sink` what the guest prints, until {@link end} and then the rest.
+   * Calls `sink` with what the guest prints until {@link end}, and then with the rest.
    *
    * @throws what `sink` throws, `bad-file` when the console cannot be read
    */
@@ -100,19 +103,19 @@ export class RecordedConsole implements AsyncDisposable {
     await this.readNew(sink);
   }
 
-  /** How many bytes {@link follow} has given out so far. */
+  /** How many bytes {@link follow} has given to its sink so far. */
   get printed(): number {
     return this.position;
   }
 
-  /** What {@link follow} has given out so far, at most the last 64 KiB. */
+  /** What {@link follow} has given to its sink so far, at most the last 64 KiB. */
   past(): Buffer {
     const length = Math.min(this.position, blockBytes);
     const bytes = Buffer.alloc(length);
     return bytes.subarray(0, readSync(this.output.fd, bytes, 0, length, this.position - length));
   }
 
-  /** QEMU has ended: nothing more will be printed. */
+  /** Must be called when QEMU has ended, so that nothing more will be printed. */
   end(): void {
     this.ended.abort();
     this.line.close();

@@ -27,34 +27,37 @@ import { describeFile } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
 import { Witnesses } from "./witnesses.js";
 
-/** What a caller may watch and end a recording with. */
+/** What a caller can be told of a recording, and how it can stop it. */
 export interface RecordHooks extends Pick<RunContext, "debug" | "onProgress"> {
-  /** Stops the recording; it then ends like one that was stopped, with a whole tape. */
+  /** Stops the recording, as {@link Recording.stop} does; the tape is then complete. */
   readonly signal?: AbortSignal | undefined;
   /** What the guest prints, as it comes (borrowed). */
   readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
-  /** Facts worth telling while it runs: "the guest panicked". */
+  /** Called with facts that a user wants to know while it runs, such as "the guest panicked". */
   readonly onNotice?: ((text: string) => void) | undefined;
 }
 
 /** Why `Recording.stop` was called. */
 export type StopReason = Extract<EndCause, "stopped" | "timeout" | "disk-full" | "panic">;
 
-/** Seldom: each look wakes QEMU's main loop, which then writes to the log. */
+/**
+ * How often the progress is asked for. Seldom, because each question wakes QEMU's main loop, which then writes to the
+ * log.
+ */
 const progressEveryMs = 1000;
 const diskCheckEveryMs = 500;
-/** After a panic the guest may still reboot by itself; then we end it. */
+/** How long a guest may take to reboot by itself after a panic, before the recording is stopped. */
 const afterPanicMs = 3000;
-/** How long QEMU may take to leave after `quit`, and after SIGTERM. */
+/** How long QEMU may take to exit after `quit`, and again after SIGTERM. */
 const patienceMs = 5000;
-/** Larger guests are not hashed when they are stopped: it would take longer than somebody who stops one waits. */
+/** Guests with more memory are not hashed when they are stopped: a user who stops one would have to wait for it. */
 const mostHashedAtStopMB = 512;
 
 /**
- * Records a run: makes the tape, starts the machine, and gives back the recording as it runs.
+ * Records a run: makes the tape, starts the machine, and returns the running recording.
  *
- * @throws everything `prepareTape` throws; `qemu-failed` when QEMU does not start. On an error before the guest
- *   runs, no tape is left.
+ * @throws everything `prepareTape` throws; `qemu-failed` when QEMU does not start. On an error before the guest runs,
+ *   no tape is left.
  */
 export async function record(
   places: Places,
@@ -69,10 +72,10 @@ export async function record(
   return Recording.start(places, prepared, options, hooks);
 }
 
-/** QEMU's main loop has read what was typed by then. */
+/** After so many ms QEMU's main loop has read what was typed. */
 const wakeMs = 5;
 
-/** How the console asks QEMU. When QEMU has ended, so has the console, in a moment. */
+/** The console's access to QEMU. Errors are ignored, since the console ends soon after QEMU has. */
 function lineMonitor(qmp: Qmp, guard: GuardChannel | undefined): LineMonitor {
   let waking = false;
   const wake = () => {
@@ -92,13 +95,13 @@ function lineMonitor(qmp: Qmp, guard: GuardChannel | undefined): LineMonitor {
   };
 }
 
-/** A machine that runs and is being recorded. It ends by itself, or by {@link Recording.stop}. */
+/** A running machine that is being recorded. It ends when the guest does, or by {@link Recording.stop}. */
 export class Recording {
   readonly layout: TapeLayout;
   /**
-   * The complete tape. Rejects with `qemu-failed` or `disk-full` when the recording ended badly: what is on disk
-   * is then an interrupted tape, which `repairTape` mends. Rejects with `cancelled`, and leaves no tape, when it
-   * was stopped before the first instruction.
+   * The complete tape. Rejects with `qemu-failed` or `disk-full` when the recording failed; the tape on disk is then
+   * an interrupted one, which `repairTape` can complete. Rejects with `cancelled`, and leaves no tape, when it was
+   * stopped before the first instruction.
    */
   readonly done: Promise<Tape>;
   private readonly manifest: Manifest;
@@ -108,7 +111,7 @@ export class Recording {
   private readonly discard: () => Promise<void>;
   private readonly qemu: QemuProcess;
   private readonly qmp: Qmp;
-  /** The console, for all who join it. */
+  /** The console, which clients can join. */
   readonly console: SharedConsole;
   private readonly serial: RecordedConsole;
   private readonly witnesses: Witnesses | undefined;
@@ -166,7 +169,7 @@ export class Recording {
       );
     if (hooks.onConsole) this.consoleSinks.add(hooks.onConsole);
     this.done = this.watch();
-    this.done.catch(() => {}); // whoever awaits it sees the error
+    this.done.catch(() => {}); // its error is thrown where it is awaited
   }
 
   static async start(
@@ -230,14 +233,17 @@ export class Recording {
     return recording;
   }
 
-  /** Sends bytes to the guest's serial console, as if typed. Resolves when they are in its port, or it has ended. */
+  /**
+   * Sends bytes to the guest's serial console, as if typed. Resolves when they are in the guest's port, were dropped,
+   * or QEMU has ended.
+   */
   type(bytes: Uint8Array): Promise<void> {
     return this.serial.type(bytes);
   }
 
   /**
-   * Calls `sink` with what the guest printed so far (of a long past, the last 64 KiB) and with everything from now
-   * on, until the returned function is called.
+   * Calls `sink` with what the guest has printed so far (at most the last 64 KiB), and with everything from now on.
+   * The function that is returned ends that.
    */
   listen(sink: (bytes: Uint8Array) => void): () => void {
     const past = this.serial.past();
@@ -246,7 +252,9 @@ export class Recording {
     return () => this.consoleSinks.delete(sink);
   }
 
-  /** Ends the machine at the instruction it has reached; the tape is then complete. Idempotent. */
+  /**
+   * Ends the machine at the instruction that it has reached. The tape is then complete. May be called several times.
+   */
   stop(reason: StopReason = "stopped"): Promise<Tape> {
     if (this.qemu.running) {
       this.stopping ??= reason;
@@ -255,7 +263,7 @@ export class Recording {
     return this.done;
   }
 
-  /** Hashes the state when that is quick, and lets QEMU close its log. */
+  /** Hashes the state where that is quick, and makes QEMU exit, so that it closes its log. */
   private async quit(): Promise<void> {
     if (this.manifest.machine.memoryMB <= mostHashedAtStopMB) await this.witnesses?.take();
     else this.witnesses?.giveUp();
@@ -265,7 +273,7 @@ export class Recording {
     try {
       await this.qmp.execute("quit");
     } catch {
-      this.qemu.kill("SIGTERM"); // the monitor is gone or stuck: QEMU closes its log on SIGTERM too
+      this.qemu.kill("SIGTERM"); // the monitor is closed or hangs: on SIGTERM QEMU closes its log, too
     }
     await this.qemu.ended;
     clearTimeout(deadline);
@@ -283,7 +291,7 @@ export class Recording {
     let end: ProcessEnd;
     try {
       end = await this.qemu.ended;
-      await this.witnesses?.settled(); // it writes the manifest, too
+      await this.witnesses?.settled(); // witnesses write the manifest, too
       this.serial.end();
       await printing;
     } finally {
@@ -292,10 +300,10 @@ export class Recording {
     }
     const seconds = (performance.now() - this.startedAt) / 1000;
     this.throwIfBad(end);
-    return await this.complete(seconds, shutdown()); // before the lock is let go
+    return await this.complete(seconds, shutdown()); // awaited here, so that the lock is still held
   }
 
-  /** Remembers the reason of QEMU's last shutdown event. */
+  /** Notes the reason of QEMU's last shutdown event. The function that is returned tells it. */
   private watchShutdown(): () => ShutdownCause | undefined {
     let reason: ShutdownCause | undefined;
     this.qmp.onEvent(({ event, data }) => {
@@ -352,7 +360,7 @@ export class Recording {
     if (bavail * bsize < neededSpace / 4) void this.stop("disk-full");
   }
 
-  /** QEMU could not write its log. It would go on without, so it must end now. */
+  /** Ends a QEMU that could not write its log, since it would go on without. */
   private failLog(): void {
     this.logFailed = true;
     this.qemu.kill("SIGKILL");
@@ -402,8 +410,9 @@ export class Recording {
   }
 
   /**
-   * The reason as the log tells it, for the rare case that QEMU's last event is lost on its way out. A reset that ends
-   * the machine is not in the log: QEMU ends it like a signal would, but says so only of a signal.
+   * The reason of the shutdown from the log, for the rare case that QEMU's last event was lost at its exit. The log
+   * has the same reason for a reset that ends the machine as for a signal, but only for a signal QEMU prints a
+   * message.
    */
   private loggedReason(cause: ShutdownCause): ShutdownCause {
     const signalled = /terminating on signal/.test(this.qemu.errorOutput);

@@ -19,12 +19,15 @@ import { sealLog } from "./seal.js";
 import { describeFile, writeAll } from "./store.js";
 import { Tape, writeManifest } from "./tape.js";
 
-/** `qemu`: looked through when the console must be printed again. `places`: where a killed recorder may have left its socket. */
+/**
+ * `qemu`: the programs among which the one that recorded is looked for, when the console must be printed again.
+ * `places`: for the socket that a killed recorder may have left.
+ */
 export type RepairOptions = Pick<RunContext, "qemu" | "signal" | "places">;
 
 /**
- * Makes an interrupted tape complete: its log is cut to what replays, its console to what the log says was
- * printed. What is replaced is kept in `original/`. A complete tape is given back as it is.
+ * Completes an interrupted tape: cuts its log to the part that replays, and its console to what was printed by then.
+ * The old files are kept in `original/`. A complete tape is returned as it is.
  *
  * @throws `tape-busy`, `no-such-tape`, `bad-log` (not a log), `tape-unfinished` (nothing was recorded), `disk-full`
  */
@@ -34,7 +37,7 @@ export async function repairTape(directory: string, options: RepairOptions = {})
   const { layout } = before;
   await using _lock = await FileLock.take(layout.lock, `tape '${before.name}' is being recorded`);
   if (options.places) await removeDeadSocket(options.places, directory);
-  const { manifest } = await Tape.openDirectory(directory); // it may have been completed meanwhile
+  const { manifest } = await Tape.openDirectory(directory); // another process may have completed it meanwhile
   if (manifest.end) return new Tape(directory, manifest, "complete");
   const log = `${layout.log}.new`;
   try {
@@ -63,7 +66,7 @@ export async function repairTape(directory: string, options: RepairOptions = {})
   }
 }
 
-/** Writes the repaired log beside the old one. Answers how many console bytes it accounts for. */
+/** Writes the repaired log beside the old one. Returns how many console bytes were printed in it. */
 async function writeRepairedLog(
   layout: TapeLayout,
   manifest: Manifest,
@@ -108,19 +111,19 @@ async function planLog(layout: TapeLayout, dialect: ReturnType<typeof dialectFor
   }
 }
 
-/** Copies into a file that is new: nothing is written through a link that lies in its place. */
+/** Copies into a new file. What was at its path is removed, so that nothing is written through a link. */
 async function copyNew(source: string, target: string): Promise<void> {
   await rm(target, { recursive: true, force: true });
   await copyFile(source, target, constants.COPYFILE_EXCL);
 }
 
-/** From the manifest's time of creation to the last write of the log. */
+/** The recorded time in seconds: from the manifest's creation to the last write of the log. */
 async function secondsRecorded(layout: TapeLayout, manifest: Manifest): Promise<number> {
   const { mtimeMs } = await stat(layout.log);
   return Math.max(0, Math.round(mtimeMs - Date.parse(manifest.created)) / 1000);
 }
 
-/** Keeps a file's old bytes in `original/`, once: a second repair does not replace the first original. */
+/** Copies a file into `original/`, unless an earlier repair has done so: the first original stays. */
 async function keepOriginal(layout: TapeLayout, path: string): Promise<void> {
   const isDirectory = await mkdir(layout.original).then(
     () => true,
@@ -135,8 +138,8 @@ async function keepOriginal(layout: TapeLayout, path: string): Promise<void> {
 }
 
 /**
- * Cuts the console to `wanted` bytes. QEMU writes it before the log, so it is rarely too short; when it is (the
- * disk was full), the repaired log prints it again.
+ * Cuts the console to `wanted` bytes. QEMU writes the console before the log, so it is rarely too short. When it is
+ * (the disk was full), a replay of the repaired log prints it again.
  */
 async function cutConsole(tape: Tape, wanted: number, options: RepairOptions): Promise<void> {
   const { console } = tape.layout;

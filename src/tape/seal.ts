@@ -7,7 +7,7 @@ import type { ReplayLogDialect, ShutdownCause } from "../formats/replay-log-dial
 import { kindCodes } from "../formats/replay-log-layout.js";
 import { ReplayLogScanner } from "../formats/replay-log-scanner.js";
 
-/** A finished log. */
+/** The facts of a sealed log. */
 export interface SealedLog {
   readonly events: number;
   /** Instructions executed from the first to the shutdown. */
@@ -16,9 +16,9 @@ export interface SealedLog {
 }
 
 /**
- * Ends a cleanly written log right after its first shutdown event. Between the guest's power-off and QEMU's exit
- * the machine runs on for some milliseconds; a replay stops somewhere in them, each time elsewhere. Without them
- * every replay ends at the same instruction.
+ * Ends a cleanly written log right after its first shutdown event. Between the guest's power-off and QEMU's exit the
+ * machine runs on for some milliseconds; each replay would stop elsewhere in them. Without them every replay ends at
+ * the same instruction.
  *
  * Cost: one scan of the log, about 100 MB/s.
  *

@@ -7,13 +7,14 @@ import type { Manifest } from "../formats/manifest.js";
 import type { TapeLayout } from "./layout.js";
 
 /**
- * Looks at what lies at each place of a tape, without opening any of it: files must be regular files and folders
- * directories. A tape comes from a stranger: a FIFO would make a reader wait for ever, a device may do anything when it is
- * opened, and a link leads out of the tape. What is missing is no fault of a tape's shape: whoever needs it says so.
+ * Checks what kind of file is at each path of a tape, without opening any: files must be regular files, and folders
+ * directories. A tape may come from a stranger: a FIFO would make a reader wait for ever, a device may do anything
+ * when it is opened, and a link leads out of the tape. Missing files are not reported here but by the code that needs
+ * them.
  *
  * Cost: one `lstat` a file, less than a millisecond.
  *
- * @throws VmtapeError `bad-file` with the first that is something else
+ * @throws VmtapeError `bad-file` for the first path that is something else
  */
 export async function checkShape(layout: TapeLayout, manifest: Manifest): Promise<void> {
   for (const path of layout.folders()) {
@@ -28,7 +29,7 @@ export async function checkShape(layout: TapeLayout, manifest: Manifest): Promis
   for (const { path, facts } of looked) if (facts) requireRegular(facts, path);
 }
 
-/** The files in a tape's folders that its manifest tells of, and the two that `repair` keeps. */
+/** The files in a tape's folders that its manifest implies, and the two that `repair` keeps. */
 function filesIn(layout: TapeLayout, { machine, symbols }: Manifest): string[] {
   return [
     ...machine.disks.flatMap((_, i) => [layout.diskBase(i), layout.diskOverlay(i)]),

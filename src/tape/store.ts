@@ -47,7 +47,7 @@ async function copy(from: FileHandle, into: FileHandle, signal?: AbortSignal): P
   return { bytes, sha256: hash.digest("hex") };
 }
 
-/** Writes all of `bytes` at `offset`: a disk that fills up takes a part without an error. */
+/** Writes all of `bytes` at `offset`. (A single write to a disk that fills up may write a part without an error.) */
 export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
@@ -74,13 +74,13 @@ async function describe(file: FileHandle, signal?: AbortSignal): Promise<StoredF
 }
 
 /**
- * Checks that a file of a tape is the one its manifest knows.
+ * Checks that a file of a tape has the size and hash that its manifest says.
  *
  * @throws `changed` with what differs; `bad-file` when it is missing
  */
 export async function checkStored(path: string, expected: StoredFile, signal?: AbortSignal): Promise<void> {
   await using file = await owned(path, noLinks);
-  const { size } = await file.handle.stat(); // told at once, however many they are
+  const { size } = await file.handle.stat(); // checked first, so that nothing is hashed in vain
   if (size !== expected.bytes) {
     throw new VmtapeError("changed", `${path} has ${size} bytes, but ${expected.bytes} were recorded`, {
       file: path,

@@ -18,16 +18,16 @@ import { TapeLayout } from "./layout.js";
 import { FileLock } from "./lock.js";
 import { checkShape } from "./shape.js";
 
-/** `recording`: somebody writes it now. `interrupted`: its writer died before the end; `repair` mends it. */
+/** `recording`: a process is writing it. `interrupted`: its writer died before the end; `repair` completes it. */
 export type TapeState = "recording" | "complete" | "interrupted";
 
-/** One recording: a directory with a manifest. The object is a snapshot of what the manifest said when opened. */
+/** One recording: a directory with a manifest. The object has the manifest as it was when the tape was opened. */
 export class Tape {
   readonly layout: TapeLayout;
   readonly manifest: Manifest;
   readonly state: TapeState;
 
-  /** What the user calls it; by default its directory's name. */
+  /** The tape's name. Default: the name of its directory. */
   readonly name: string;
 
   constructor(directory: string, manifest: Manifest, state: TapeState, name = basename(directory)) {
@@ -54,7 +54,7 @@ export class Tape {
     await checkShape(layout, manifest);
     if (manifest.end) return new Tape(directory, manifest, "complete", name);
     if (await FileLock.isHeld(layout.lock)) return new Tape(directory, manifest, "recording", name);
-    // Its recorder writes the end, then lets go: both may have happened since the manifest was read.
+    // A recorder writes the end and then releases the lock. Both may have happened since the manifest was read.
     const now = await readTapeManifest(directory, name);
     return new Tape(directory, now, now.end ? "complete" : "interrupted", name);
   }
@@ -107,7 +107,7 @@ export class Tape {
 }
 
 /**
- * What the manifest of the tape in `directory` says, whatever became of the other files.
+ * Reads the manifest of the tape in `directory`; its other files are not looked at.
  *
  * @throws `no-such-tape`, `bad-manifest`, `tape-unfinished` (a recording that never began)
  */
@@ -154,7 +154,7 @@ async function readManifest(layout: TapeLayout, name: string): Promise<Uint8Arra
 export async function writeManifest(layout: TapeLayout, manifest: Manifest): Promise<void> {
   const temporary = `${layout.manifest}.new`;
   try {
-    await rm(temporary, { force: true }); // left by a killed writer, or a stranger's link to another file
+    await rm(temporary, { force: true }); // a killed writer may have left it, or it is a stranger's link
     const file = await open(temporary, "wx", 0o600);
     try {
       await file.writeFile(encodeManifest(manifest));
@@ -175,10 +175,11 @@ export function newTapeId(): string {
 }
 
 /**
- * Removes a tape: exactly the files a tape consists of, then its directory. FIFOs, devices, sockets and links in the place
- * of its files go as well, unopened; a directory is not one of ours, and nothing is removed then.
+ * Removes a tape: exactly the files of which a tape consists, then its directory. FIFOs, devices, sockets and links
+ * at the paths of its files are removed, too, without being opened. When there is a directory at such a path, nothing
+ * is removed.
  *
- * @param places where a killed recorder may have left its socket
+ * @param places for the socket that a killed recorder may have left
  * @throws `tape-busy` when it is being written; `no-such-tape`; `bad-file` when foreign files are left over
  */
 export async function destroyTape(
@@ -196,11 +197,11 @@ export async function destroyTape(
     });
   }
   await refuseDirectories(layout);
-  // Only a regular file can be locked, and only what is locked is in use.
+  // Only a regular file can be locked. Where there is something else, no process is using the tape.
   await using _lock = lockFile && !lockFile.isFile() ? undefined : await takeLock(layout, name);
   if (places) await removeDeadSocket(places, directory);
   try {
-    // The manifest goes first: from then on the tape is gone, however far the rest gets.
+    // The manifest goes first: from then on there is no tape, even if removing the rest fails.
     for (const path of layout.everything()) await rm(path, { recursive: true, force: true });
     await rm(layout.lock, { force: true });
     await rmdir(directory);
@@ -222,7 +223,7 @@ function takeLock(layout: TapeLayout, name: string): Promise<FileLock> {
   return FileLock.take(layout.lock, `tape '${name}' is in use: stop its recording first`);
 }
 
-/** Whatever lies in a directory where a tape has a file is no part of the tape. */
+/** Throws when there is a directory at the path of a file: its contents are not part of the tape. */
 async function refuseDirectories(layout: TapeLayout): Promise<void> {
   for (const path of layout.files()) {
     const facts = await lstat(path).catch(() => undefined);

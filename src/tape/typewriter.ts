@@ -1,29 +1,32 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { SerialReceiver } from "../qemu/serial-receiver.js";
 
-/** How a {@link Typewriter} reaches the serial port of a running QEMU. */
+/** The access of a {@link Typewriter} to the serial port of a running QEMU. */
 export interface SerialLine {
   /** Puts bytes into the pipe that QEMU reads; at most 16. */
   write(bytes: Uint8Array): void;
-  /** Has QEMU read all that was put in? */
+  /** Has QEMU read all bytes of the pipe? */
   isTaken(): boolean;
   /** The instructions executed so far. */
   executed(): Promise<bigint>;
-  /** Makes QEMU tell each access to the port, or not. Answers whether it does. */
+  /** Makes QEMU report each access to the port, or ends that. Resolves to whether QEMU did so. */
   trace(on: boolean): Promise<boolean>;
-  /** Hears now what QEMU has told, down to the last line. */
+  /** Reads all of QEMU's reports up to now. */
   hear(): void;
 }
 
-/** How long the guest may be silent before we look whether bytes have arrived. */
+/** After so many ms without a report it is checked whether bytes have arrived. */
 const silenceMs = 10;
-/** Between two looks whether the guest has executed something, at first and at last. */
+/** How often it is checked whether the guest has executed something, in ms: at first, and at most after doubling. */
 const lookMs = 1;
 const longestLookMs = 64;
-/** How long QEMU goes on telling after the last byte: for the next one, and longer while the guest has not read all. */
+/**
+ * How long QEMU goes on reporting after the last byte, since more may be typed; longer while the guest has not read
+ * all bytes.
+ */
 const attentionMs = 2000;
 const longAttentionMs = 60_000;
-/** A guest that prints a flood is not held up by what nobody needs to know. */
+/** After so many reports while nothing is typed, reporting ends: it would slow down a guest that prints much. */
 const mostIdleLines = 20_000;
 
 interface Piece {
@@ -36,14 +39,14 @@ interface Piece {
  * Types bytes into a serial port at the speed at which the guest reads them, each once and in order.
  *
  * Why not simply write them? While recording, QEMU asks the port how much it can take, reads that much, and hands it
- * over when the processor wakes up (at an idle guest's next timer, some milliseconds later); asked again in between, the
- * port promises the same room twice, and what does not fit is lost. So no more bytes are under way than the port's
- * buffer holds ({@link SerialReceiver}): 16, as soon as it is known that the guest has its FIFO on. When each
- * batch is read, the next one waits already in QEMU's queue, and the port's own timeout (0.35 ms after a byte) wakes the
- * processor for it.
+ * over when the processor wakes up (for an idle guest at its next timer, some milliseconds later). When QEMU asks
+ * again before that, the port promises the same room twice, and what does not fit is lost. So no more bytes may be on
+ * their way than the port's buffer holds ({@link SerialReceiver}): 16, as soon as it is known that the guest has its
+ * FIFO on. While the guest reads one batch, the next one already waits in QEMU's queue, and the port's own timeout
+ * (0.35 ms after a byte) wakes the processor for it.
  *
- * When what the guest has read is not known, a byte is sent once the ones before have surely arrived: QEMU has read
- * them, and the guest has executed something since. QEMU's promise is then true.
+ * When it is not known what the guest has read, a byte is sent once those before have certainly arrived: QEMU has
+ * read them, and the guest has executed something since. The room that the port promises is right then.
  */
 export class Typewriter {
   private readonly line: SerialLine;
@@ -58,7 +61,7 @@ export class Typewriter {
   private wake = () => {};
   private readonly ended: AbortSignal;
 
-  /** @param ended fires when QEMU has gone: nothing is typed from then on */
+  /** @param ended fires when QEMU has ended: nothing is typed from then on */
   constructor(line: SerialLine, ended: AbortSignal) {
     this.line = line;
     this.ended = ended;
@@ -70,8 +73,8 @@ export class Typewriter {
   }
 
   /**
-   * To be called when the machine has just started: bytes that come before the guest's driver are kept until it is
-   * there. (It empties the port when it starts.)
+   * Must be called when the machine has just started. Bytes that are typed before the guest's driver has started are
+   * kept until then, since the driver empties the port when it starts.
    */
   async begin(): Promise<void> {
     await this.listen();
@@ -100,7 +103,7 @@ export class Typewriter {
     });
   }
 
-  /** Forgets what has not been sent yet. @returns how many bytes that were */
+  /** Drops the bytes that have not been sent yet. @returns how many they were */
   drop(): number {
     const dropped = this.length;
     for (const piece of this.queue) piece.settle();
@@ -109,7 +112,7 @@ export class Typewriter {
     return dropped;
   }
 
-  /** Takes what QEMU tells. */
+  /** Takes a line of QEMU's reports. */
   hear(text: string): void {
     if (!this.running && ++this.idleLines === mostIdleLines) this.attend(0);
     if (!this.receiver.hear(text)) return;
@@ -126,7 +129,7 @@ export class Typewriter {
     if (this.blind) this.receiver.forget();
   }
 
-  /** Listens for so long to what QEMU tells. */
+  /** Has QEMU report for `ms` more. */
   private attend(ms: number): void {
     clearTimeout(this.attention);
     this.attention = setTimeout(() => void this.rest(), ms).unref();
@@ -143,7 +146,7 @@ export class Typewriter {
       this.takeBack();
       if (this.receiver.isDeaf) deaf = true;
       else if (deaf) {
-        deaf = await this.news(silenceMs); // a driver that starts switches things on and off: wait until it is done
+        deaf = await this.news(silenceMs); // a starting driver switches things on and off: wait until it is done
         continue;
       }
       if (!deaf && this.sendWhatFits(this.receiver.room, sent)) continue;
@@ -157,7 +160,7 @@ export class Typewriter {
     this.attend(this.receiver.unread > 0 ? longAttentionMs : attentionMs);
   }
 
-  /** Puts up to `room` bytes into the pipe. Those whose last byte that was are added to `sent`. */
+  /** Puts up to `room` bytes into the pipe. Pieces whose last byte was among them are added to `sent`. */
   private sendWhatFits(room: number, sent: Piece[]): boolean {
     const bytes: number[] = [];
     while (bytes.length < room) {
@@ -177,7 +180,7 @@ export class Typewriter {
     return true;
   }
 
-  /** Bytes that the guest's driver threw away when it started are typed again. */
+  /** Queues the bytes again that the guest's driver discarded when it started. */
   private takeBack(): void {
     const bytes = this.receiver.takeReturned();
     if (bytes.length === 0) return;
@@ -185,7 +188,7 @@ export class Typewriter {
     this.length += bytes.length;
   }
 
-  /** Waits until something is known that was not, or there is more to type. @returns false after `ms` without */
+  /** Waits until there is news of the port, or more to type. @returns false when neither came within `ms` */
   private news(ms: number): Promise<boolean> {
     return new Promise((resolve) => {
       const finish = (heard: boolean) => {
@@ -198,7 +201,7 @@ export class Typewriter {
     });
   }
 
-  /** Have all bytes surely arrived? */
+  /** Have all bytes certainly arrived? */
   private async settled(): Promise<boolean> {
     if (!this.line.isTaken()) return false;
     const before = await this.line.executed();

@@ -6,29 +6,32 @@ import { ReplayLogScanner } from "../formats/replay-log-scanner.js";
 import type { GuardChannel } from "../qemu/guard.js";
 import { registersHash } from "../qemu/state-hash.js";
 
-/** A state of the recording, as the manifest keeps it. */
+/** A hashed state of the recording, as the manifest keeps it. */
 export type Witness = Manifest["witnesses"][number];
 
-/** One that was taken just now. */
+/** A witness that this recording has taken. */
 interface Taken extends Witness {
-  /** Requests made to disks before it. */
+  /** How many requests to disks were made before it. */
   readonly requests: number;
 }
 
-/** The first state is hashed after so long, each next one after three times as long. */
+/** The first state is hashed after so many ms, each further one when three times as much time has passed. */
 const firstMs = 3000;
-/** Guests with more memory are hashed less: hashing holds the guest up for about 0.6 s a GB. */
+/** Guests with more memory are hashed less often: hashing holds the guest up for about 0.6 s a GB. */
 const msPerMB = 0.7;
 const most = 16;
-/** Between two looks whether one is due. */
+/** How often it is checked whether a state is due, in ms. */
 const lookMs = 100;
-/** How long to look for an instant: an idle guest has one at its next tick. */
+/**
+ * How long to look for an instant at which the guard can hold the machine, in ms. An idle guest has one at its next
+ * timer tick.
+ */
 const patienceMs = 200;
 
 /**
- * States of a recording, hashed while it runs: proof later that a replay is the recorded run. The machine is held for the
- * time of hashing, by the guard, of which the log knows nothing: pauses by QEMU's own `stop` and `cont` made tapes that did
- * not replay (on 7.2, beside other load, one of five).
+ * Hashes states of a recording while it runs, so that replays can be proved to be the recorded run. While hashing,
+ * the guard holds the machine, which leaves no trace in the log. Pauses by QEMU's own `stop` and `cont` made tapes
+ * that did not replay (with QEMU 7.2, beside other load, one of five).
  */
 export class Witnesses {
   private readonly guard: Pick<GuardChannel, "freeze" | "thaw">;
@@ -40,8 +43,9 @@ export class Witnesses {
   private readonly givenUp = new AbortController();
 
   /**
-   * @param hashMemory SHA-256 of all RAM of the machine that stands still; rejects soon after its signal
-   * @param onTaken told all of them after each: a recorder that is killed later still leaves its proof
+   * @param hashMemory gives the SHA-256 of all RAM of the held machine; rejects soon after its signal
+   * @param onTaken called with all witnesses after each new one, so that they are kept even if the recorder is killed
+   *   later
    */
   constructor(
     guard: Pick<GuardChannel, "freeze" | "thaw">,
@@ -55,7 +59,7 @@ export class Witnesses {
     this.due = Math.max(firstMs, memoryMB * msPerMB * 10);
   }
 
-  /** Takes them at growing distances until the timer is cleared. */
+  /** Takes witnesses at growing intervals, until the timer that is returned is cleared. */
   start(): NodeJS.Timeout {
     const startedAt = performance.now();
     return setInterval(() => {
@@ -65,18 +69,18 @@ export class Witnesses {
     }, lookMs);
   }
 
-  /** Takes one now, after those that are being taken. Never rejects: a recording goes on without. */
+  /** Takes a witness now, after the one that is being taken. Never rejects: a recording can go on without. */
   take(): Promise<void> {
     this.last = this.last.then(() => this.takeNow()).catch(() => {});
     return this.last;
   }
 
-  /** Takes none any more, and gives up the one that is being taken: somebody waits for the end of the recording. */
+  /** Takes no more witnesses, and cancels the one that is being taken, because the recording is to end soon. */
   giveUp(): void {
     this.givenUp.abort();
   }
 
-  /** Resolves when none is being taken any more. */
+  /** Resolves when no witness is being taken. */
   settled(): Promise<void> {
     return this.last;
   }
@@ -99,14 +103,14 @@ export class Witnesses {
       memory,
       requests: Number(frozen.requests),
     });
-    // Of a recorder that is killed nobody counts the answers.
+    // When the recorder is killed, the answers of disks are not counted, so these witnesses are kept as busy.
     const kept = this.taken.map((one) => ({ ...stored(one), ...(one.requests > 0 && busy) }));
     await this.onTaken(kept).catch(() => {});
   }
 
   /**
-   * Those that a finished log of `end` instructions accounts for. Where a disk's answer was on its way, nobody knows whether
-   * its bytes were in memory: QEMU numbers the requests, and the log has the answers.
+   * The witnesses within a finished log of `end` instructions. They are marked busy where a disk's answer was on its
+   * way, since its bytes may or may not have been in memory: QEMU numbers the requests, and the log has the answers.
    *
    * Cost: one scan of the log, when there are disks.
    */
@@ -127,7 +131,7 @@ function stored({ requests, ...witness }: Taken): Witness {
   return witness;
 }
 
-/** Answers of disks in the log before each of `at`, which rise. */
+/** How many answers of disks the log has before each icount of `at`, which must rise. */
 async function answersBefore(
   log: string,
   dialect: ReplayLogDialect,

@@ -46,7 +46,7 @@ describe.each(files)("%s", (file) => {
     for (let length = 0; length < packed.length; length += length < 64 ? 1 : 97) {
       const result = attempt(packed.subarray(0, length));
       if (result instanceof VmtapeError) continue;
-      // A zstd checksum that is cut is not missed, as it is not checked; a legacy LZ4 frame has no end mark.
+      // A cut zstd checksum is not noticed, since it is not checked; a legacy LZ4 frame has no end mark.
       const mayEnd = (file.endsWith(".22.zst") && packed.length - length <= 4) || file.endsWith(".lz4");
       expect(mayEnd, `cut at ${length}`).toBe(true);
     }

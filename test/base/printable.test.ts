@@ -20,7 +20,7 @@ test.each([
 test("no character at all makes a line or a command of its own", () => {
   for (let code = 0; code < 0x3000; code++) {
     const shown = printable(String.fromCharCode(code));
-    // What JavaScript, Python and terminals take for the end of a line or the beginning of a command.
+    // Characters that JavaScript, Python or terminals take for the end of a line or the beginning of a command.
     expect(shown).not.toMatch(/[\p{Cc}\u2028\u2029]/u);
   }
 });

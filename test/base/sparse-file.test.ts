@@ -20,7 +20,7 @@ async function fileOf(bytes: Uint8Array): Promise<FileHandle> {
   return file;
 }
 
-/** The digest as docs/FORMATS.md words it. */
+/** The hash as docs/FORMATS.md defines it. */
 function plainHash(bytes: Buffer): string {
   const hash = createHash("sha256");
   const map = Buffer.alloc(mapBytes(bytes.length));

@@ -2,7 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type EntryReader, type PagingMode, walkPages } from "../../src/base/x86-paging.js";
 
-/** How a mode splits an address, from the root: bits of each index; and the sizes of pages it knows, as depths. */
+/**
+ * Of each mode: the bits of an address that are the index of each table, from the root on, and the depths at which an
+ * entry may be a page.
+ */
 const shapes = {
   "32-bit": { bits: [10, 10], bytes: 4, pages: [2, 1] },
   pae: { bits: [2, 9, 9], bytes: 8, pages: [3, 2] },
@@ -24,7 +27,7 @@ class Machine {
     this.shape = shapes[mode];
   }
 
-  /** Maps the page that holds `address`, which ends at table `depth` (the last: the smallest page). */
+  /** Maps the page of `address` by an entry of the table at `depth`; the last depth has the smallest pages. */
   map(address: bigint, depth: number, leaf: bigint, branch = 0b111n): void {
     const { bits, bytes } = this.shape;
     let table = root;

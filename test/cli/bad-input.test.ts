@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Workbench } from "../workbench.js";
 
 /**
- * What vmtape refuses before it makes anything. No QEMU is needed: a script that knows its version is enough.
+ * Input that vmtape refuses before it makes anything. No QEMU is needed: a script that prints its version is enough.
  */
 let bench: Workbench;
 let env: Record<string, string>;
@@ -37,7 +37,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** One sentence on stderr that matches, this exit code, and nothing made. */
+/** Expects one matching sentence on stderr, this exit code, and that nothing was made. */
 async function refused(args: readonly string[], code: number, sentence: RegExp, more = {}) {
   const outcome = await bench.run(args, { env: { ...env, ...more } });
   expect(outcome.stderr).toMatch(sentence);

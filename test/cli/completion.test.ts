@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** What bash itself offers for the last word. */
+/** What bash itself offers to complete the last word. */
 async function offered(...words: string[]): Promise<string[]> {
   const ask = `export VMTAPE_HOME="$1"; shift; ${script}
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vmtape; printf '%s\\n' "\${COMPREPLY[@]}"`;

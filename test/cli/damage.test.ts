@@ -31,8 +31,8 @@ import { verifyCommand } from "../../src/cli/replay/verify.js";
 import { sampleFiles, sampleManifest, writeSampleTape } from "../tape/sample-tape.js";
 
 /**
- * What a stranger may put in the place of a tape's files. No command opens any of it: a FIFO would hold it for ever, and deaf
- * to signals.
+ * What a stranger may put in place of a tape's files. No command may open any of it: opening a FIFO would block it
+ * for ever, without reacting to signals.
  */
 const inPlace: Readonly<Record<string, (path: string) => Promise<void>>> = {
   FIFO: async (path) => run("mkfifo", path),
@@ -46,7 +46,7 @@ const inPlace: Readonly<Record<string, (path: string) => Promise<void>>> = {
   socket: async (path) => {
     const server = createServer();
     servers.push(server);
-    // A socket's path is short, and it may be moved.
+    // The path of a socket must be short, so it is made elsewhere and moved.
     const short = join(directory, `s${servers.length}`);
     await new Promise<void>((resolve) => server.listen(short, resolve));
     await rename(short, path);
@@ -54,7 +54,7 @@ const inPlace: Readonly<Record<string, (path: string) => Promise<void>>> = {
   ...(process.getuid?.() === 0 && { device: async (path: string) => run("mknod", path, "c", "1", "5") }),
 };
 
-/** Every command that takes a tape, in the ways that take different paths through it. */
+/** Every command that takes a tape, with options that lead to different parts of its code. */
 const commands: readonly string[][] = [
   ["info", "t"],
   ["stop", "t"],
@@ -98,7 +98,7 @@ const makers: Readonly<Record<string, () => Command>> = {
   ...{ tasks: tasksCommand, trace: traceCommand, verify: verifyCommand },
 };
 
-/** Milliseconds are needed; what hangs does so for ever. */
+/** A command takes milliseconds; one that hangs does so for ever. */
 const patienceMs = 5000;
 const folders = ["disks", "firmware", "symbols", "original"];
 
@@ -119,7 +119,7 @@ beforeAll(async () => {
   vi.stubEnv("VMTAPE_HOME", home);
   written.mockImplementation(() => true);
   noted.mockImplementation(() => true);
-  for (const command of commands) await failure(command); // modules are loaded, so times mean something
+  for (const command of commands) await failure(command); // loads all modules, so that times mean something
 });
 beforeEach(async () => {
   await rm(home, { recursive: true, force: true });
@@ -140,7 +140,7 @@ function run(program: string, ...args: string[]): void {
   if (status !== 0) throw new Error(`${program}: ${stderr}`);
 }
 
-/** Runs a command in this process. Answers how it failed, or undefined. */
+/** Runs a command in this process. Returns its error, or undefined. */
 async function failure(words: readonly string[]): Promise<unknown> {
   const program = new Command().exitOverride().addCommand(makers[words[0]!]!().exitOverride());
   return program.parseAsync([...words], { from: "user" }).then(
@@ -149,7 +149,7 @@ async function failure(words: readonly string[]): Promise<unknown> {
   );
 }
 
-/** Puts something in a file's place; the file is kept beside it. */
+/** Puts something in place of a file, which is kept beside it. */
 async function replace(name: string, kind: string): Promise<void> {
   await rename(tape(name), tape(`${name}-good`));
   await inPlace[kind]!(tape(name));
@@ -168,7 +168,7 @@ async function refusals(all: readonly string[][]): Promise<object[]> {
     if (!isRefused || !isNamed || written.mock.calls.length > 0)
       wrong.push({ words: words.join(" "), error: String(error), tookMs, said: written.mock.calls.length });
     written.mockClear();
-    if (error === "hangs") break; // its thread is lost, and so would the next one's be
+    if (error === "hangs") break; // its thread is blocked, as would be those of the next commands
   }
   return wrong;
 }
@@ -210,7 +210,7 @@ describe.each(Object.keys(inPlace))("a %s", (kind) => {
     await rm(tape(`${name}-good`), { force: true });
     await rm(tape(`${name}-elsewhere`), { force: true });
     const error = await failure(["destroy", "t"]);
-    // It is removed unopened; but what is in a directory was never a tape's.
+    // It is removed without being opened. But a directory may have files that do not belong to the tape.
     if (kind === "directory") {
       expect(error).toMatchObject({ code: "bad-file", message: `${tape(name)} is a directory` });
       for (const other of sampleFiles) run("test", "-e", tape(other));
@@ -244,7 +244,7 @@ describe("a file the user names", () => {
     ]) {
       const startedAt = performance.now();
       const error = await failure(words);
-      // A directory is no log: the word is then taken for a tape's name, which it cannot be.
+      // A directory is no log, so the word is taken for the name of a tape, and is none.
       expect([words, isVmtapeError(error) && error.class]).toEqual([words, "input"]);
       expect(performance.now() - startedAt).toBeLessThan(patienceMs);
     }

@@ -2,7 +2,7 @@ import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { program, until, Workbench } from "../workbench.js";
 
-/** Commands that print for long: who ends them, or has enough of them, is told apart from a whole answer. */
+/** Commands that print much: when they are ended, or their reader leaves, this differs from a complete answer. */
 let bench: Workbench;
 
 beforeAll(async () => {
@@ -70,10 +70,10 @@ describe("a FIFO that nobody reads", () => {
   });
 });
 
-/** What a pipe holds. */
+/** The bytes that a pipe can hold. */
 const pipeBytes = 64 << 10;
 
-/** Bytes that a process has written so far, wherever to. */
+/** How many bytes a process has written so far, to all its files. */
 async function wroteBytes(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/io`, "latin1");
   return Number(/^wchar: (\d+)$/m.exec(text)![1]);

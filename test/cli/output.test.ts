@@ -28,7 +28,7 @@ describe("what is printed is a line for each thing", () => {
     out.mockRestore();
     err.mockRestore();
   });
-  /** Where colours are on, ours are left out. */
+  /** vmtape's own colours are removed, for terminals that have them. */
   const colours = /\p{Cc}\[\d+m/gu;
   const printed = ({ mock }: typeof out) =>
     mock.calls.map(([text]) => String(text).replace(colours, "")).join("");
@@ -54,7 +54,7 @@ describe("what is printed is a line for each thing", () => {
     expect(lines).toHaveLength(3);
     expect(lines[1]).toBe("na\\nme\\033[2J\\342\\200\\250\\tend m");
   });
-  // What GNOME's terminal and xterm show: a name of two wide characters takes four columns, an accent none.
+  // As GNOME's terminal and xterm show them: two wide characters take four columns, an accent none.
   test.each([
     ["ascii", 5],
     ["日本", 4],

@@ -9,7 +9,7 @@ afterEach(() => bench[Symbol.asyncDispose]());
 
 const module = new URL("../../dist/cli/shell/patient-output.js", import.meta.url).href;
 
-/** Writes 4 MiB as long as there is room, into a pipe that nobody reads for a while. */
+/** Writes 4 MiB, as long as there is room, into a pipe that is not read for a while. */
 const script = `
   import { PatientOutput } from ${JSON.stringify(module)};
   let left = 64;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Progress } from "../../src/cli/shell/progress.js";
 import { withoutProgress } from "../workbench.js";
 
-/** A stage whose clock is turned by hand. */
+/** A stage whose clock the test sets. */
 function stage(isTTY: boolean) {
   const state = { ms: 0, written: [] as { at: number; text: string }[] };
   const stream = {
@@ -14,7 +14,7 @@ function stage(isTTY: boolean) {
     },
   };
   const progress = new Progress({ stream, now: () => state.ms });
-  /** Work of so many seconds, told ten times a second. */
+  /** Work of so many seconds, which is reported ten times a second. */
   const work = (seconds: number, doing = "replaying") => {
     for (let i = 0; i < seconds * 10; i++) {
       state.ms += 100;

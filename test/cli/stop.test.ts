@@ -11,7 +11,7 @@ import { FileLock } from "../../src/tape/lock.js";
 import { writeManifest } from "../../src/tape/tape.js";
 import { sampleManifest, writeSampleTape } from "../tape/sample-tape.js";
 
-/** `vmtape stop` beside a recording that ends by itself: whatever moment it ends at, the user gets what he asked for. */
+/** `vmtape stop` beside a recording that ends by itself: whenever it ends, the user gets a complete tape. */
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 }); // a busy host is no fault
 
 let directory: string;
@@ -48,7 +48,7 @@ const stop = (...more: string[]) => stopCommand().parseAsync(["t", ...more], { f
 const told = () => noted.mock.calls.map(([text]) => String(text));
 const facts = () => JSON.parse(String(written.mock.calls[0]![0]));
 
-/** A recorder: it holds the lock until it has written the manifest's end. */
+/** Plays a recorder, which holds the lock until it has written the manifest's end. */
 async function recorder(): Promise<() => Promise<void>> {
   const lock = await FileLock.take(layout.lock, "busy");
   return async () => {
@@ -57,7 +57,7 @@ async function recorder(): Promise<() => Promise<void>> {
   };
 }
 
-/** What a recorder answers. */
+/** The recorder's side of the control socket. */
 function controlled(answer: () => Promise<unknown>): Controlled {
   const console: Controlled["console"] = {
     file: layout.console,
@@ -89,7 +89,7 @@ test("whose recorder has just closed its socket, and not yet let go of the tape"
 test("whose recorder goes away while it is asked", async () => {
   const finish = await recorder();
   const server = await ControlServer.listen(places, layout.directory);
-  const stopped = stop("--json"); // nobody serves it
+  const stopped = stop("--json"); // it is not served
   await vi.waitFor(() => expect((server as unknown as { silent: Set<unknown> }).silent.size).toBe(1));
   await server[Symbol.asyncDispose]();
   await finish();

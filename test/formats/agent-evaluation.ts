@@ -1,7 +1,7 @@
 import { type AgentOp, agentLimits, agentOps } from "../../src/formats/agent-opcodes.js";
 import { agentOpOf, operandAt } from "./agent-expression.js";
 
-/** What an expression asks of the machine. Undefined: it fails. Values are unsigned. */
+/** The machine that an expression reads. Values are unsigned; undefined makes the expression fail. */
 export interface AgentMachine {
   register(number: number): bigint | undefined;
   /** `bytes` is 1, 2, 4 or 8; little-endian. */
@@ -9,7 +9,7 @@ export interface AgentMachine {
   special?(op: "icount" | "brctr" | "hit" | "address" | "length" | "write" | "pc"): bigint | undefined;
 }
 
-/** The unsigned value that an expression ends with; undefined when it fails. Slow, and plainly the definition. */
+/** The unsigned value of an expression; undefined when it fails. It is slow, and follows the definition literally. */
 export function evaluateExpression(bytes: Uint8Array, machine: AgentMachine): bigint | undefined {
   const stack: bigint[] = [];
   let at = 0;
@@ -29,7 +29,7 @@ export function evaluateExpression(bytes: Uint8Array, machine: AgentMachine): bi
   return undefined;
 }
 
-/** Everything but jumps and the end. False when it fails. */
+/** Executes an opcode, except for jumps and the end. False when it fails. */
 function execute(op: AgentOp, operand: bigint, stack: bigint[], machine: AgentMachine): boolean {
   const taken = operandsTaken(op);
   if (stack.length < taken) return false;

@@ -1,7 +1,7 @@
 import { VmtapeError } from "../../src/base/errors.js";
 import { type AgentOp, agentLimits, agentOps } from "../../src/formats/agent-opcodes.js";
 
-/** Agent expressions read, written and told as text: for programs of tests and benches. */
+/** Agent expressions decoded, assembled and formatted as text, for tests and benches. */
 export interface AgentInstruction {
   /** Bytes from the start of the expression; jumps go to such offsets. */
   readonly offset: number;
@@ -18,7 +18,7 @@ export const agentOpOf: ReadonlyMap<number, AgentOp> = new Map(
 /**
  * The instructions of an expression, in order.
  *
- * @throws `usage` for an opcode that is not known here, an operand that is cut off, or no or too many bytes
+ * @throws `usage` for an unknown opcode, an operand that is cut off, no bytes, or too many
  */
 export function decodeExpression(bytes: Uint8Array): AgentInstruction[] {
   if (bytes.length === 0 || bytes.length > agentLimits.bytes) {
@@ -38,7 +38,10 @@ export function decodeExpression(bytes: Uint8Array): AgentInstruction[] {
   return instructions;
 }
 
-/** Throws as {@link decodeExpression} does. Where jumps lead, and what the stack holds, is seen only by evaluating. */
+/**
+ * Throws as {@link decodeExpression} does. Targets of jumps and the stack are only checked when the expression is
+ * evaluated.
+ */
 export function validateExpression(bytes: Uint8Array): void {
   decodeExpression(bytes);
 }
@@ -77,11 +80,11 @@ function numberOf(text: string): bigint {
   return text.startsWith("-") ? -BigInt(text.slice(1)) : BigInt(text);
 }
 
-/** Puts an expression together. */
+/** Builds an expression. */
 export class ExpressionBuilder {
   private readonly code: number[] = [];
 
-  /** Bytes so far: where the next instruction will be. */
+  /** The offset of the next instruction. */
   get offset(): number {
     return this.code.length;
   }

@@ -9,7 +9,7 @@ import { type ChunkHeader, chunkHeaderLayout } from "../../src/formats/branch-lo
 import { batchOf } from "./branch-samples.js";
 import { walkBranches } from "./branch-walk.js";
 
-/** Decodes a chunk whose header says what `header` says, else what suits the two parts. */
+/** Decodes a chunk with these two parts. `header` replaces fields of the header that suits them. */
 function decode(events: Uint8Array, blocks: Uint8Array, header: Partial<ChunkHeader> = {}): void {
   const records = header.records ?? 10;
   const whole: ChunkHeader = {
@@ -54,9 +54,9 @@ const one = "0:0 0 1";
 
 describe("a payload", () => {
   test("that says what its header says is decoded", () => {
-    // Ten times the same.
+    // The same record ten times.
     decode(bits(`${fresh} 0:0 0 8:0`), bits(""), { symbols: 1 });
-    // One, other, one, one, then turns: all of the first slot.
+    // One record, another, the first twice; then all answers say the first slot.
     decode(bits(`${fresh} ${fresh} ${zero} ${zero} 6:0`), bits("0"), { symbols: 2 });
     decode(bits(`${fresh} 0:0 0 0:0 11 0:4 0:6 8:0`), bits(""), { symbols: 1, records: 42 });
   });

@@ -26,7 +26,7 @@ const address = fc.oneof(
   fc.constantFrom(0n, 1n, 0xfffffff0n, 0x7fffffffffffn, 0xffffffff81000000n, 2n ** 64n - 1n),
 );
 
-/** Any records at all: nothing repeats but by chance, all 64 bits in use, counts that leap. */
+/** Random records: they repeat only by chance, use all 64 bits, and their counts jump. */
 const wildRecords = fc
   .array(
     fc.record({
@@ -51,7 +51,7 @@ const wildRecords = fc
     });
   });
 
-/** A few records over and over in an order that is drawn: many followers, overflowing slots. */
+/** A few records again and again in random order, so that symbols have many followers and slots overflow. */
 const shuffledRecords = fc
   .record({
     distinct: fc.integer({ min: 1, max: 40 }),

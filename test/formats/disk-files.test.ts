@@ -102,7 +102,8 @@ test("file systems are told by their marks", () => {
 });
 
 describe("damage", () => {
-  // Everything a reader may follow: each word in turn is all ones, zero, or another one's neighbour.
+  // Fields that a reader follows are damaged: each in turn becomes 0, 1, the largest signed and the largest unsigned
+  // number.
   test("of an ext4 file system is an error with a name, or other bytes, and takes no time", () => {
     const whole = image("ext4.qcow2");
     const raw = Buffer.from(whole.read(0, whole.size));
@@ -140,7 +141,7 @@ describe("damage", () => {
   });
 });
 
-/** Only errors that are facts. */
+/** Runs `work`, which may throw nothing but a VmtapeError. */
 function quietly(work: () => void): void {
   try {
     work();

@@ -16,7 +16,7 @@ interface Stretch {
   readonly sizes: readonly number[];
 }
 
-/** As docs/FORMATS.md has it. */
+/** Encodes stretches as docs/FORMATS.md describes. */
 function encodeStretches(stretches: readonly Stretch[]): Uint8Array {
   const bytes: number[] = [];
   const number = (value: bigint) => {

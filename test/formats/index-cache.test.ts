@@ -1,4 +1,4 @@
-/** Files of a tape's cache: what is not as it was written is not read. */
+/** Files of a tape's cache: files that are not as they were written are not used. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {

@@ -34,7 +34,7 @@ const manifest: Manifest = {
   end: { cause: "power-off", icount: 9, seconds: 1.5, log: { ...stored, events: 3 }, console: stored },
   proof: { result: "proved", when: "2025-01-02T03:05:05.678Z", witnesses: 2, branches: true },
 };
-/** As a tape of the first version has it. */
+/** The manifest of a tape of the first version. */
 const first = { ...manifest, version: 1 as const };
 const decode = (text: string | Uint8Array) =>
   decodeManifest(typeof text === "string" ? Buffer.from(text) : text, "m.json");

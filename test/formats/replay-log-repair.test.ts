@@ -28,7 +28,7 @@ function repaired(log: Uint8Array, plan: RepairPlan, dialect: ReplayLogDialect):
   return Buffer.concat([head, repairedTail(plan, dialect)]);
 }
 
-/** The events a log cut to `whole` should be repaired to: the rule, said plainly. */
+/** The events to which a log that was cut to `whole` should be repaired: a literal version of the rule. */
 function expected(whole: readonly EventBody[], next: EventBody | undefined): EventBody[] {
   const end: EventBody = { kind: "end" };
   const stop: EventBody = { kind: "shutdown", cause: "host-signal" };
@@ -48,7 +48,7 @@ function expected(whole: readonly EventBody[], next: EventBody | undefined): Eve
 const bodies = (list: readonly ReplayEvent[]) =>
   list.map(({ index: _i, offset: _o, length: _l, icount: _c, ...body }) => body as EventBody);
 
-/** Checks everything a plan promises for a log cut at `cut`; gives the plan. */
+/** Checks everything that a plan promises for a log that was cut at `cut`. Returns the plan. */
 async function checkCut(
   log: Uint8Array,
   all: readonly ReplayEvent[],
@@ -107,7 +107,7 @@ describe("planning a repair", () => {
     let before: RepairPlan | undefined;
     for (let cut = 0; cut <= bytes.length; cut++) {
       const part = bytes.subarray(0, cut);
-      // What a killed QEMU leaves: no version word.
+      // The log of a killed QEMU has no version word.
       const killed =
         cut < bytes.length ? Buffer.concat([Buffer.alloc(Math.min(4, cut)), part.subarray(4)]) : part;
       const plan = await planRepair(bytesSource(killed), dialect72);

@@ -317,7 +317,7 @@ describe("damage", () => {
     );
   });
 
-  /** A made-up file of `runs` longest runs: no memory. */
+  /** A simulated file of `runs` longest runs, which takes no memory. */
   function hugeRuns(runs: number): ByteSource {
     const size = 12 + runs * 5;
     const run = [0x00, 0x7f, 0xff, 0xff, 0xff];

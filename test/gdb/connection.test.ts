@@ -8,7 +8,7 @@ import { FakeTarget } from "./fake-target.js";
 
 const hex = (value: number) => value.toString(16);
 
-/** A client that has said its greeting. */
+/** A client that has sent its greeting. */
 async function greeted(target?: FakeTarget): Promise<FakeClient> {
   const client = new FakeClient(target);
   await client.greet();
@@ -326,7 +326,8 @@ describe("the table", () => {
         /^start:([0-9a-f]+);size:([0-9a-f]+);(?:permissions:(rw?x?);)?$/.exec(answer) ?? [];
       return { start: BigInt(`0x${start}`), size: BigInt(`0x${size}`), permissions };
     };
-    // Where an expression's variables would go: LLDB 16, source/Expression/IRMemoryMap.cpp, FindSpace.
+    // The address where LLDB would put an expression's variables: LLDB 16, source/Expression/IRMemoryMap.cpp,
+    // FindSpace.
     const free = await region(0xdead0fff00000000n);
     expect(free.permissions).toBeUndefined();
     expect(free.start + free.size).toBeGreaterThan(0xdead0fff00001000n);

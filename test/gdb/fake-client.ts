@@ -29,13 +29,13 @@ export function streamPair(): [Duplex, Duplex] {
   return [a, b];
 }
 
-/** A client that says exactly what a test wants, connected to a server in memory. */
+/** A client that sends exactly what a test wants, connected to a server in memory. */
 export class FakeClient {
   readonly target: FakeTarget;
   /** How the conversation ended. */
   readonly end: Promise<ConversationEnd>;
   readonly stream: Duplex;
-  /** All that came: `+`, `-` and bodies. */
+  /** Everything that was received: `+`, `-` and bodies. */
   readonly received: string[] = [];
   private readonly waiting: ((body: string) => void)[] = [];
   private acknowledged = true;
@@ -58,7 +58,7 @@ export class FakeClient {
   private take(body: string): void {
     this.received.push(body);
     if (this.acknowledged) this.stream.write("+");
-    if (/^O[0-9a-f]+$/.test(body)) return; // text comes before an answer
+    if (/^O[0-9a-f]+$/.test(body)) return; // text to print arrives before an answer
     this.waiting.shift()?.(body);
   }
 
@@ -72,12 +72,12 @@ export class FakeClient {
     return this.next();
   }
 
-  /** Bytes as they are. */
+  /** Sends bytes unchanged. */
   say(bytes: string | Uint8Array): void {
     this.stream.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
   }
 
-  /** What a monitor command prints. */
+  /** Runs a monitor command, and returns what it prints. */
   async monitor(line: string): Promise<string> {
     const before = this.received.length;
     const answer = await this.ask(`qRcmd,${Buffer.from(line).toString("hex")}`);
@@ -95,7 +95,7 @@ export class FakeClient {
     this.acknowledged = false;
   }
 
-  /** What GDB 13 says first, but for processes: threads are numbers then. */
+  /** Sends what GDB 13 sends first, except for `multiprocess`, so that thread ids are plain numbers. */
   async greet(): Promise<string> {
     const offered = await this.ask(
       "qSupported:swbreak+;hwbreak+;qRelocInsn+;vContSupported+;xmlRegisters=i386",

@@ -1,6 +1,6 @@
 import type { FakeInstant } from "./fake-machine.js";
 
-/** Runs an agent expression, as far as these tests need one. GDB manual, "Bytecode Descriptions". */
+/** Evaluates an agent expression, with the opcodes that these tests need. GDB manual, "Bytecode Descriptions". */
 export function evaluate(code: Uint8Array, now: FakeInstant): boolean {
   const view = Buffer.from(code);
   const stack: bigint[] = [];
@@ -22,7 +22,7 @@ export function evaluate(code: Uint8Array, now: FakeInstant): boolean {
         stack.push(pop() === second ? 1n : 0n);
         break;
       }
-      case 0x16: // sign extension: values here are small
+      case 0x16: // sign extension; values here are small, so it changes nothing
         i++;
         break;
       case 0x1a: {

@@ -2,7 +2,8 @@ import { type GuestAddress, guestAddress, physicalAddress } from "../../src/base
 import type { Access } from "../../src/replay/session/timeline-types.js";
 
 /**
- * A tiny machine that was run once, as a list of its instants. It runs this loop, and is interrupted now and then:
+ * An instant of a tiny machine that was run once and is kept as a list of instants. It runs this loop, and is
+ * interrupted now and then:
  *
  *     1000 loop:    inc rax
  *     1004          mov [8000], rax
@@ -21,9 +22,9 @@ export interface FakeInstant {
   readonly rsp: bigint;
   /** The address space; default: 0. */
   readonly cr3?: bigint;
-  /** {@link dataBase} on. */
+  /** Memory from {@link dataBase} on. */
   readonly data: Buffer;
-  /** {@link stackBase} on. */
+  /** Memory from {@link stackBase} on. */
   readonly stack: Buffer;
   /** What the instruction before it touched. */
   readonly accesses: readonly Access[];
@@ -45,7 +46,9 @@ export const stackBase = 0x9000;
 const stackBytes = 256;
 const initialRsp = BigInt(stackBase + stackBytes);
 
-/** Runs it: so many instructions, an interrupt before each icount that divides by `interruptEvery`. */
+/**
+ * Runs the machine for so many instructions, with an interrupt at each icount that is a multiple of `interruptEvery`.
+ */
 export function runFakeMachine(instructions: number, interruptEvery = 7): FakeInstant[] {
   let state: FakeInstant = {
     icount: 0,
@@ -139,8 +142,8 @@ function access(address: number, length: number, write: boolean, pc: number): Ac
 }
 
 /**
- * Two processes, a fork of one another, that write the same to their own copies of the same place, one after the other:
- * A 0 → 1, B 0 → 1, B 1 → 1, A 1 → 0, B 1 → 0.
+ * Two processes after a fork, which in turn write to their own copies of the same address: A 0 → 1, B 0 → 1, B 1 → 1,
+ * A 1 → 0, B 1 → 0.
  */
 export function runForkedProcesses(): FakeInstant[] {
   const writes: readonly (readonly [process: "A" | "B", value: number])[] = [

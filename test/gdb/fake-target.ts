@@ -30,11 +30,11 @@ const mapped: readonly MappedRange[] = [
   { start: 0x9000n, end: 0xa000n, access: { write: true, execute: true, user: false } },
 ];
 
-/** A timeline over a machine that was run beforehand: obvious, and exact. */
+/** A timeline over a list of instants: simple and exact. */
 export class FakeTarget implements DebugTarget {
   readonly instants: readonly FakeInstant[];
   readonly points = new Map<PointId, StopPoint>();
-  /** Runs find no end: only an interrupt stops them. */
+  /** Runs have no end: only an interrupt stops them. */
   endless = false;
   /** How many calls moved it. */
   moves = 0;
@@ -100,7 +100,7 @@ export class FakeTarget implements DebugTarget {
   private move(direction: Direction): { points: PointId[]; access?: Access } | undefined {
     const next = this.index + (direction === "forward" ? 1 : -1);
     if (next < 0 || next >= this.instants.length) return undefined;
-    // The instruction between two instants is that which led to the later one.
+    // The accesses between two instants are kept with the later one.
     const { accesses } = this.instants[Math.max(next, this.index)]!;
     this.index = next;
     const points: PointId[] = [];
@@ -156,7 +156,7 @@ export class FakeTarget implements DebugTarget {
       const start = Number(address) - base;
       if (start >= 0 && start < bytes.length) return bytes.subarray(start, start + length);
     }
-    // Its instructions are not x86's; a debugger sees `nop`s.
+    // Its instructions are not those of x86; a debugger sees `nop`s.
     if (address >= 0x1000n && address < 0x4000n) return Buffer.alloc(Math.min(length, 256), 0x90);
     return undefined;
   }

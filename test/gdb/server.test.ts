@@ -21,7 +21,7 @@ afterEach(() => rm(directory, { recursive: true }));
 const socketAt = (name = "s"): ListenAddress => ({ kind: "unix", path: join(directory, name) });
 const listen = (address = socketAt()) => GdbServer.listen(address, { target, desk: new FakeDesk(target) });
 
-/** Has a number stopped changing, over many turns of everything that goes on here? */
+/** Does a number stay the same over many turns of the event loop? */
 async function isSteady(count: () => number): Promise<boolean> {
   const before = count();
   for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -31,7 +31,7 @@ async function isSteady(count: () => number): Promise<boolean> {
 /** A client on a real socket, without acknowledgements. */
 class SocketClient {
   readonly socket: Socket;
-  /** All that came until the server closed the socket. */
+  /** Everything that was received until the server closed the socket. */
   readonly all: Promise<string>;
   private text = "";
   private wake = () => {};
@@ -165,7 +165,7 @@ describe("the server", () => {
     };
     client.socket.write(flood);
     await until(async () => answered > 0 && (await isSteady(() => answered)), "the server to hold back");
-    // What the kernel and we keep: about 1 MB of answers of 16 kB.
+    // The kernel and the server buffer about 1 MB of answers of 16 kB.
     expect(answered).toBeLessThan(500);
     await server[Symbol.asyncDispose]();
   });

@@ -135,7 +135,7 @@ describe("ORC as call frame information", () => {
   });
   const end = (at: number) => entryOf(at, { type: "end", spRegister: 0, spOffset: 0 });
 
-  /** A row as a reader would say it. */
+  /** A row as text. */
   function say(row: CfiRow | undefined): string {
     if (!row) return "nothing";
     const rule = (number: number) => {

@@ -3,14 +3,16 @@ import { readFile, writeFile } from "node:fs/promises";
 import { expect } from "vitest";
 import { withoutProgress } from "../workbench.js";
 
-/** Arguments of a gdb that runs commands one after the other, each shown before its output; errors end nothing. */
+/**
+ * The arguments for a gdb that runs these commands in order, prints each before its output, and goes on after errors.
+ */
 export function gdbArguments(commands: readonly string[]): string[] {
   const first = ["set confirm off", "set pagination off", "set width 0"];
   const shown = commands.flatMap((line) => [`echo (gdb) ${line.replace(/[\\"]/g, "\\$&")}\\n`, line]);
   return ["-nx", "-batch", ...[...first, ...shown].flatMap((line) => ["-ex", line])];
 }
 
-/** The same of an lldb, which shows them itself. */
+/** The same arguments for lldb, which prints commands by itself. */
 export function lldbArguments(commands: readonly string[]): string[] {
   const first = ["settings set use-color false", "settings set auto-confirm true"];
   return ["-X", "-b", ...[...first, ...commands].flatMap((line) => ["-o", line])];
@@ -29,7 +31,7 @@ export function spawnMerged(
   });
 }
 
-/** All that a child prints until it ends, but for what it says of its progress, which depends on the host. */
+/** Everything that a child prints until it ends, without progress lines, which depend on the host. */
 export async function printed(child: ChildProcess): Promise<string> {
   let text = "";
   child.stdout!.setEncoding("utf8").on("data", (part: string) => {
@@ -40,8 +42,8 @@ export async function printed(child: ChildProcess): Promise<string> {
 }
 
 /**
- * Puts positions and the addresses of tiny machines (from 1 MiB on), which differ from compiler to compiler and recording to
- * recording, as `0x…:… @…` and `0x…`.
+ * Replaces positions and addresses of tiny machines (from 1 MiB on) by `0x…:… @…` and `0x…`, since they depend on the
+ * compiler and the recording.
  */
 export function withoutNumbers(text: string): string {
   return text.replace(/0x[0-9a-f]+:\d+(\/\d+)? @\d+/g, "0x…:… @…").replace(/0x0*1[0-9a-f]{5}\b/g, "0x…");

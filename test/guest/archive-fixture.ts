@@ -11,11 +11,11 @@ export interface FakePackage {
   readonly version?: string;
   readonly architecture?: string;
   readonly depends?: readonly (string | Dependency)[];
-  /** Path to contents; scripts and ELF files are executable. */
+  /** Contents by path; scripts and ELF files are executable. */
   readonly files?: Readonly<Record<string, string | Buffer>>;
 }
 
-/** An archive that counts what it is asked for and can be made to fail. */
+/** An archive that counts its requests, and can be made to fail. */
 export interface FakeArchive extends PackageArchive {
   readonly downloads: string[];
   readonly lookups: string[];

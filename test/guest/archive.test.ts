@@ -121,7 +121,7 @@ describe("APT_CONFIG", () => {
   test("says where packages come from", async () => {
     await configure();
     const apt = aptArchive();
-    // Its lists are not there yet, whatever the machine's are.
+    // This configuration has no lists yet, even if the machine's own has.
     await expect(apt.find("linux-image-mine")).rejects.toMatchObject({ code: "missing-tool" });
     expect(await runCommand("apt-get", ["update"])).toMatchObject({ code: 0 });
     const record = (await apt.find("linux-image-mine"))!;
@@ -168,8 +168,8 @@ describe("running tools", () => {
     const stop = new AbortController();
     await using bench = await Workbench.make();
     const file = (name: string) => bench.path(name);
-    // It takes its time to go, and then says that it went. What it runs meanwhile is short: a signal that comes between fork
-    // and exec is lost on a child.
+    // The script takes some time to end, and then makes a file. The commands that it runs are short, because a signal
+    // that arrives between fork and exec of a child is lost.
     const script = `trap 'sleep 0.2; : > "${file("gone")}"; exit' TERM; : > "${file("up")}"; while :; do sleep 0.05; done`;
     const running = runCommand("sh", ["-c", script], { signal: stop.signal });
     running.catch(() => {}); // looked at below

@@ -91,7 +91,7 @@ describe("a guest", () => {
       { name: "linux-image-usr", version: "2.0-1", files: { "usr/lib/modules/3.3/vmlinuz": "in usr" } },
     ]);
     expect(await make({ archive: newer })).toEqual(first);
-    // With another init, too: the kernel is that of the name, not of one guest.
+    // With another init, too: the pinned kernel belongs to the name, not to one guest.
     const init = join(directory, "another");
     await writeFile(init, "#!/bin/sh\n");
     expect(await make({ archive: newer, init })).toMatchObject({ version: release });
@@ -99,7 +99,7 @@ describe("a guest", () => {
     expect(updated).toMatchObject({ version: "3.3", packageVersion: "2.0-1" });
     expect(await make({ archive: newer })).toEqual(updated);
     expect(await make()).toEqual(updated);
-    // Another archive is another question.
+    // Another archive has pins of its own.
     expect(await make({ archive: { ...archive, id: "another" } })).toEqual(first);
   });
 

@@ -173,7 +173,7 @@ describe("in a directory", () => {
     for (const place of ["etc/apt/apt.conf.d", "etc/systemd/system/multi-user.target.wants", "var/log"]) {
       await mkdir(join(root, place), { recursive: true });
     }
-    // The one program of the new root that is called.
+    // The only program of the new root that is run.
     await mkdir(join(directory, "bin"));
     await writeFile(
       join(directory, "bin", "chroot"),

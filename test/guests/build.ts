@@ -17,7 +17,7 @@ const sources = dirname(fileURLToPath(import.meta.url));
 const cache = join(sources, "../../node_modules/.cache/vmtape-guests");
 
 /**
- * Builds a guest, or finds it built before: the cache key covers every source in this folder.
+ * Builds a guest, or finds it in the cache, whose key depends on all sources in this folder.
  *
  * @throws VmtapeError `missing-tool` without gcc and binutils, `bad-file` with the assembler's last line
  */
@@ -64,7 +64,7 @@ export async function guestLabels(guest: Guest): Promise<Map<string, bigint>> {
   const labels = new Map<string, bigint>();
   for (const line of stdout.split("\n")) {
     const [, address, type, name] = line.match(/^([0-9a-f]+) (\w) (\w+)$/) ?? [];
-    // Absolute symbols are the constants of boot.inc; one of them is a place.
+    // Absolute symbols are constants of boot.inc, except for one, which is an address.
     if (name !== undefined && (type !== "a" || name === "PAGES")) labels.set(name, BigInt(`0x${address}`));
   }
   return labels;
@@ -75,7 +75,7 @@ export function expectedBranches(name: string): Promise<string> {
   return readFile(join(sources, `${name}.branches`), "utf8");
 }
 
-/** Guests that QEMU's gdbstub cannot step through: only their expected logs can judge them. */
+/** Guests that QEMU's GDB stub cannot step through, so that only their expected logs judge them. */
 export const unsteppable: ReadonlySet<string> = new Set(["breakpoints"]);
 
 /** The guests that have an expected branch log. */

@@ -3,8 +3,8 @@ import { runTool } from "../../src/base/tool.js";
 import type { Guest } from "./build.js";
 
 /**
- * Records a tiny guest with a plain QEMU, without the product, and gives back the command that replays it. A guest
- * ends in well under a second.
+ * Records a tiny guest with a plain QEMU, without the product, and returns the command that replays it. A guest takes
+ * well under a second.
  */
 export async function recordGuest(
   guest: Guest,

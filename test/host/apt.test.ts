@@ -8,8 +8,8 @@ import { installPackages } from "../../src/host/apt.js";
 import { until } from "../workbench.js";
 
 /**
- * The real apt-get on a system of its own, where one package is installed already: nothing is fetched and nothing changed, but
- * its locks are taken. Beside it, as unattended upgrades do, somebody holds one.
+ * The real apt-get on a small system of its own, in which one package is installed already: nothing is fetched or
+ * changed, but locks are taken. Meanwhile another process holds one of them, as unattended upgrades do.
  */
 const status = `Package: hello
 Status: install ok installed
@@ -58,9 +58,9 @@ beforeEach(async () => {
   };
   const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
   await writeFile(place("apt.conf"), lines.join(""));
-  // Whoever is not root needs no sudo for what is his own.
+  // Users who are not root need no sudo, since the files are their own.
   await writeFile(place("bin/sudo"), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 });
-  // What it says is kept, so that it can be waited for.
+  // Its output is kept, so that the test can wait for it.
   await writeFile(place("bin/apt-get"), `#!/bin/sh\nexec ${aptGet} "$@" >>${place("said")}\n`, {
     mode: 0o755,
   });
@@ -82,7 +82,7 @@ async function hold(name: string): Promise<() => Promise<void>> {
   return () => handle.close();
 }
 
-/** All that apt and we have said. */
+/** Everything that apt and vmtape have printed. */
 const said = () => noted.mock.calls.map(([text]) => String(text)).join("");
 
 test("a package that is there: nothing is waited for", async () => {

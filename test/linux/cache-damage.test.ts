@@ -13,7 +13,7 @@ import { columnPath, readColumns } from "../../src/symbols/tables/column-file.js
 import { FileLock } from "../../src/tape/lock.js";
 import { VisitFilters } from "../../src/trace/visit-filters.js";
 
-/** A cache may hold anything: what is not a file of ours is as good as nothing, and nobody waits for it. */
+/** A cache may contain anything. What is not a file of vmtape's counts as missing, and nothing waits for it. */
 let directory: string;
 let server: Server | undefined;
 beforeEach(async () => {

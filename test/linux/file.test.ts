@@ -5,7 +5,10 @@ import { ModelGuest, u32, u64 } from "./model-guest.js";
 
 const at = (low: number) => 0xffff_8880_0000_0000n + BigInt(low);
 
-/** A file with the bits of one that lies under an overlay, and behind it what such a file has there, or anything. */
+/**
+ * A file with the mode bits of one that lies under an overlay. `behind` are the words after it, which such a file
+ * uses.
+ */
 function guestWith(mode: number, behind: { readonly mount: bigint; readonly entry: bigint }) {
   const model = new ModelGuest();
   model.struct("file", {
@@ -18,7 +21,7 @@ function guestWith(mode: number, behind: { readonly mount: bigint; readonly entr
   });
   const [file, mount, entry] = [at(0x1000), at(0x2000), at(0x3000)];
   const pathOf = (name: string) => model.structs.get("file")!.members.find((member) => member.name === name)!;
-  // A member's name is a path here, as the model has no structures within structures.
+  // A member is named by its whole path here, since the model has no nested structures.
   const find = (name: string) => ({ ...pathOf(name) });
   Object.defineProperty(model.structs.get("file")!, "member", { value: find });
   Object.defineProperty(model.structs.get("file")!, "findMember", { value: find });
@@ -45,7 +48,7 @@ function guestWith(mode: number, behind: { readonly mount: bigint; readonly entr
   return { guest: model.guest(), file, mount, entry };
 }
 
-/** Which path is asked for. */
+/** The path that is looked up. */
 async function shown(mode: number, behind: { readonly mount: bigint; readonly entry: bigint }) {
   const { guest, file } = guestWith(mode, behind);
   const paths = { text: async (path: { entry: bigint }) => path.entry.toString(16) } as unknown as PathReader;

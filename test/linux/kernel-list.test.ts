@@ -5,7 +5,7 @@ import { all, ModelGuest } from "./model-guest.js";
 const head = 0xffff_8880_0000_1000n;
 const nodes = [0x100n, 0x2000n, 0x50_0000n].map((offset) => head + offset);
 
-/** A list from its head through these nodes, and on to `last`. */
+/** A list from its head through these nodes, whose last pointer is `last`. */
 function listOf(last = head) {
   const model = new ModelGuest();
   const chain = [head, ...nodes, last];

@@ -14,7 +14,7 @@ const descriptorSize = 24n;
 const infoSize = 96n;
 const idMask = (1n << 62n) - 1n;
 
-/** The kernel's own way of writing, kept simple: kernel/printk/printk_ringbuffer.c. */
+/** A simplified version of how the kernel writes the ring: kernel/printk/printk_ringbuffer.c. */
 class RingModel {
   readonly model = new ModelGuest();
   readonly written: { readonly sequence: bigint; readonly text: string }[] = [];
@@ -33,7 +33,7 @@ class RingModel {
     this.firstId = firstId;
     this.head = (firstId - 1n) & idMask;
     this.tail = this.head;
-    // As the kernel starts it: just before the positions would wrap the first time.
+    // As the kernel starts it: just before the positions wrap for the first time.
     this.headPosition = -(1n << textBits) & 0xffff_ffff_ffff_ffffn;
     this.tailPosition = this.headPosition;
     const { model } = this;
@@ -106,7 +106,7 @@ class RingModel {
     this.publish();
   }
 
-  /** What is still there. */
+  /** The records that were not overwritten. */
   get kept() {
     return this.written.slice(Number((this.tail - this.firstId) & idMask));
   }

@@ -14,7 +14,7 @@ function newModel() {
   return model;
 }
 
-/** Writes nodes as the kernel does: children first, pivots but for the last slot's. */
+/** Writes nodes as the kernel does: children first, with a pivot for each slot but the last. */
 function build(
   model: ModelGuest,
   ranges: readonly MapleEntry[],
@@ -107,7 +107,7 @@ describe("a maple tree", () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 1024, maxLength: 1024 }), async (bytes) => {
         const model = newModel();
-        // Pointers that lead back into the same page, often.
+        // Many pointers lead back into the same page.
         for (let i = 0; i + 8 <= bytes.length; i += 8) {
           if (bytes[i]! & 1) continue;
           bytes.set([bytes[i]!, bytes[i + 1]! & 3, 0x10, 0, 0x80, 0x88, 0xff, 0xff], i);

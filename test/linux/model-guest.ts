@@ -31,8 +31,8 @@ export const char: IntType = { ...u8, name: "char", style: "char" };
 const pageBytes = 4096n;
 
 /**
- * A guest made by hand: some structures, some symbols, and memory that is mapped where something was put. Kernel and
- * user space are one.
+ * A guest made by a test: some structures, some symbols, and memory, which is mapped where something was written.
+ * Kernel and user space are the same.
  */
 export class ModelGuest {
   readonly structs = new Map<string, StructType>();
@@ -133,7 +133,7 @@ function roomOf(type: Type): number {
   return "size" in type ? type.size : 0;
 }
 
-/** All that an iterator gives. */
+/** All values of an iterator. */
 export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const item of items) list.push(item);

@@ -16,7 +16,7 @@ test("all probes of one function are told its return, the last set first", () =>
   const calls = new OpenCalls<string>();
   calls.enter("", call("first", 0x100n, 0x42n));
   calls.enter("", call("second", 0x100n, 0x42n));
-  expect(calls.leave("", 0x42n, 0x100n)).toEqual([]); // the stack pointer is not where it returns with
+  expect(calls.leave("", 0x42n, 0x100n)).toEqual([]); // not the stack pointer with which it returns
   expect(names(calls.leave("", 0x42n, 0x108n))).toEqual(["second", "first"]);
   expect(names(calls.leave("", 0x42n, 0x108n))).toEqual([]);
 });

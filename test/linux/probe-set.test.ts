@@ -4,7 +4,7 @@ import type { ProbeChannel, ProbeOptions, ProbePlace } from "../../src/qemu/prob
 
 const place: ProbePlace = { at: "execute", address: 1n as never };
 
-/** A plugin that refuses an id it knows, as the real one does. */
+/** A plugin that refuses an id that is taken, as the real one does. */
 function channel() {
   const set = new Map<number, ProbeOptions>();
   let next = 1;

@@ -61,7 +61,7 @@ describe("places in programs that ran", () => {
     symbolsOf: (elf: ElfFile, name: string) => ({ name, table: readElfSymbols(elf) }),
   } as unknown as GuestPrograms;
 
-  // The fixture's code lies where its segment says, so that mappings start a whole number of pages from there.
+  // The fixture's code is at the file offset that its segment states, so mappings start whole pages from there.
   const offset = BigInt(files["/usr/bin/worker"]!.segments.find(({ type }) => type === 1)!.offset);
   const mapping = (path: string, start: bigint, inode: bigint): FileMapping => ({
     start,

@@ -1,6 +1,7 @@
 /**
- * A guest that says on its console what its own kernel knows of it: processes, mappings, files, modules, log. All that
- * it tells of sleeps by then, so that it is still true at the instant at which it says it is ready.
+ * A guest that prints on its console what its own kernel says in /proc: processes, mappings, files, modules, log. All
+ * tasks of which it prints something are asleep by then, so that it is still true at the instant at which it prints
+ * that it is ready.
  */
 export const proofInit = `#!/bin/sh
 export PATH=/sbin:/bin HOME=/
@@ -46,7 +47,7 @@ poweroff -f
 /** What the guest printed, by section. */
 export type GuestAccount = ReadonlyMap<string, readonly string[]>;
 
-/** Splits its console. Lines that the guest ends with CR LF lose both. */
+/** Splits its console into sections. CR LF at the end of lines is removed. */
 export function readAccount(console: string): GuestAccount {
   const sections = new Map<string, string[]>();
   let lines: string[] | undefined;
@@ -61,7 +62,7 @@ export function readAccount(console: string): GuestAccount {
   return sections;
 }
 
-/** Where on the console it says that it is ready: a byte's offset. */
+/** The byte offset on the console at which it prints that it is ready. */
 export function readyOffset(console: Buffer): number {
   const offset = console.indexOf("@@ ready");
   if (offset < 0) throw new Error(`the guest did not get ready:\n${console.toString("latin1").slice(-2000)}`);

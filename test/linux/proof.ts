@@ -13,23 +13,23 @@ import { consoleIcount } from "../../src/replay/session/console-position.js";
 import type { Tape } from "../../src/tape/tape.js";
 import { type GuestAccount, readAccount, readyOffset } from "./proof-guest.js";
 
-/** What was compared, and where the guest's own words and ours differ. */
+/** How much was compared, and where the guest's own account and vmtape's differ. */
 export interface Verdict {
   readonly compared: number;
   readonly differences: readonly string[];
 }
 
-/** Compiles the tasks that have something of everything; gives back the program. */
+/** Compiles the program whose tasks have objects of all kinds. Returns its path. */
 export async function buildObjects(output: string): Promise<string> {
   const source = fileURLToPath(new URL("./many-objects.c", import.meta.url));
   await runTool("gcc", ["-O2", "-static", "-pthread", "-o", output, source]);
   return output;
 }
 
-/** The guest starts more than these that it tells of. */
+/** The guest prints at least so many processes. */
 const leastProcesses = 8;
 
-/** The account of a tape of the proof guest, and the instant at which it holds. */
+/** The account of a tape of the proof guest, and the instant at which it is true. */
 export async function accountOf(tape: Tape) {
   const console = await readFile(tape.layout.console);
   const at = await consoleIcount(tape, readyOffset(console));
@@ -55,7 +55,7 @@ export async function compareWithAccount(guest: LinuxGuest, account: GuestAccoun
     const [what, pid] = title.split(" ");
     const task = byPid.get(Number(pid));
     if (pid === undefined) continue;
-    // What listed the processes has ended since, as have the first process's children.
+    // The program that listed the processes has ended since, as have other children of the first process.
     if (!task || isBusy(task)) continue;
     same(`${title}: lines`, (await linesOf(guest, task, what!)).join("\n"), plain(what!, theirs).join("\n"));
   }
@@ -82,7 +82,7 @@ export async function compareWithAccount(guest: LinuxGuest, account: GuestAccoun
 
 type Same = (what: string, ours: string, theirs: string) => void;
 
-/** The first process, which runs the script, and what it started to look. */
+/** The first process, which runs the script, and the programs that it started to read /proc. */
 function isBusy({ pid, state }: Task): boolean {
   return pid === 1 || state === "R" || state === "X";
 }
@@ -93,12 +93,12 @@ function compareStats(account: GuestAccount, byPid: ReadonlyMap<number, Task>, s
     const [, pid, name, state, parent] = /^(\d+) \((.*)\) (\S) (\d+) /.exec(line)!;
     const task = byPid.get(Number(pid));
     if (!task || (task.name !== "sleep" && isBusy(task))) continue;
-    // A worker shows there what it did last, which has changed since.
+    // A kworker shows its last work there, which has changed since.
     const [ourName, theirName] = [task.name, name!].map((text) =>
       text.replace(/^(kworker\/u?[\d:]+H?)[-+].*/, "$1"),
     );
     same(`stat ${pid}`, `${ourName} ${task.parent}`, `${theirName} ${parent}`);
-    // Kernel threads have worked since; what sleeps in user space has not.
+    // Kernel threads have worked since; tasks that sleep in user space have not.
     if (!task.isKernelThread) same(`state ${pid}`, task.state, state!);
   }
 }
@@ -122,7 +122,7 @@ async function linesOf(guest: LinuxGuest, task: Task, what: string): Promise<str
     case "cmdline":
       return [(await readCommandLine(guest, task))!.words.map((word) => `${word}|`).join("")];
     case "fd":
-      // As busybox shows characters that are none to print.
+      // As busybox shows characters that cannot be printed.
       return (await readOpenFiles(guest, task)).map(
         // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
         ({ descriptor, path }) => `${descriptor} -> ${path.replace(/[\u0000-\u001f]/g, "?")}`,
@@ -135,7 +135,7 @@ async function linesOf(guest: LinuxGuest, task: Task, what: string): Promise<str
   }
 }
 
-/** The guest's lines in our form. */
+/** The guest's lines in vmtape's form. */
 function plain(what: string, lines: readonly string[]): string[] {
   const trimmed = lines.map((line) => line.trimEnd());
   switch (what) {

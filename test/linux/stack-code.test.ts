@@ -17,13 +17,13 @@ interface Listed {
   readonly operands: string;
 }
 
-/** What binutils, another decoder than ours, reads. Its prefixes are left out. */
+/** The instructions as binutils decodes them, without prefixes. */
 function objdump(file: string, from: number, to: number): Listed[] {
   const args = ["-d", "-z", "-w", `--start-address=${from}`, `--stop-address=${to}`, file];
   const text = execFileSync("objdump", args, { encoding: "utf8", maxBuffer: 1 << 28 });
   return text.split("\n").flatMap((line) => {
     const [, address, bytes, code] = /^\s*([0-9a-f]+):\t((?:[0-9a-f]{2} )+)\s*\t(.*)$/.exec(line) ?? [];
-    // Where objdump stops it cuts an instruction, and data is none.
+    // objdump may cut the last instruction, and it lists data that are no instructions.
     if (!address || !bytes || !code || /^(\.byte|\(bad\)|rex\S*\s*$)/.test(code)) return [];
     const plain = code.replace(
       /^((notrack|bnd|repz|repnz|rep|lock|cs|ds|es|ss|fs|gs|data16|addr32|rex\S*) )+/,
@@ -42,7 +42,7 @@ function objdump(file: string, from: number, to: number): Listed[] {
   });
 }
 
-/** What we must say of it; undefined for effects that this does not tell. */
+/** The expected effect of an instruction; undefined when the listing does not determine it. */
 function expected({ address, bytes, mnemonic, operands }: Listed): readonly [number, number] | undefined {
   const target = () => Number.parseInt(operands.replace(/,p[nt]$/, ""), 16) - address - bytes.length;
   const constant = (text: string) => Number(BigInt.asIntN(64, BigInt(text)));

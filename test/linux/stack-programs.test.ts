@@ -20,7 +20,7 @@ const segment = (offset: number, address: number, fileSize: number, flags: numbe
 const elfWith = (...segments: ElfSegment[]) => ({ segments }) as unknown as ElfFile;
 
 describe("where a file was loaded", () => {
-  // rustc's linker: each segment has a page of memory for itself, two share one of the file.
+  // As rustc's linker does it: each segment has a page of memory of its own, but two share a page of the file.
   const shared = elfWith(
     segment(0, 0, 0x16aac, 4),
     segment(0x16ab0, 0x17ab0, 0x45fa0, 5),

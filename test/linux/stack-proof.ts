@@ -30,18 +30,18 @@ export async function buildSamples(output: string): Promise<void> {
 /** One stack as the guest's kernel found it. */
 interface Sample {
   readonly time: number;
-  /** From where it was sampled outwards. */
+  /** From the sampled instruction outwards. */
   readonly kernel: readonly bigint[];
-  /** Where the program was. */
+  /** The program's pc. */
   readonly user: bigint | undefined;
 }
 
-/** `PERF_CONTEXT_KERNEL` and `PERF_CONTEXT_USER`: what follows is of the kernel, of the program. */
+/** `PERF_CONTEXT_KERNEL` and `PERF_CONTEXT_USER`: the addresses after it belong to the kernel, or to the program. */
 const contexts = { kernel: 0xffff_ffff_ffff_ff80n, user: 0xffff_ffff_ffff_fe00n } as const;
-/** The function that finds the kernel's part of a sample, once for each. */
+/** The kernel function that finds the kernel's part of a sample. It is called once for each sample. */
 const sampler = "perf_callchain_kernel";
 
-/** The samples on a console that have a part of the kernel, in the order they were taken. */
+/** The samples on a console that have a kernel part, in the order in which they were taken. */
 export function readSamples(console: string): Sample[] {
   const samples: Sample[] = [];
   for (const line of console.split(/\r*\n/)) {
@@ -51,7 +51,7 @@ export function readSamples(console: string): Sample[] {
     if (addresses[0] !== contexts.kernel) continue;
     const end = addresses.indexOf(contexts.user);
     const kernel = addresses.slice(1, end < 0 ? undefined : end);
-    // A 5.10 kernel tells the first of a sample at a switch twice.
+    // In a sample at a switch, a 5.10 kernel lists the first address twice.
     if (kernel[0] === kernel[1]) kernel.shift();
     samples.push({ time: Number(time), kernel, user: end < 0 ? undefined : addresses[end + 1] });
   }
@@ -61,7 +61,7 @@ export function readSamples(console: string): Sample[] {
 export interface StackVerdict {
   readonly compared: number;
   readonly frames: number;
-  /** Stacks that the kernel gave up, and we have further. */
+  /** How many stacks vmtape follows further than the kernel, which gave up. */
   readonly further: number;
   readonly differences: readonly string[];
 }
@@ -93,7 +93,7 @@ export async function compareStacks(
     const guest = await LinuxGuest.at(await stoppedTimeline(timeline), known, symbols.place);
     const found = await stacks.walk(new Uint8Array(await timeline.registers()), memory, guest);
     const kernel = found.frames.filter(({ space }) => space === "kernel");
-    // What the kernel does to take the sample is not in it.
+    // The frames of the kernel's own sampling are not in the sample.
     const outer = kernel.slice(kernel.findIndex(({ pc }) => pc === sample.kernel[0]));
     const user = found.frames.find(({ space }) => space === "user");
     const ours = [...outer.map(({ pc }) => pc), ...(sample.user === undefined ? [] : [user?.pc])];
@@ -102,7 +102,8 @@ export async function compareStacks(
     frames += theirs.length;
     const isReliable = outer.every(({ reliable }) => reliable);
     if (String(ours) === String(theirs) && isReliable) continue;
-    // Its tables do not know all that it patches into itself; where the program was, it knows without them.
+    // The kernel's tables do not cover all code that it patches into itself, so it may give up. It knows the
+    // program's pc without them.
     const isPart = sample.kernel.length < outer.length && sample.kernel.every((pc, i) => pc === ours[i]);
     if (isPart && isReliable && ours.at(-1) === theirs.at(-1)) {
       further++;

@@ -13,7 +13,7 @@ import { type FixtureFunction, makeFrames } from "../symbols/cfi-fixture.js";
 import { makeElf, pack } from "../symbols/elf-fixture.js";
 import { type FixtureEntry, makeOrc } from "../symbols/orc-fixture.js";
 
-/** Memory that is mapped where something was put: page by page. */
+/** Memory whose pages are mapped when something is written to them. */
 export class SceneMemory implements GuestMemory {
   private readonly pages = new Map<bigint, Uint8Array>();
   reads = 0;
@@ -50,7 +50,7 @@ export class SceneMemory implements GuestMemory {
   }
 }
 
-/** Where things lie in a scene. */
+/** Addresses in a scene. */
 export const at = {
   kernel: 0xffff_ffff_8100_0000n,
   kernelStack: 0xffff_c900_0010_0000n,
@@ -61,7 +61,7 @@ export const at = {
 
 const textOffset = 0x1000;
 
-/** A position-independent program with these functions, by offset from where it is loaded. */
+/** A position-independent program with these functions, by their offsets. */
 export function programWith(functions: readonly FixtureFunction[]): FileAt {
   const { frames, header } = makeFrames(0x8000, 0x7000, functions);
   const elf = ElfFile.open(
@@ -87,9 +87,9 @@ export function programWith(functions: readonly FixtureFunction[]): FileAt {
 }
 
 /**
- * The same program as its pages are in memory, found by its program headers: no file, no sections.
+ * The same program without a file or sections, only as pages in memory, found by its program headers.
  *
- * @param at where it is mapped
+ * @param at the address where it is mapped
  */
 export function programInMemory(
   memory: SceneMemory,
@@ -225,7 +225,10 @@ export function registers(values: Partial<Record<DwarfRegister, bigint>>, cs: nu
 export const walk = (memory: SceneMemory, set: RegisterSet, options: StackWalkerOptions): Promise<Stack> =>
   new StackWalker(options).walk(set, memory);
 
-/** A stack as text: `kernel+1234 function orc`, one line a frame, `?` behind what is not reliable; then the end. */
+/**
+ * A stack as text: `kernel+1234 function orc`, one line a frame, with `?` after frames that are not reliable; then
+ * the end.
+ */
 export function drawn({ frames, end }: Stack): string {
   const place = (pc: bigint) => {
     if (pc >= at.kernel) return `kernel+${(pc - at.kernel).toString(16)}`;

@@ -42,7 +42,7 @@ const programFunctions: FixtureFunction[] = [
     start: 0x1100,
     length: 0x10,
     isSignal: true,
-    // Registers lie in the frame that the kernel made; the CFA is the interrupted stack pointer.
+    // The registers are in the signal frame that the kernel made; the CFA is the interrupted stack pointer.
     instructions: [
       ...cfi.defCfaExpression([0x77, 16, 0x06]),
       ...cfi.expression(register.rbx, [0x77, 8]),
@@ -205,7 +205,7 @@ describe("stacks without tables", () => {
 
   it("are searched for return addresses at last, which are called guesses", async () => {
     const memory = new SceneMemory().put(p + 0x3000n, Uint8Array.of(0xff, 0xe0));
-    // An address in the program that no call precedes, then one that a call does.
+    // First an address in the program without a call before it, then one after a call.
     callAt(memory, p + 0x10d0n).words(s, 5, p + 0x3008n, 9, p + 0x10d0n);
     const set = registers({ rip: p + 0x3000n, rsp: s }, 0x33);
     const stack = await walk(memory, set, { files: program });
@@ -215,7 +215,7 @@ describe("stacks without tables", () => {
   });
 });
 
-/** Entry code and functions of a kernel, and what they are called. */
+/** Entry code and functions of a kernel, with their names. */
 const entries = [
   call(0, 16, { bpRegister: 1, bpOffset: -16 }), // work: saves rbp
   call(0x100, 8), // do_syscall_64
@@ -297,7 +297,7 @@ describe("stacks of the kernel", () => {
       .words(ks + 0x100n, k + 0x310n)
       .words(ks + 0x108n, ...interrupted)
       .words(ks + 0x800n, 4, k + 0x510n);
-    // The word at rsp is the old stack pointer; behind it, 8 bytes further, is the frame.
+    // The word at rsp is the old stack pointer; the frame is 8 bytes after that.
     memory.words(ks + 0x100n, k + 0x310n);
     const stack = await walk(memory, registers({ rip: k + 0x610n, rsp: is }, 0x10), options);
     expect(drawn(stack)).toBe(
@@ -348,7 +348,7 @@ describe("stacks of the kernel", () => {
   it.each(thunks)(
     "lead out of a retpoline at each of its instructions: $offset",
     async ({ offset: move, code }) => {
-      const thunk = k + 0x540n; // behind what the tables call the outermost
+      const thunk = k + 0x540n; // after the part that the tables call outermost
       const make = () =>
         new SceneMemory()
           .put(thunk, Uint8Array.from(code))
@@ -396,7 +396,7 @@ describe("stacks of the kernel", () => {
   });
 
   it("find the program's stack pointer where entry code keeps it while rsp holds something else", async () => {
-    const perCpu = 0xff11_0000_3f40_0000n; // five-level paging: no exact key, but a word's
+    const perCpu = 0xff11_0000_3f40_0000n; // five-level paging: it has no exact key as an address, only as a word
     const stores = [0x65, 0x48, 0x89, 0x24, 0x25, 0x14, 0x60, 0, 0];
     const relative = [0x65, 0x48, 0x89, 0x25, 0x14 - 0x88, 0x60, 0, 0].map((byte) => byte & 255);
     for (const code of [stores, relative]) {
@@ -405,7 +405,7 @@ describe("stacks of the kernel", () => {
       const behind = k + 0x280n + BigInt(code.length);
       const shift = code === relative ? behind + BigInt.asIntN(32, 0x608cn) : 0x6014n;
       const variable = BigInt.asUintN(64, perCpu + (shift & ~7n));
-      // The variable lies at a multiple of 8.
+      // The variable is aligned to 8 bytes.
       code[code === relative ? 4 : 5]! -= Number(shift & 7n);
       const memory = programStack()
         .put(k + 0x280n, Uint8Array.from(code))
@@ -448,7 +448,7 @@ describe("stacks of the kernel", () => {
       nameOf: (a: bigint) => (a >= k + 0x800n ? "error_entry" : "asm_exc_page_fault"),
     };
     const frame = savedRegisters({ ...inLeaf, rbx: 0x1111n });
-    // di lies where the return address was.
+    // di is saved where the return address was.
     const top = ks + 8n * 15n;
     const memory = programStack()
       .put(k + 0x383n, Uint8Array.from(inCall))
@@ -507,7 +507,7 @@ describe("stacks of the kernel", () => {
       expect(frames.slice(0, 3).map(({ sp }) => sp)).toEqual([set.get("rsp"), s, s + 8n]);
       expect(frames[1]).toMatchObject({ pc: p + 0x1010n, by: "entry" });
     }
-    // Where the user's stack pointer is nowhere to be found, the program's place is, still.
+    // When the user's stack pointer cannot be found, the program's pc is still found.
     const { frames } = await walk(memory(), at(top), options);
     expect(frames[1]).toMatchObject({ pc: p + 0x1010n, sp: undefined });
   });

@@ -4,8 +4,8 @@
 export type TaskLines = ReadonlyMap<number, readonly string[]>;
 
 /**
- * Of each task, in the order of their pids, its signals, stops and end; pids are places in that order. Before them the
- * SIGCONTs of all: of several threads any takes one, and where nobody traces them none needs to.
+ * The signals, stops and end of each task, in the order of pids, which are replaced by their places in that order.
+ * The SIGCONTs of all tasks come first: any of several threads may take one, and without a tracer none needs to.
  */
 export function endLines(tasks: TaskLines): string[][] {
   const pids = [...tasks.keys()].sort((a, b) => a - b);
@@ -27,12 +27,12 @@ export function endLines(tasks: TaskLines): string[][] {
   ];
 }
 
-/** A signal that does nothing is only delivered to who is traced. */
+/** Is it a signal that is ignored by default? Those are only delivered to a task that is traced. */
 export function isIgnored(line: string): boolean {
   return /^--- SIG(CHLD|CONT|URG|WINCH) /.test(line);
 }
 
-/** Times differ from run to run. */
+/** Removes times, which differ from run to run. */
 export function settled(line: string): string {
   return line.startsWith("---") ? line.replace(/, si_utime=.*\}/, "}") : line;
 }

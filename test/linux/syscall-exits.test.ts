@@ -13,7 +13,10 @@ import { BtfBuilder } from "../symbols/btf-fixture.js";
 const text = 0xffff_ffff_8100_0000n;
 const pvOps = 0xffff_ffff_8300_0000n;
 
-/** `pt_regs` and the table of functions that a hypervisor replaces, as far as they matter; orders as Linux 7.0 has them. */
+/**
+ * `pt_regs`, and the table of functions that a hypervisor replaces, with the members that matter in the order of
+ * Linux 7.0.
+ */
 function types(): Types {
   const btf = new BtfBuilder();
   const long = btf.int("long unsigned int", 8);
@@ -44,7 +47,7 @@ const callAbsolute = (target: bigint) => [0xff, 0x14, 0x25, ...le32(target)];
 const storeR12 = [0x49, 0x89, 0x44, 0x24, 0x50];
 const storeRbx = [0x48, 0x89, 0x43, 0x50];
 
-/** Functions, one behind the other, 256 bytes each. */
+/** Functions one after another, 256 bytes each. */
 function kernelOf(functions: Readonly<Record<string, (at: bigint) => number[]>>) {
   const names = Object.keys(functions);
   const image = new Uint8Array(256 * (names.length + 1)).fill(0x90);

@@ -7,14 +7,15 @@ import { SyscallTable } from "../../src/linux/syscall/syscalls.js";
 import type { ProbeItem } from "../../src/qemu/probe-channel.js";
 import type { HitPiece } from "../../src/qemu/probe-hits.js";
 
-// What strace 6.1 printed for the same (bench/strace-compare.ts, test/linux/strace-controls.c).
+// The expected texts are those that strace 6.1 printed for the same calls (bench/strace-compare.ts,
+// test/linux/strace-controls.c).
 
 const program = { argumentStart: constant(0), argumentEnd: constant(0), environmentEnd: constant(0) };
 const minus = (value: bigint) => BigInt.asUintN(64, -value);
-/** Where everything that a call points to lies in these tests. */
+/** The address to which all arguments point in these tests. */
 const here = 0x1000n;
 
-/** A call whose argument leads to these bytes; what the call left there is given apart. */
+/** The text of a call whose argument points to these bytes. What the call leaves there is a separate parameter. */
 function told(
   name: string,
   values: readonly bigint[],
@@ -201,7 +202,7 @@ test("timers, and what is left of a sleep", () => {
   expect(told("clock_nanosleep", [1n, 0n, here, here], interrupted, second, left)).toBe(
     "clock_nanosleep(CLOCK_MONOTONIC, 0, {tv_sec=1, tv_nsec=2}, {tv_sec=0, tv_nsec=169615411}) = -ERESTART_RESTARTBLOCK",
   );
-  // Nothing is left of a point in time.
+  // With an absolute time there is no remaining time.
   expect(told("clock_nanosleep", [1n, 1n, here, here], minus(514n), second, left)).toBe(
     "clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, {tv_sec=1, tv_nsec=2}, 0x1000) = -ERESTARTNOHAND",
   );
@@ -264,12 +265,12 @@ test("execve whose strings nobody had touched shows those of the new program", (
   expect(told(0n, gone, [whole("/bin/busybox"), whole("busybox\0true\0")])).toBe(
     'execve("/bin/busybox", ["busybox", "true"], 0x7000) = 0',
   );
-  // A script: its interpreter stands before what was given, and the first of that is lost.
+  // A script: its interpreter comes before the given arguments, of which the first is lost.
   expect(told(0n, gone, [whole("/a"), whole("/bin/sh\0-e\0/a\0true\0")])).toBe(
     'execve("/a", [0x5000, "true"], 0x7000) = 0',
   );
   expect(told(0n, gone, [unreadable, unreadable])).toBe("execve(0x4000, [0x5000, 0x5008], 0x7000) = 0");
-  // It failed: the pages are the caller's still.
+  // It failed: the pages are still those of the caller.
   const known = [whole("/x"), word(0x5000n), whole("x"), word(0x5008n), unreadable, ...gone.slice(5)];
   expect(told(minus(2n), known, [whole("other"), whole("other\0")])).toBe(
     'execve("/x", ["x", 0x5008], 0x7000) = -ENOENT',

@@ -49,7 +49,7 @@ test("arguments are shown as they are declared", () => {
   expect(shown("unsigned long", "addr", 0x7fff_0000_0000n)).toBe("0x7fff00000000");
 });
 
-// What strace 6.1 prints for the same.
+// The expected texts are those that strace 6.1 prints for the same.
 test("bits and values have strace's names", () => {
   expect(openText(0o102n)).toBe("O_RDWR|O_CREAT");
   expect(flagsText("prot", 3n)).toBe("PROT_READ|PROT_WRITE");
@@ -121,7 +121,7 @@ const numbers = (result: bigint | undefined, ...values: bigint[]) => ({
 test("a call is told with what it was given and what it got", () => {
   const given = numbers(3n, minus(100n), 0x1000n, 0o100n, 0o600n);
   expect(openat.text(given, [text("/x")], [])).toBe('openat(AT_FDCWD, "/x", O_RDONLY|O_CREAT, 0600) = 3');
-  // Nobody had touched the page of the name; at the end it is in memory.
+  // The page of the name was not in memory at the beginning of the call, but is at the end.
   expect(openat.text(given, [unreadable], [text("/late")])).toContain('"/late"');
   expect(openat.text(given, [unreadable], [])).toContain("0x1000");
   const missing = numbers(minus(2n), 5n, 0n, 0n);
@@ -226,7 +226,7 @@ test("signals and errors have the numbers of x86-64 Linux, whatever the host is"
   ]);
 });
 
-// What strace 6.1 printed (test/linux/strace-signals.c).
+// The expected texts are those that strace 6.1 printed (test/linux/strace-signals.c).
 test("what a signal was sent with depends on who sent it", () => {
   const told = (fields: readonly (readonly [number, number | bigint])[]) => {
     const info = new DataView(new ArrayBuffer(siginfoBytes));

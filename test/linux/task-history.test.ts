@@ -17,7 +17,7 @@ const tasks: HistoryTask[] = ["before Linux", "init", "sh", "sh"].map((name, i) 
   mm: BigInt(i),
 }));
 
-/** Who runs at each instruction, and whether in user space: the slow, obvious history. */
+/** Which task runs at each instruction, and whether in user space: a slow, simple history. */
 const someRun = fc.array(
   fc.record({ task: fc.nat(3), length: fc.integer({ min: 1, max: 9 }), user: fc.nat(9) }),
   {
@@ -42,7 +42,7 @@ function historyOf(run: { task: number; length: number; user: number }[]) {
   }
   const history = new TaskHistory({
     icounts: Float64Array.from(icounts),
-    // Three branches an instruction, so that they are not taken for each other.
+    // Three branches for each instruction, so that confusing the two counts fails.
     brctrs: Float64Array.from(icounts, (at) => at * 3),
     numbers: Int32Array.from(run, ({ task }) => task),
     tasks,

@@ -6,7 +6,7 @@ import { TaskSignals } from "../../src/linux/syscall/task-signals.js";
 import type { ProbeChannel } from "../../src/qemu/probe-channel.js";
 import type { HitPiece } from "../../src/qemu/probe-hits.js";
 
-/** A kernel in which each member has a place of its own, and each symbol an address. */
+/** A kernel in which each member has an offset of its own, and each symbol an address. */
 const names = {
   types: {
     findStruct: () => ({ findMember: () => ({ byteOffset: 8 }), member: () => ({ byteOffset: 8 }) }),
@@ -28,7 +28,7 @@ const join = (...pieces: readonly HitPiece[]): HitPiece => ({
   state: "whole",
 });
 const unreadable: HitPiece = { bytes: new Uint8Array(0), state: "unreadable" };
-/** What is collected of the task that runs. */
+/** The pieces that are collected of the running task. */
 const current = (pid: number, tgid = pid) => [
   word(BigInt(0x1000 + pid)),
   word(BigInt(pid), 4),
@@ -64,7 +64,7 @@ function stack(info: HitPiece, offset: number): HitPiece {
 class Watched {
   readonly signals = new TaskSignals(names, () => undefined);
 
-  /** The task was told where a signal's facts go: into its stack, at this offset. */
+  /** The task has passed the address for a signal's facts: in its stack, at this offset. */
   looks(pid: number, offset: number, tgid = pid): void {
     texts(this.signals.take("looks", [word(stackAt + BigInt(offset) - 8n), ...current(pid, tgid)], 1));
   }
@@ -120,7 +120,7 @@ test("a stop is told with its signal, of other threads without, and SIGCONT wher
   one.looks(5, 0x3100);
   const memory = stack(siginfo(19, 0, 7), 0x3100);
   expect(one.stops(5, 19, dequeued, memory)).toEqual([`5 SIGSTOP ${sigstop}`, "5 stops by 19"]);
-  // Of a task that is traced it is called once more.
+  // For a traced task the function is called once more.
   expect(one.stops(5, 0, (1n << 17n) | 19n, memory)).toEqual([]);
   expect(one.stops(6, 0, (1n << 17n) | 19n, memory, 5)).toEqual(["6 stops by 19"]);
   one.sent(5, 1n);
@@ -147,10 +147,10 @@ test("a deadly signal is read from the frame of who took it, and only when it is
   const memory = stack(siginfo(15, 0, 7), 0x3f00);
   const told = ["5 SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=7, si_uid=0}"];
   expect(one.dies(5, 15, 0, memory)).toEqual(told);
-  expect(one.dies(5, 11, 0, memory)).toEqual([]); // what lies there is an older one
-  expect(one.dies(6, 15, 0, memory)).toEqual([]); // of another task
+  expect(one.dies(5, 11, 0, memory)).toEqual([]); // the facts there are those of an older signal
+  expect(one.dies(6, 15, 0, memory)).toEqual([]); // the facts belong to another task
   expect(one.dies(5, 15, 0, unreadable)).toEqual([]);
-  one.looks(5, 0x3fe0); // it would go beyond the stack
+  one.looks(5, 0x3fe0); // they would reach beyond the stack
   expect(one.dies(5, 15, 0, memory)).toEqual([]);
 });
 
@@ -168,7 +168,7 @@ test("a signal that ended a program at once is found where it still waits, and t
   expect(two.dies(7, 9, 15, unreadable, blocking, 5)).toEqual([]);
   const ended = { ...waits, leaderFlags: 4n };
   expect(new Watched().dies(6, 9, 15, unreadable, ended, 5)).toEqual(told(6));
-  // One for a thread is that thread's; SIGKILL has none.
+  // A signal for a thread is in that thread's own queue; SIGKILL has no facts.
   expect(new Watched().dies(6, 9, 15, unreadable, { own: [siginfo(15, -6, 7)] }, 5)).toEqual([
     "6 SIGTERM {si_signo=SIGTERM, si_code=SI_TKILL, si_pid=7, si_uid=0}",
   ]);
@@ -203,7 +203,7 @@ test("an end is told with the code of the whole program, of its first thread las
   const one = await ends();
   expect(begins(one, 0x300, 5)).toEqual([]);
   expect(ended(one, undefined, 0, 5)).toEqual(["5 ends with 768"]);
-  // A thread of its own accord, then the first one, then the last, which ends all with 9.
+  // A thread ends by itself, then the first one, then the last, which ends the process with 9.
   expect([...begins(one, 0, 12, 10), ...ended(one, undefined, 2, 12, 10)]).toEqual(["12 ends with 0"]);
   expect([...begins(one, 0x500, 10), ...ended(one, undefined, 1, 10)]).toEqual([]);
   expect([...begins(one, 0x900, 11, 10), ...ended(one, 0x900, 0, 11, 10)]).toEqual([

@@ -1,7 +1,8 @@
 /**
- * A distribution from nothing to a tape that answers: made from the mirror that this machine's apt uses, booted with systemd
- * from its disk, logged in to, a package installed over the network, powered off; then replayed, verified, indexed, and asked.
- * The oracles are what the guest itself printed, and binutils.
+ * A distribution from its making to questions about its tape. It is made from the mirror of this machine's apt,
+ * booted with systemd from its disk, logged in to, gets a package over the network, and is powered off. The tape is
+ * then replayed, verified and indexed, and views of it are compared. The oracles are the guest's own output and
+ * binutils.
  */
 import { execFileSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -13,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Child, Workbench } from "../workbench.js";
 
 const rounds = 5;
-/** Nothing takes that long, even on a busy host. */
+/** No step takes that long, even on a busy host. */
 const patienceMs = 20 * 60_000;
 
 interface Image {
@@ -25,10 +26,10 @@ interface Image {
 let bench: Workbench;
 let server: Server;
 let image: Image;
-/** All that the guest printed. */
+/** Everything that the guest has printed. */
 let printed = "";
 
-/** Types each line once what comes before it was printed. */
+/** Types each line as soon as the text before it was printed. */
 async function talk(child: Child, lines: readonly (readonly [after: string, line: string])[]): Promise<void> {
   let from = 0;
   for (const [after, line] of lines) {

@@ -5,7 +5,7 @@ import { compileHarness, compilers, compileScenarios, lint } from "../plugin/com
 import { anyInstruction, expectTheSame } from "../plugin/instruction-classes.js";
 import { Workbench } from "../workbench.js";
 
-// What test/plugin tries for a moment: with other seeds, by both compilers, for longer.
+// The tests of test/plugin with other seeds, with both compilers, and for longer.
 const seed = Number(process.env.VMTAPE_SEED ?? Date.now() % 2 ** 31);
 console.info(`VMTAPE_SEED=${seed}`);
 

@@ -1,4 +1,7 @@
-/** Programs on a disk: probed wherever the kernel put them, with their names, as binutils and what they print have it. */
+/**
+ * Programs on a disk: probed wherever the kernel has mapped them, by their names, and compared with binutils and with
+ * the programs' own output.
+ */
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -16,7 +19,7 @@ beforeAll(async () => {
   const program = bench.path("root", "bin", "worker");
   mkdirSync(bench.path("root", "bin"), { recursive: true });
   execFileSync("cc", ["-g", "-O1", "-static-pie", "-Wl,--build-id", "-o", program, source]);
-  // The same without names, and under another name the user's copy that has them.
+  // The same program without names, and the user's copy with names under another name.
   execFileSync("strip", ["-o", bench.path("root", "bin", "bare"), program]);
   copyFileSync(program, bench.path("with-names"));
   execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", bench.path("root"), bench.path("disk"), "32M"], { env });
@@ -34,7 +37,7 @@ beforeAll(async () => {
   expect(stdout.match(/packed \d\d/g)).toEqual(
     ["00", "02", "09", "00", "02", "00", "00", "02"].map((sum) => `packed ${sum}`),
   );
-  // From the checkpoints a probe's pass begins where its program was first mapped.
+  // With checkpoints a probe's pass begins where its program was first mapped.
   expect((await bench.run(["index", "t"])).code).toBe(0);
 }, 300_000);
 afterAll(() => bench?.[Symbol.asyncDispose]());
@@ -60,7 +63,7 @@ test("a function of a position-independent program, each time it was started", a
   expect(lines[0]).toMatch(/ <weigh> +\d+ worker {2}one = \(struct order \*\) 0x7f\w+, factor = 0$/);
   const symbols = execFileSync("nm", [bench.path("with-names")]).toString();
   const offset = BigInt(`0x${/^([0-9a-f]+) T weigh$/m.exec(symbols)![1]!}`);
-  expect(addresses.length).toBe(2); // the kernel chose anew
+  expect(addresses.length).toBe(2); // the kernel chose another address
   expect(addresses.map((address) => address & 0xfffn)).toEqual(addresses.map(() => offset & 0xfffn));
 });
 

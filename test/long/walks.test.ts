@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench?.[Symbol.asyncDispose]());
 
-/** Runs a program of bench/, which judges, and says with its exit code whether all is well. */
+/** Runs a program of bench/ that judges, and fails when its exit code says that something is wrong. */
 async function judged(name: string, ...args: readonly string[]): Promise<string> {
   const command = [`${root}test/oracle/run.mjs`, `${root}bench/${name}.ts`, ...args];
   const { code, stdout, stderr } = await bench.spawn(process.execPath, command, { cwd: root }).ended;

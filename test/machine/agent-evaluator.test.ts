@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** Is each program valid, and its value. */
+/** The C evaluator's results: is each program valid, and its value. */
 function inC(programs: readonly Uint8Array[]): { valid: boolean; value: bigint | undefined }[] {
   const input = programs.map((bytes) => Buffer.from(bytes).toString("hex")).join("\n");
   const output = execFileSync(harness, { input: `${input}\n`, encoding: "utf8" });

@@ -1,4 +1,4 @@
-/** `vmtape attach`: watchers, one typist, and what is pasted is what the guest reads. */
+/** `vmtape attach`: watchers, one typist, and pasted text, which the guest must read completely. */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -53,7 +53,7 @@ test("one types, others watch; the next one has the keyboard when he leaves, and
   await second.prints("the keyboard is free");
   second.type("%");
   await second.prints("you have the keyboard");
-  await watcher.prints(/@[\s\S]*is free[\s\S]*%/); // what he typed last may be printed after he has gone
+  await watcher.prints(/@[\s\S]*is free[\s\S]*%/); // the last letters may be printed after the typist has left
   const third = onTerminal("attach", "t");
   await third.prints("has the keyboard, you watch");
   third.type(`${escapeKey}t&`);
@@ -113,7 +113,7 @@ test("a watcher that is stopped, and one whose output nobody reads, hold up nobo
   unread.type("ffffffffffffffff");
   await until(() => (printed().match(/flooded/g)?.length ?? 0) >= 16, "the floods");
   expect(existsSync(`/proc/${id}`)).toBe(true);
-  unread.type(`${escapeKey}d`); // its own output is full; Ctrl-] is heard all the same
+  unread.type(`${escapeKey}d`); // its own output is full, but it still sees Ctrl-]
   await until(() => !existsSync(`/proc/${id}`), "its end");
   expect(await bench.json(["stop", "t"])).toMatchObject({ state: "complete" });
   stopped.kill("SIGCONT");
@@ -125,7 +125,7 @@ test("Ctrl-] is heard at once, whatever waits, and what waits can be forgotten",
   await recordObeying();
   const typist = onTerminal("attach", "t");
   await typist.prints("ready");
-  typist.type("h"); // hangs: reads no more
+  typist.type("h"); // the guest hangs, and reads no more
   await until(() => printed().includes("h"), "the letter");
   typist.type("x".repeat(50_000));
   typist.type(`${escapeKey}x`);
@@ -144,7 +144,7 @@ test("what is pasted into the stock kernel is what it reads, and replays", { tim
   const { XDG_CACHE_HOME } = process.env;
   const env = XDG_CACHE_HOME === undefined ? {} : { XDG_CACHE_HOME };
   await bench.json(["record", "t", "--background", "--append", "vmtape.shell"], { env });
-  // Typed while the kernel boots: kept until its driver is there.
+  // Typed while the kernel boots: it is kept until the driver has started.
   const early = await bench.run(["attach", "t"], { input: "echo $((6 * 7)) apples\n" });
   expect(early.code).toBe(0);
   await until(() => printed().includes("42 apples"), "the answer");

@@ -19,10 +19,13 @@ import { checkLog, parseExpectedLog } from "../oracle/expected-log.js";
 import { SingleStepper } from "../oracle/single-step.js";
 import { sharedCache, Workbench } from "../workbench.js";
 
-// Each tiny guest is recorded and traced as a user would, and judged twice: by single-stepping the same tape, and
-// by the log written beside the guest.
+// Each tiny guest is recorded and traced as a user would do it, and its trace is judged twice: by single-stepping the
+// same tape, and by the log written beside the guest.
 const names = (await branchGuests()).filter((name) => !unsteppable.has(name));
-/** How much more than the guest's window is traced, so that no record of it can hide behind the edge. */
+/**
+ * How many more instructions than the guest's window are traced on each side, so that no record at its edges is
+ * missed.
+ */
 const margin = 5000n;
 
 describe("the branch log of a tiny guest is exact", () => {
@@ -32,7 +35,7 @@ describe("the branch log of a tiny guest is exact", () => {
   });
   afterAll(() => bench[Symbol.asyncDispose]());
 
-  /** Records a guest and traces it; the trace's file. */
+  /** Records a guest and traces it. Returns the path of the trace. */
   async function trace(guest: Guest, start: PluginPoint, end: PluginPoint): Promise<string> {
     const tape = await Tape.open(bench.places, guest.name);
     const cacheDir = sharedCache;

@@ -7,8 +7,8 @@ import { recordGuest } from "../guests/record.js";
 import { checkLog, parseExpectedLog } from "../oracle/expected-log.js";
 import { SingleStepper } from "../oracle/single-step.js";
 
-// The oracle against the logs written beside the guests: two accounts that know nothing of each other, and neither
-// of the product. What passes here may judge the plugin.
+// The oracle against the logs written beside the guests: two accounts that are independent of each other and of the
+// product. Guests that pass here are used to judge the plugin.
 const names = (await branchGuests()).filter((name) => !unsteppable.has(name));
 
 describe("single-stepping shows the branch log written beside the guest", () => {

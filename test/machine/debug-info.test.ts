@@ -10,8 +10,8 @@ import { type Located, Symbols } from "../../src/symbols/names/symbols.js";
 import { isWithout, requireTools } from "../tools.js";
 
 /**
- * Lines, inlined copies and names of real programs, beside addr2line, c++filt and GDB. Compiled here, so that whatever
- * compiler there is gets tried.
+ * Lines, inlined copies and names of real programs, beside addr2line, c++filt and GDB. They are compiled here, so
+ * that the host's compiler is tested.
  */
 beforeAll(() => requireTools("gcc", "g++", "addr2line", "c++filt", "gdb", "dwz", "objcopy", "rustc"));
 
@@ -80,7 +80,8 @@ function compareWithAddr2line(file: string): void {
   const known = addresses.flatMap((address, i) => (theirs[i] ? [{ address, theirs: theirs[i] }] : []));
   expect(known.length).toBeGreaterThan(20);
   const differ = known.filter((one) => chainOf(symbols.lookup(one.address)).join() !== one.theirs.join());
-  // addr2line has faults of its own: of a copy and of what is inlined into it at one address, it may name another's file.
+  // addr2line has faults of its own: for inlined copies that begin at the same address it may name the file of
+  // another one.
   const allowed = Math.floor(known.length / 100);
   expect(
     differ.slice(allowed).map((one) => [hex(one.address), chainOf(symbols.lookup(one.address)), one.theirs]),

@@ -1,4 +1,7 @@
-/** Disks and networks: that they are copied, checked and left alone. What guests do with them: bench/workloads.ts. */
+/**
+ * Disks and networks: that disks are copied and checked, and the originals are not changed. bench/workloads.ts tests
+ * what guests do with them.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { readdir, rename } from "node:fs/promises";
@@ -47,7 +50,7 @@ describe("disks", () => {
     const flat = bench.path("home", "t", "disks", "2.base");
     const { stdout } = await bench.spawn("qemu-img", ["info", "--output=json", flat]).ended;
     expect(JSON.parse(stdout)).not.toHaveProperty("backing-filename");
-    // The originals may go.
+    // The originals are no longer needed.
     for (const name of [raw, base, overlay]) await rename(bench.path(name), bench.path(`${name}.gone`));
     expect(await bench.json(["verify", "t"])).toMatchObject({ ok: true });
     for (const name of [raw, base, overlay]) await rename(bench.path(`${name}.gone`), bench.path(name));

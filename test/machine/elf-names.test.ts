@@ -52,7 +52,7 @@ function addressesOf(file: string, count: number): bigint[] {
   );
 }
 
-/** What GDB says of each address, as NAME or NAME + OFFSET, or "-". */
+/** GDB's name for each address, as NAME or NAME + OFFSET, or "-". */
 function askGdb(file: string, addresses: readonly bigint[]): string[] {
   const commands = bench.path("commands");
   writeFileSync(commands, addresses.map((address) => `info symbol 0x${address.toString(16)}`).join("\n"));
@@ -115,7 +115,7 @@ test("the symbols of node are those of nm, with letters and sizes", () => {
     .toString()
     .trim()
     .split("\n");
-  // nm tells small sections and thread-local symbols apart, which are no addresses.
+  // Lines of nm with other letters are left out: small sections, and thread-local symbols, which have no addresses.
   const missing = theirs.filter(
     (line) => !/^ *[Uw] /.test(line) && !ours.has(line) && / [tTwWdDbBrRVi] /.test(line),
   );

@@ -17,7 +17,8 @@ import { stepInstants } from "../oracle/instants.js";
 import { sharedCache, Workbench } from "../workbench.js";
 import { ProbedReplay } from "./probed-replay.js";
 
-// What the plugin notes of first visits, against breakpoints on every place, and single steps of a plain QEMU.
+// The first visits that the plugin notes, compared with breakpoints on every address and with single steps of a plain
+// QEMU.
 const names = ["faults", "crossing", "overlap", "patching", "pending-user", "user"];
 
 let bench: Workbench;
@@ -50,7 +51,7 @@ describe("each instruction's first visit is noted, at its icount", () => {
 
     await using replay = await ProbedReplay.start(replayCommand, plugin);
     const run = [...new Set(stepped.map(({ pc }) => pc))];
-    const wanted = [...new Set(run.flatMap((pc) => [pc, pc + 1n]))]; // also what is no instruction
+    const wanted = [...new Set(run.flatMap((pc) => [pc, pc + 1n]))]; // also addresses within instructions
     for (const [id, pc] of wanted.entries())
       await replay.probes.place(id, { at: "execute", address: guestAddress(pc) }, {});
     await replay.plugin.firstVisits();
@@ -115,7 +116,7 @@ describe("a place alone on an indexed tape", () => {
       expect(started).toEqual([]);
       expect(refusal).toEqual(await locate(tape, place, without).catch((error: unknown) => error));
     }
-    // A trace begins there as well, and does not begin where it can have no end.
+    // A trace also begins there. It does not begin at all when its end is never reached.
     const [bye, panic] = [labels.get("bye")!, labels.get("panic")!].map(guestAddress);
     const start = { at: "address", address: bye! } as const;
     const output = bench.path("late.branches");

@@ -1,4 +1,7 @@
-/** The real gdb against the server, over a machine that is a list: what it sends and how it takes our answers. */
+/**
+ * The real gdb against the server, over a machine that is a list of instants: what it sends, and what it makes of the
+ * answers.
+ */
 import type { ChildProcess } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-/** What gdb prints over these commands, on a fresh target; `meanwhile` is done beside it. */
+/** What gdb prints for these commands, on a new target. `meanwhile` runs at the same time. */
 async function gdb(
   commands: readonly string[],
   target = new FakeTarget(),

@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** What gdb prints over these commands, from a position on. */
+/** What gdb prints for these commands, started at a position. */
 async function gdb(at: string, commands: readonly string[]): Promise<string> {
   const args = [program, "gdb", "t", "--at", at, "--", ...gdbArguments(commands)];
   const child = spawnMerged(process.execPath, args, { cwd: sources, env: bench.environment });
@@ -40,7 +40,7 @@ test("a breakpoint by name that is set before its code is there lands behind the
   const args = /\(gdb\) info args\n([\s\S]*?)\n\(gdb\)/;
   expect(args.exec(early)?.[1]).toMatch(/^account = 0x[0-9a-f]+ <accounts>\namount = 0$/);
   expect(args.exec(early)?.[1]).toBe(args.exec(late)?.[1]);
-  // Memory is read from the machine again, whether the last breakpoint was found or not.
+  // Memory is read from the machine again after a breakpoint command, whether that failed or not.
   expect(early).toMatch(/readonly sections is off/);
 });
 

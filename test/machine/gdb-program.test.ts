@@ -15,7 +15,7 @@ import { program, until, Workbench } from "../workbench.js";
 
 const sources = fileURLToPath(new URL("../gdb/program/", import.meta.url));
 
-/** LLDB 16, where it is installed. What it asks of memory: connection.test.ts, without it. */
+/** LLDB 16. (connection.test.ts tests its requests for memory without it.) */
 const lldbCommands = [
   "bt",
   "frame variable",
@@ -45,7 +45,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** What gdb prints over these commands when vmtape starts it. */
+/** What gdb prints for these commands when vmtape starts it. */
 async function gdb(at: string, commands: readonly string[]): Promise<string> {
   const args = [program, "gdb", "t", "--at", at, "--", ...gdbArguments(commands)];
   const child = spawnMerged(process.execPath, args, { cwd: sources, env: bench.environment });

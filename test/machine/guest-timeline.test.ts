@@ -1,4 +1,7 @@
-/** Probes of a guest through the library and the command line: what is told of a hit is what the machine shows there. */
+/**
+ * Probes of a guest through the library and the command line: the facts of a hit are those that the machine shows
+ * there.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,7 +51,7 @@ test("handlers get the machine of their hit, of all probes in one pass", async (
       opened.push(hit);
       const name = await hit.value("pathname->name");
       if (!name.includes("/missing")) return;
-      // Not collected in passing: the timeline goes there.
+      // This was not collected with the hit, so the timeline goes there.
       const stack = hit.register("rsp");
       const bytes = await hit.memory(stack, 8);
       expect(timeline.position).toEqual(hit.position);
@@ -76,7 +79,7 @@ test("handlers get the machine of their hit, of all probes in one pass", async (
     expect.stringContaining('"/etc/passwd"'),
   );
   expect((await opened.at(-1)?.value("pathname->name"))?.includes("/missing")).toBe(true);
-  // Each call is told by both probes, and each return, of the same calls with the same results.
+  // Both probes report each call and each return, with the same results.
   const of = (name: string) =>
     told.filter((line) => line.startsWith(name)).map((line) => line.replace(name, ""));
   expect(of("first").sort()).toEqual(of("second").sort());

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Guest, makeGuest } from "../../src/guest/guest.js";
 import { placesFrom } from "../../src/tape/home.js";
 
-/** Boots in plain QEMU, without record and replay: here only the guest is tested. */
+/** Boots in plain QEMU, without record and replay: these tests are only about the guest. */
 const qemu = process.env.VMTAPE_TEST_QEMU ?? "qemu-system-x86_64";
 /** Downloads are kept where vmtape keeps them. */
 const cacheDir = placesFrom(process.env).cache;
@@ -93,7 +93,7 @@ describe("the default guest", () => {
       stdio: ["ignore", "pipe", "ignore"],
     });
     expect(seen.toString()).toBe("10\n");
-    // Unmounted in order: nothing for fsck to mend.
+    // It was unmounted properly, so fsck has nothing to repair.
     execFileSync("fsck.ext4", ["-n", "-f", image], {
       env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
       stdio: "pipe",

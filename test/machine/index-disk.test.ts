@@ -1,4 +1,4 @@
-/** Checkpoints of a guest that writes to its disk: what it reads back later is what it wrote. */
+/** Checkpoints of a guest that writes to its disk, and later reads the same bytes back. */
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { Tape } from "../../src/tape/tape.js";
 import { Workbench } from "../workbench.js";
 
 const qemu = [process.env.VMTAPE_TEST_QEMU ?? "qemu-system-x86_64"];
-/** Writes what it cannot know again, forgets it, and reads it. */
+/** Writes random bytes, drops its caches, and reads the bytes from the disk. */
 const work =
   "for i in 1 2; do dd if=/dev/urandom of=/dev/vda bs=64k count=80 2>/dev/null; sync; echo 3 > /proc/sys/vm/drop_caches; sha256sum /dev/vda; done";
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** Replays from a checkpoint to the end: the state there, and what came on the console. */
+/** Replays from a checkpoint to the end. Returns the state there and the console's output. */
 async function finish(tape: Tape, from: CountedCheckpoint) {
   let console = "";
   await using session = await Session.create(tape, {
@@ -42,7 +42,7 @@ test("a session from the midst of a disk's writes ends as one from before them, 
   truncateSync(bench.path("disk"), 8 << 20);
   const record = ["record", "t", "--disk", bench.path("disk"), "--append", `vmtape.run="${work}"`];
   expect((await bench.run(record)).code).toBe(0);
-  // The guest's own cache is the user's; that of the index is here.
+  // The guest comes from the user's cache; the index goes into this one.
   const env = { XDG_CACHE_HOME: bench.directory };
   const made = await bench.run(["index", "t", "--checkpoints", "24"], { env });
   expect([made.code, made.stderr]).toEqual([0, expect.not.stringContaining("vmtape:")]);

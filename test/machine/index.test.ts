@@ -1,4 +1,4 @@
-/** An index of a tape: made, used, killed half-way, damaged, removed under its users. */
+/** An index of a tape: made, used, its maker killed, damaged, removed while it is used. */
 import { readFileSync } from "node:fs";
 import { open, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -40,10 +40,13 @@ beforeAll(async () => {
 afterAll(() => bench[Symbol.asyncDispose]());
 beforeEach(() => rm(cache, { recursive: true, force: true }));
 
-/** Removes the cache while others write into it: what appears in a directory on its way out is removed, too. */
+/**
+ * Removes the cache while others write into it. Files that appear in a directory that is being removed are removed,
+ * too.
+ */
 const removeUnderUsers = () => rm(cache, { recursive: true, force: true, maxRetries: 20, retryDelay: 5 });
 
-/** The cache is `vmtape` in it. */
+/** The environment whose cache, `vmtape` in this directory, is the tests' own. */
 const env = () => ({ XDG_CACHE_HOME: bench.directory });
 const index = (checkpoints: number) => indexTape(tape, { cache, plugin, qemu, checkpoints });
 const built = () => chooseQemu(tape.manifest.qemu, qemu);
@@ -66,7 +69,7 @@ async function stateFrom(from: CountedCheckpoint) {
   return await session.hashState();
 }
 
-/** An index that is whole by every check there is. */
+/** Expects that the index is undamaged by every check, and returns it. */
 async function expectWhole(checkpoints: number): Promise<TapeIndex> {
   const known = await TapeIndex.open(cache, await built());
   expect(known.checkpoints).toHaveLength(checkpoints);
@@ -151,11 +154,11 @@ test("killed at random moments, it leaves nothing half-made, and the next one is
       void child.ended.then(() => {
         ended = true;
       });
-      // What earlier ones have left is not made again.
+      // Checkpoints of earlier passes are not made again.
       const there = async () => (await TapeIndex.open(cache, await built())).checkpoints.length;
       const enough = Math.min(8, (await there()) + more);
       await until(async () => ended || (await there()) >= enough, "checkpoints");
-      await delay(ms); // and some moment after that
+      await delay(ms); // and a little later
       child.kill("SIGKILL");
       await child.ended;
       await until(async () => (await bench.processes("rr=replay")).length === 0, "QEMU's end");
@@ -223,7 +226,7 @@ test("files that were damaged are named by a check, are not used, and are made a
     await file.close();
   }
   const { code, stdout } = await bench.run(["index", "t", "--check", "--json"], { env: env() });
-  expect([code, JSON.parse(stdout).problems.length]).toEqual([1, 2]); // one without facts is none at all
+  expect([code, JSON.parse(stdout).problems.length]).toEqual([1, 2]); // without facts it does not count
   await index(4);
   const known = await expectWhole(4);
   expect(await stateFrom(known.checkpoints[1]!)).toEqual((await statesAt([known.checkpoints[1]!.icount]))[0]);
@@ -280,7 +283,7 @@ describe("a manifest whose machine was changed", () => {
     await writeFile(path(), JSON.stringify({ ...manifest, machine }));
     const changed = await ask();
     expect(changed.stderr).not.toMatch(/state-node/);
-    // The checkpoints of the machine it was are still whole, for the manifest it had.
+    // The checkpoints of the old machine are still used with the old manifest.
     await writeFile(path(), before);
     expect((await ask()).stdout).toBe(known.stdout);
   });

@@ -14,7 +14,7 @@ import { GdbRemote } from "../oracle/gdb-remote.js";
 import { slideFromCalls, slideFromMemory } from "../symbols/kaslr-slides.js";
 import { until, Workbench } from "../workbench.js";
 
-/** Loads the guest's modules, prints what the kernel itself says its symbols are, and waits. */
+/** Loads the guest's modules, prints the kernel's symbols from its own /proc/kallsyms, and waits. */
 const init = `#!/bin/sh
 mount -t proc proc /proc
 echo 0 > /proc/sys/kernel/kptr_restrict
@@ -56,7 +56,9 @@ function memoryOver(remote: GdbRemote): GuestMemory {
   };
 }
 
-/** Boots a stock kernel in a plain QEMU until it has said everything; gives the console and the stopped machine. */
+/**
+ * Boots a stock kernel in a plain QEMU until it has printed everything. Returns the console and the stopped machine.
+ */
 async function boot(packageName: string, append: string) {
   const initFile = bench.path("init");
   writeFileSync(initFile, init);
@@ -138,7 +140,7 @@ describe.each([
     const placement = await placementFromPhysicalMemory(physical, kernel);
     expect(placement?.slide).toBe(slide);
 
-    // Modules, through page tables walked here: as the kernel sees them, whoever runs.
+    // Modules, through page tables walked here: as the kernel sees them, whichever task runs.
     const root = addressOfKey(starts[names.find("init_top_pgt")[0]!]!) - 0xffff_ffff_8000_0000n;
     const walked = walkedMemory(physical, root + placement!.physicalOffset);
     const modules = (await readModules(walked, { table: kernel.table, slide: slide! }))!;

@@ -14,7 +14,7 @@ afterEach(() => bench[Symbol.asyncDispose]());
 const qemuOf = async () => (await bench.processes("rr=record"))[0]!;
 const idle = async () => (await bench.leftovers()).filter((left) => left.startsWith("process")).length === 0;
 
-/** A recording of a guest that printed 64 KiB, so that its log is long enough to be cut. */
+/** Starts a recording of a guest that prints 64 KiB, so that its log is long enough to be cut. */
 async function startLong(): Promise<Child> {
   const kernel = (await buildGuest("obey")).kernel;
   const child = bench.start(["record", "t", "--kernel", kernel, "-M", "32", "-c"]);
@@ -212,7 +212,7 @@ describe("repair", () => {
   });
 });
 
-/** A small file system of its own, so that it can be filled. */
+/** Mounts a small file system, which the test can fill. */
 async function mountSmall(directory: string, megabytes: number): Promise<void> {
   await mkdir(directory);
   const options = ["-t", "tmpfs", "-o", `size=${megabytes}m`, "none", directory];
@@ -282,7 +282,7 @@ describe.skipIf(withoutRoot)("a full disk (needs root, to mount a small one)", (
     const kernel = (await buildGuest("obey")).kernel;
     const child = bench.start(["record", "t", "--kernel", kernel, "-M", "32", "-c", ...home]);
     await child.prints("ready");
-    // QEMU writes its log in pieces: there is something to repair once the first one is on the disk.
+    // QEMU writes its log in pieces; repair needs the first one to be on the disk.
     child.type("f");
     await until(() => statSync(bench.path("small", "t", "replay.log")).size > 0, "a log with bytes");
     const filling = bench.spawn("dd", ["if=/dev/zero", `of=${bench.path("small", "ballast")}`, "bs=1M"]);

@@ -1,4 +1,4 @@
-/** What is told of a Linux guest from its memory, against what its own kernel tells: the same, at the same instant. */
+/** The objects of a Linux guest, read from its memory, compared with its own kernel's account of the same instant. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -54,7 +54,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench?.[Symbol.asyncDispose]());
 
-/** Where the command line finds what was learned here. */
+/** The cache in which the command line finds what these tests have learned. */
 function cacheOf(one: Tape): string {
   return tapeCache({ ...bench.places, cache: join(bench.path("xdg"), "vmtape") }, one);
 }
@@ -72,7 +72,7 @@ test("a Linux guest is told as its own kernel tells it, and runs the task that i
     const { current, tasks } = await lookAt(session);
     expect(current, `slice ${i}`).toBe(task.address);
     const listed = tasks.find(({ address }) => address === task.address);
-    // One that has ended is in no list any more, while it still runs to its end.
+    // A task that has ended is in no list any more, though it still runs to its end.
     if (listed) expect(listed).toMatchObject({ pid: task.pid, tgid: task.tgid });
   }
   await session.runTo(at);
@@ -123,7 +123,7 @@ test("probes tell every exit of a task with its status, and values that gdb woul
     expect(comm?.slice(1, 1 + (task?.name.length ?? 0))).toBe(task?.name);
   }
   const reboot = hits.find(({ label }) => label === "__x64_sys_reboot");
-  // LINUX_REBOOT_MAGIC1; si is no pointer, and nobody can read there.
+  // LINUX_REBOOT_MAGIC1; si is no pointer, so memory there cannot be read.
   expect(reboot?.values[1]?.text).toBe(String(0xfee1deadn));
   expect(reboot?.values[0]?.error?.code).toBe("not-mapped");
 });
@@ -144,7 +144,7 @@ describe("the history of tasks", () => {
 
   test("is told by the command line, as are the tasks' system calls", async () => {
     const home = ["--home", bench.places.home];
-    const env = { XDG_CACHE_HOME: bench.path("xdg") }; // where the history lies
+    const env = { XDG_CACHE_HOME: bench.path("xdg") }; // the history is there
     const { tasks } = await bench.json<{ tasks: { name: string; userInstructions: number }[] }>(
       ["tasks", "proof", "--total", ...home],
       { env },

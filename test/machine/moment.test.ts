@@ -1,4 +1,4 @@
-/** A tape at an instant, as a program asks it. */
+/** A moment of a tape, as programs use it. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { icount } from "../../src/base/units.js";
 import { OpenTape, Tape } from "../../src/index.js";

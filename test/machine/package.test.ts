@@ -1,4 +1,4 @@
-/** The package as npm has it: packed, installed into an empty folder, and used there. */
+/** The package as users get it from npm: packed, installed into an empty folder, and used there. */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ const entries = ["vmtape", "vmtape/formats", "vmtape/symbols", "vmtape/linux", "
 let bench: Workbench;
 let packed: { filename: string; files: { path: string }[] };
 
-/** Runs a program in a folder of the workbench, and fails with what it said. */
+/** Runs a program in a folder of the workbench. When it fails, so does the test, with its output. */
 async function run(folder: string, program: string, ...args: string[]): Promise<string> {
   const child = bench.spawn("sh", [
     "-c",
@@ -91,7 +91,8 @@ describe("the package", () => {
   });
 
   test("has types that need nothing else, and examples that are right", async () => {
-    // A program of each entry's own example; strict, and with the declarations of all packages looked at.
+    // A program from each entry's own example, compiled with `strict`, and with the declarations of all packages
+    // checked.
     for (const [i, entry] of entries.entries()) {
       const source = readFileSync(`${root}src/${entry.split("/")[1] ?? "index"}.ts`, "utf8");
       const [, example] = /```ts\n([\s\S]*?) \* ```/.exec(source) ?? [];

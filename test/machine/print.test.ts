@@ -4,7 +4,7 @@ import { buildProgram } from "../gdb/program/build.js";
 import { gdbArguments, printed, spawnMerged } from "../gdb/transcript.js";
 import { program, Workbench } from "../workbench.js";
 
-/** In `work_alone` all are in scope somewhere; where one is not, both say so. */
+/** In `work_alone` each is in scope somewhere; where it is not, both report an error. */
 const expressions = [
   "accounts",
   "accounts[1]",
@@ -53,7 +53,7 @@ interface PrintedFacts {
   }[];
 }
 
-/** What gdb's `print` says of each; undefined where it is an error. */
+/** What gdb's `print` shows for each; undefined for an error. */
 async function gdbPrints(at: string): Promise<(string | undefined)[]> {
   const commands = expressions.map((text) => `print${text.startsWith("/") ? "" : " "}${text}`);
   const args = [program, "gdb", "t", "--at", at, "--", ...gdbArguments(commands)];
@@ -77,7 +77,7 @@ describe("at --print", () => {
     const { values } = JSON.parse(outcome.stdout) as PrintedFacts;
     expect(values.map(({ value }) => value ?? undefined)).toEqual(wanted);
     expect(wanted.filter((value) => value !== undefined).length).toBeGreaterThan(18);
-    // A name that is not in scope is no success, though the others are told.
+    // A name that is not in scope makes the exit code 1, though the other values are printed.
     expect(outcome.code).toBe(wanted.includes(undefined) ? 1 : 0);
   });
 

@@ -11,7 +11,7 @@ export interface CollectedHit extends ProbeHit {
   readonly pieces: readonly Buffer[];
 }
 
-/** A replaying QEMU with probes, of a plain command line; stopped before its first instruction. */
+/** A replaying QEMU with probes, started from a plain command line, and stopped before its first instruction. */
 export class ProbedReplay implements AsyncDisposable {
   private readonly qemu: QemuProcess;
   readonly qmp: Qmp;
@@ -50,14 +50,14 @@ export class ProbedReplay implements AsyncDisposable {
     return new ProbedReplay(qemu, qmp, channel, stub);
   }
 
-  /** Runs until the machine stops: at `icount`, at a probe, or at its end; gives the hits on the way. */
+  /** Runs until the machine stops: at `icount`, at a probe, or at its end. Returns the hits on the way. */
   async run(icount?: number): Promise<CollectedHit[]> {
     await this.advance(icount);
     await this.probes.settled();
     return this.seen.splice(0);
   }
 
-  /** The same, but only counts the hits: for a bench. */
+  /** As {@link run}, but only counts the hits, for benches. */
   async count(icount?: number): Promise<number> {
     this.keeping = false;
     const before = this.counted;

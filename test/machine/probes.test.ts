@@ -9,7 +9,7 @@ import type { Operand } from "../oracle/memory-operands.js";
 import { sharedCache, Workbench } from "../workbench.js";
 import { type CollectedHit, ProbedReplay } from "./probed-replay.js";
 
-// Probes in tiny guests, against every instant of their windows as single steps of a plain QEMU show it.
+// Probes in tiny guests, compared with every instant of their windows, as single steps of a plain QEMU show it.
 const names = ["faults", "crossing", "pending", "overlap", "nested", "user", "devices", "state"];
 
 interface Stepped {
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** Records a guest and steps through its window; once. */
+/** Records a guest and steps through its window, only once for each guest. */
 function stepped(name: string): Promise<Stepped> {
   const known = guests.get(name) ?? stepThrough(name);
   guests.set(name, known);
@@ -37,7 +37,7 @@ function stepped(name: string): Promise<Stepped> {
 async function stepThrough(name: string): Promise<Stepped> {
   const guest = await buildGuest(name);
   const labels = await guestLabels(guest);
-  // A processor with cmpxchg16b, which the default one lacks on 7.2: what it leaves in the flags is not looked at.
+  // A processor with cmpxchg16b, which the default one lacks on 7.2: the flags that it leaves are not compared.
   const machine = ["--memory", "64", "--cpu", "qemu64,+rdrand"];
   await bench.json(["record", name, "--kernel", guest.kernel, ...machine]);
   const { replayCommand } = await bench.json<{ replayCommand: string[] }>(["info", name]);
@@ -50,7 +50,7 @@ async function stepThrough(name: string): Promise<Stepped> {
 const places = (instants: readonly SteppedInstant[]) => [...new Set(instants.map(({ pc }) => pc))];
 const key = (icount: bigint | number, pc: bigint) => `${icount} ${pc.toString(16)}`;
 
-/** Without the resume flag, which QEMU itself leaves elsewhere when it steps. */
+/** Clears the resume flag, which QEMU treats differently when it single-steps. */
 function withoutResume(registers: Buffer): string {
   const copy = Buffer.from(registers);
   copy.writeUInt32LE((copy.readUInt32LE(136) & ~0x10000) >>> 0, 136);
@@ -74,7 +74,7 @@ describe.each(["on", "off"])("with branches followed: %s", (following) => {
     for (const instant of instants) {
       const here = key(instant.icount, instant.pc);
       const hit = told.get(here);
-      // An instruction that faults may have begun.
+      // An instruction that faults may have been hit before that.
       if (instant.executed && !hit) wrong.missing.push(here);
       if (hit && withoutResume(hit.pieces[0]!) !== withoutResume(instant.registers))
         wrong.registers.push(here);
@@ -101,7 +101,8 @@ describe.each(["on", "off"])("with branches followed: %s", (following) => {
   });
 });
 
-// 7.2 shows plugins an instruction too many there, and what QEMU notes on blocks is learned from the first one that is met.
+// 7.2 shows plugins one instruction too many there, and the plugin learns the layout of QEMU's notes from the first
+// block that is met.
 test("the first block that is met may end across a page", async () => {
   const { argv, plugin, instants, first, last } = await stepped("crossing");
   const executed = new Set(instants.filter((one) => one.executed).map(({ icount, pc }) => key(icount, pc)));
@@ -144,7 +145,7 @@ test("a watchpoint on few bytes is told what one on all bytes would be, by both 
         .map(({ icount }) => icount);
     const told = (id: number) => hits.filter((hit) => hit.id === id).map(({ icount }) => icount);
     expect(told(1)).toEqual(touching("address", address));
-    // An access that crosses into the page is told by its own start, which lies in another.
+    // An access that crosses into the page is reported with its own start, which is in another page.
     expect(told(2)).toEqual(expect.arrayContaining(touching("physical", frame)));
   }
 });
@@ -223,7 +224,7 @@ function byInstant(hits: readonly CollectedHit[]): Map<string, CollectedHit[]> {
   return all;
 }
 
-/** What was told of one instant, against what the decoder says of its instruction. */
+/** Compares the hits at one instant with the decoder's account of its instruction. */
 function checkAccesses(instant: SteppedInstant, hits: readonly CollectedHit[], follow: boolean): void {
   const { operands, executed, icount, stackAfter } = instant;
   const told = hits.map(({ access }) => access!);
@@ -249,7 +250,7 @@ function checkAccesses(instant: SteppedInstant, hits: readonly CollectedHit[], f
   }
   const frames = told.filter(({ delivery }) => delivery).map(({ address }) => address);
   const delivers = !executed || /^(int|ud)/.test(operands?.text ?? "");
-  // An instruction that is refused when it is decoded counts as executed, and is delivered all the same.
+  // An instruction that is refused when it is decoded counts as executed, though it leads to a delivery.
   if (follow && (delivers || frames.length > 0)) expect(frames, `${icount} frames`).toEqual([stackAfter]);
   if (!follow) expect(frames).toEqual([]);
 }

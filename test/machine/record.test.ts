@@ -23,7 +23,7 @@ interface Info {
   readonly replayCommand: string[];
 }
 
-/** A recording that waits for letters; see test/guests/obey.S. */
+/** Starts a recording of a guest that waits for letters; see test/guests/obey.S. */
 async function startObeying(name: string, ...more: string[]) {
   const child = bench.start(["record", name, "--kernel", await obey(), "-M", "32", "-c", ...more]);
   await child.prints("ready");
@@ -112,7 +112,7 @@ describe("a recording ends", () => {
 });
 
 describe("Ctrl-C", () => {
-  /** Sends SIGINT after so many milliseconds: some of them hit each stage of a recording that takes 0.5 s. */
+  /** Sends SIGINT after various times, so that each stage of a recording of 0.5 s is interrupted by some. */
   test("at any moment leaves a whole tape or none, and nothing running", { timeout: 120_000 }, async () => {
     const kernel = await hello();
     const seen = new Set<string>();

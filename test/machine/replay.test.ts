@@ -22,7 +22,7 @@ interface Attached {
   readonly gdb: string;
 }
 
-/** A replay that waits at the tape's begin; the paths where one can attach. */
+/** Starts a replay that waits at the tape's beginning. Returns the paths of its sockets. */
 async function startPaused(...flags: string[]) {
   const child = bench.start(["replay", "-p", "t", ...flags]);
   await child.prints(/gdb: target remote .*\n/);
@@ -30,7 +30,7 @@ async function startPaused(...flags: string[]) {
   return { child, qmp, gdb };
 }
 
-/** A client of QEMU's machine protocol, as anybody would write it. */
+/** A plain client of QEMU's machine protocol. */
 async function ask(path: string, ...commands: object[]): Promise<Record<string, unknown>[]> {
   const socket = connect(path);
   const answers: Record<string, unknown>[] = [];
@@ -154,7 +154,7 @@ describe("a tape that was changed", () => {
       flip(at(file), 60);
       const replayed = await bench.run(["replay", "changed"]);
       if (file === "console.raw")
-        expect(replayed.code).toBe(0); // a replay prints it anew
+        expect(replayed.code).toBe(0); // a replay does not need it
       else {
         expect([replayed.code, replayed.stderr]).toEqual([
           2,

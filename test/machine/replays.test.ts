@@ -1,6 +1,7 @@
 /**
- * What is recorded replays: a guest that serves, fetches, sends and loses packets, writes a disk, forks and floods its console,
- * all in one boot. bench/replays.ts asks the same of two hundred recordings, one kind after another, beside other load.
+ * A recording replays whose guest serves, fetches, sends and loses packets, writes a disk, forks and floods its
+ * console, all in one boot. bench/replays.ts does the same with two hundred recordings of all kinds, beside other
+ * load.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Tape } from "../../src/tape/tape.js";
@@ -29,7 +30,7 @@ test("networks, a disk, forks and a flooded console in one recording: verified, 
   expect([report.ok, report.divergence]).toEqual([true, undefined]);
   expect(report.states.length).toBeGreaterThan(1);
   const tape = await Tape.open(bench.places, "mix");
-  // Throw where anything is otherwise than it was recorded.
+  // These throw when anything differs from the recording.
   expect(await stopOften(tape, bench, report, { count: 30, random: randomNumbers(1) })).toBe("30 stops");
   await bench.json(["index", "mix"]);
   expect(await goBack(tape, bench)).toBe("back and forward");

@@ -1,4 +1,4 @@
-/** Stacks of a stock kernel, against what the kernel itself says when it panics. */
+/** Stacks of a stock kernel, compared with what the kernel itself prints when it panics. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeGuest } from "../../src/guest/guest.js";
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench[Symbol.asyncDispose]());
 
-/** What the kernel printed: its frames but for those it marks as doubtful, and where the program was. */
+/** The stack that the kernel printed: its frames, without those it marks as doubtful, and the program's pc. */
 function kernelsWord(console: string) {
   const trace = console.slice(console.indexOf("Call Trace:"), console.indexOf("</TASK>"));
   const frames = [...trace.matchAll(/\] {2}(\S+)\+0x([0-9a-f]+)\/0x/g)].map(
@@ -58,7 +58,7 @@ test("a panic's stack is the one that the kernel prints, and goes on into the pr
   expect(code, stderr).toBe(0);
   const { frames, end } = (JSON.parse(stdout) as { stack: { frames: FrameFacts[]; end: string } }).stack;
   const inKernel = frames.filter(({ space }) => space === "kernel");
-  // What panic() itself calls has changed since; its callers wait.
+  // The frames inside panic() have changed since; those of its callers have not.
   const waiting = (names: (string | null)[]) =>
     names.slice(names.findIndex((name) => name?.startsWith("panic+")) + 1);
   expect(said.frames.length).toBeGreaterThan(6);

@@ -1,4 +1,7 @@
-/** A replay can be stopped wherever its log has events, always before them, and ends as if it had not been stopped. */
+/**
+ * A replay can be stopped at every icount at which its log has events, always before them, and then ends as if it had
+ * not been stopped.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openFileSource } from "../../src/base/byte-source.js";
 import { icount } from "../../src/base/units.js";
@@ -19,7 +22,7 @@ afterAll(() => bench[Symbol.asyncDispose]());
 
 const { VMTAPE_TEST_QEMU: path } = process.env;
 const qemu = path === undefined ? {} : { qemu: [path] };
-/** Enough to meet each kind of event, of those that a tiny guest has in thousands. */
+/** The most stops of a guest: enough for each kind of event, of which a tiny guest has thousands. */
 const mostStops = 400;
 
 /** Icounts at which the log has an event, of each kind the first ones. */

@@ -1,4 +1,7 @@
-/** How tasks stop and end, against what the real strace said of the same program (bench/strace-compare.ts --golden). */
+/**
+ * How tasks stop and end, compared with what the real strace printed for the same program (bench/strace-compare.ts
+ * --golden).
+ */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runTool } from "../../src/base/tool.js";
@@ -51,7 +54,7 @@ test("stops, deaths and executions by other threads are told as strace tells the
   }
 });
 
-/** The kernel hides from tracers the signal of a filter that kills. */
+/** Is it the signal of a seccomp filter that kills, which the kernel hides from tracers? */
 function isHidden(own: readonly string[], wanted: readonly string[] | undefined): boolean {
   return own.length === 2 && wanted?.length === 1 && /^--- SIGSYS .*SYS_SECCOMP/.test(own[0]!);
 }

@@ -21,7 +21,7 @@ afterAll(() => bench[Symbol.asyncDispose]());
 
 const qemu = [process.env.VMTAPE_TEST_QEMU ?? "qemu-system-x86_64"];
 
-/** A tape of a tiny guest, and how to open it. */
+/** Records a tape of a tiny guest. Returns it with the options to open it. */
 async function recorded(name: string, checkpoints: number) {
   const guest = await buildGuest(name);
   await bench.json(["record", name, "--kernel", guest.kernel, "-M", "32"]);
@@ -181,7 +181,7 @@ describe("a tape of the guest transfers", () => {
     const here = timeline.mark("here");
     const { position } = await timeline.stepBranches(3);
     expect(position.brctr).toBe(here.brctr + 3n);
-    // The first instant with so many: one instruction before there is one branch less.
+    // It is the first instant with that many: one instruction before there is one branch less.
     expect((await timeline.stepBack()).position.brctr).toBe(here.brctr + 2n);
     expect((await timeline.stepBranches(-2)).position.brctr).toBe(here.brctr);
     expect((await timeline.goToMark("here")).position).toEqual(here);

@@ -48,7 +48,7 @@ test("a profile has each instruction of the tape, and each execution that probes
   };
   expect(sums(profile.tasks)).toEqual(sums(tasks));
 
-  // Functions of one name only, for probes are set by name.
+  // Only functions with a unique name, since probes are set by name.
   const times = new Map<string, number>();
   for (const { name } of profile.functions) times.set(name, (times.get(name) ?? 0) + 1);
   const chosen = profile.functions

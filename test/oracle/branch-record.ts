@@ -1,9 +1,9 @@
 /**
- * What the oracle says a branch is, from the definition in docs/FORMATS.md, in its own words:
+ * A branch as the oracle defines it, after docs/FORMATS.md:
  *
  * A record is a transfer of control from one instruction to the next executed one. `from` is the address of the
- * instruction that transferred; for an interrupt the address that would have run next; for an exception the
- * address of the instruction that raised it. All addresses are linear.
+ * instruction that transferred; for an interrupt the address that would have run next; for an exception the address
+ * of the instruction that raised it. All addresses are linear.
  */
 export interface BranchRecord {
   readonly from: bigint;

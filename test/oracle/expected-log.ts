@@ -22,7 +22,7 @@ export interface ExpectedLine {
   readonly from: bigint | undefined;
   readonly to: bigint | undefined;
   readonly kind: BranchKind;
-  /** May come any number of times, none included. */
+  /** May come any number of times, or not at all. */
   readonly any: boolean;
   readonly source: string;
 }
@@ -72,7 +72,7 @@ function place(text: string, symbols: ReadonlyMap<string, bigint>): bigint | und
 /**
  * Compares a log with what is expected.
  *
- * @returns undefined when it is as expected, else one sentence about the first record that is not
+ * @returns undefined when it is as expected; otherwise a sentence about the first record that is not
  */
 export function checkLog(
   records: readonly BranchRecord[],

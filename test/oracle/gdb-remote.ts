@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 const patience = 60_000;
 
 /**
- * The client side of the GDB remote protocol, as much as single-stepping needs. It is deliberately not the
+ * The client side of the GDB remote protocol, as far as single-stepping needs it. It is deliberately not the
  * project's own client: the oracle must not share code with what it judges.
  *
  * Protocol: https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html
@@ -41,7 +41,7 @@ export class GdbRemote {
   }
 
   /**
-   * The answer to a packet that runs the machine for a moment only.
+   * The answer to a packet that lets the machine run only for a moment.
    *
    * @throws Error when there is none in a minute: a machine that hangs must not hang the oracle
    */
@@ -71,7 +71,7 @@ export class GdbRemote {
     return (await this.batch([packet]))[0]!;
   }
 
-  /** Runs a command of QEMU's human monitor and gives back what it printed. */
+  /** Runs a command of QEMU's human monitor, and returns what it printed. */
   async monitor(command: string): Promise<string> {
     this.output = "";
     await this.request(`qRcmd,${Buffer.from(command).toString("hex")}`);

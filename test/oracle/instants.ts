@@ -1,7 +1,7 @@
 import { memoryOperands, type Operands } from "./memory-operands.js";
 import { ReplayProcess } from "./replay-process.js";
 
-/** What a single step shows: an instant, and what happened there. */
+/** An instant that single-stepping showed, and what happened there. */
 export interface SteppedInstant {
   readonly icount: number;
   readonly pc: bigint;
@@ -34,7 +34,7 @@ const general = [
   "R15",
   "RIP",
 ];
-/** Places in QEMU's `g` packet. */
+/** Offsets in QEMU's `g` packet. */
 const place = new Map<string, number>([
   ...general.map((name, i) => [name, 8 * i] as const),
   ["FS_BASE", 164],
@@ -73,7 +73,7 @@ export async function stepInstants(
     const operands = bytes.startsWith("E")
       ? undefined
       : memoryOperands(Buffer.from(bytes, "hex"), pc, (name) => registerOf(registers, name));
-    // One by one: a packet that comes while the machine runs would stop it.
+    // Packets are sent one by one, since one that arrives while the machine runs would stop it.
     const reply = await gdb.soon("s");
     const after = await gdb.request("g");
     if (!reply.startsWith("T05")) throw new Error(`a step ended with ${reply}`);

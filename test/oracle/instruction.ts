@@ -15,7 +15,7 @@ export interface Instruction {
   readonly repeats: boolean;
   /** Does it write CR0 or load a code segment, so that the processor's mode must be asked again? */
   readonly changesMode: boolean;
-  /** For messages. */
+  /** The instruction as text, for messages. */
   readonly text: string;
 }
 

@@ -10,7 +10,7 @@ export interface Verdict {
   readonly stepped: SteppedWindow;
   /** Differences between the log under test and the oracle; empty when there is no log to compare. */
   readonly mismatches: readonly Mismatch[];
-  /** Interrupts and exceptions whose origin QEMU itself (`-d int`) names otherwise than the oracle. */
+  /** Interrupts and exceptions for which QEMU's own account (`-d int`) has another origin than the oracle's. */
   readonly disputed: readonly string[];
 }
 
@@ -38,7 +38,7 @@ export async function* judge(
   }
 }
 
-/** Compares the oracle's interrupts and exceptions with QEMU's own account of them. */
+/** Compares the oracle's interrupts and exceptions with QEMU's own account. */
 function disputes(stepped: SteppedWindow, interrupts: readonly Interrupt[]): string[] {
   const ours = stepped.records.filter(({ kind }) => kind === "interrupt" || kind === "exception");
   const theirs = interrupts.filter(({ icount }) => icount >= stepped.from && icount <= stepped.to);

@@ -8,7 +8,7 @@ import { type Point, SingleStepper } from "./single-step.js";
 import { evenWindows, firmwareWindows, merged, placeWindows, troubledWindows } from "./windows.js";
 
 /**
- * The oracle by hand, through `node test/oracle/run.mjs test/oracle/main.ts`:
+ * The oracle as a program, run by `node test/oracle/run.mjs test/oracle/main.ts`:
  *
  *     window COMMAND FROM TO [FILE]       every branch between two instants
  *     survey COMMAND [LOG] [COUNT] [NAME=0xADDRESS …]

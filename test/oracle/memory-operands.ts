@@ -11,13 +11,13 @@ export interface Operand {
   readonly length: number;
   readonly read: boolean;
   readonly write: boolean;
-  /** It may be left out. */
+  /** The access may not happen. */
   readonly conditional: boolean;
 }
 
 export interface Operands {
   readonly operands: readonly Operand[];
-  /** The processor reads or writes more for it: descriptors, frames, processor state. */
+  /** The processor makes further accesses for it: to descriptors, frames, processor state. */
   readonly more: boolean;
   readonly text: string;
 }

@@ -8,7 +8,7 @@ export interface Interrupt {
   readonly hardware: boolean;
   readonly vector: number;
   readonly errorCode: number;
-  /** Raised by `int n` or `int3`: `from` is then behind the instruction. */
+  /** Raised by `int n` or `int3`: `from` is then the address after the instruction. */
   readonly software: boolean;
   readonly ring: number;
   /** Linear address it left from. */

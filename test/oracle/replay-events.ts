@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 /**
  * The instants at which the recorded processor took interrupts and exceptions, read from QEMU's replay log.
  *
- * This is a second, plain reader, apart from the one in `src/formats/`: what the oracle knows must not come
- * from code it judges. Source of the layout: QEMU's replay/replay-internal.h (7.2 and 10.0) and replay-events.c.
+ * This is a second, plain reader, apart from the one in `src/formats/`: the oracle must not use the code that it
+ * judges. Source of the layout: QEMU's replay/replay-internal.h (7.2 and 10.0) and replay-events.c.
  */
 export interface Deliveries {
   /** Instructions executed before each delivery; rises, and equal values are in the order of delivery. */
@@ -49,7 +49,7 @@ const lengthOffsets = new Map<number, number>([
   [27, 4], // random: result, length
 ]);
 
-/** Reads the log at `path` whole. @throws Error on an event it does not know */
+/** Reads the whole log at `path`. @throws Error on an event it does not know */
 export function readDeliveries(path: string): Deliveries {
   const log = readFileSync(path);
   const icounts: number[] = [];

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GdbRemote, littleEndian } from "./gdb-remote.js";
 
 /**
- * A plain QEMU that replays a tape, stopped, with its GDB stub and its monitor in the oracle's hands.
- * Nothing of the project takes part: the argument list is the tape's own `replayCommand`.
+ * A plain QEMU that replays a tape, stopped, whose GDB stub and monitor the oracle uses. No code of the project is
+ * involved: the argument list is the tape's own `replayCommand`.
  */
 export class ReplayProcess implements AsyncDisposable {
   readonly gdb: GdbRemote;
@@ -41,7 +41,7 @@ export class ReplayProcess implements AsyncDisposable {
     const monitorPath = join(directory, "qmp");
     const options = ["-S", "-gdb", `unix:${gdbPath},server=on,wait=off`];
     options.push("-qmp", `unix:${monitorPath},server=on,wait=off`);
-    // Should the oracle be killed, the kernel ends its QEMU.
+    // When the oracle is killed, the kernel ends its QEMU.
     const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv, ...options], {
       stdio: ["ignore", "ignore", "pipe"],
     });

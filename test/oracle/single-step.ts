@@ -47,7 +47,7 @@ export class SingleStepper implements AsyncDisposable {
   private readonly deliveries: Deliveries;
   private readonly decoded = new Map<string, Instruction | undefined>();
   private readonly longModes = new Map<bigint, Mode>();
-  /** The instruction last seen at an address: a guess, never a fact. */
+  /** The instruction that was last seen at an address. It is only used as a guess. */
   private readonly seen = new Map<bigint, Instruction>();
   private mode: Mode = { bitness: 16, base: 0xffff0000n };
   private selector = -1n;
@@ -64,9 +64,9 @@ export class SingleStepper implements AsyncDisposable {
   }
 
   /**
-   * Runs to `begin`, then steps to `end`. Windows of one stepper must follow each other.
-   * An instruction count at which an interrupt or exception was taken is moved back to the one before, so that
-   * a window never begins or ends between two instants of the same count.
+   * Runs to `begin`, then steps to `end`. Windows of one stepper must follow each other. When an interrupt or
+   * exception was taken at an instruction count, the count before is used, so that a window never begins or ends
+   * between two instants of the same count.
    */
   async step(begin: Point, end: Point, onProgress?: (steps: number) => void): Promise<SteppedWindow> {
     const { process, deliveries } = this;
@@ -105,7 +105,8 @@ export class SingleStepper implements AsyncDisposable {
         ++sinceAsked < askedEvery &&
         here.icount + caution < Math.min(meaning.pending, last);
       if (overshot) {
-        // The common case in one round trip: where is it, are the bytes there as guessed, and on to the next step.
+        // The common case in one round trip: asks where the machine is, checks that the bytes there are as guessed,
+        // and makes the next step.
         const code = `m${guess!.toString(16)},10`;
         const [ip, selector, bytes, step] = await gdb.batch([ipRegister, csRegister, code, "s"]);
         await this.expectStep(step!);
@@ -130,7 +131,7 @@ export class SingleStepper implements AsyncDisposable {
     return { from, to, records, steps, seconds, doubts, emptySteps };
   }
 
-  /** What is about to be executed, now that the machine stands still. */
+  /** The instruction that is about to be executed by the stopped machine. */
   private async look(icount: number): Promise<Here> {
     const [ip, selector] = await this.process.gdb.batch([ipRegister, csRegister]);
     await this.followSelector(littleEndian(selector!));
@@ -145,11 +146,11 @@ export class SingleStepper implements AsyncDisposable {
     return bytes.startsWith("E") ? undefined : littleEndian(bytes);
   }
 
-  /** Asks for the processor's mode when the code segment is another one. */
+  /** Asks for the processor's mode when the code segment has changed. */
   private async followSelector(selector: bigint): Promise<void> {
     if (selector === this.selector) return;
     this.selector = selector;
-    // In long mode a selector's meaning does not change under the guests we know; below it does.
+    // In long mode these guests never change the meaning of a selector; in other modes they do.
     const known = this.longModes.get(selector);
     if (known !== undefined) {
       this.mode = known;

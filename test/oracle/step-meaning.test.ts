@@ -24,8 +24,8 @@ const at = (address: number) => {
 };
 
 /**
- * Follows steps, each `address@icount` and optionally `^address` for what lies on the stack; deliveries are
- * `int@icount` and `exc@icount`. Gives the records, with `!` before what could not be explained.
+ * Follows steps, each written as `address@icount`, optionally with `^address` for the word on top of the stack.
+ * Deliveries are `int@icount` and `exc@icount`. Returns the records, and with `!` what could not be explained.
  */
 function follow(steps: string, deliveries = ""): string[] {
   const log = deliveries.split(" ").filter(Boolean);

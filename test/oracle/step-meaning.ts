@@ -14,15 +14,15 @@ export interface Here {
  * What single steps mean: turns the addresses that QEMU shows into branch records. No I/O.
  *
  * What a single step of QEMU 7.2 and 10.0 shows:
- * - each executed instruction, and each iteration of a `rep` instruction, adds 1 to the instruction count; a
- *   `rep` shows its own address again after each iteration;
- * - an interrupt takes one step of its own: the address that would have run next is shown, then the handler,
- *   with the same instruction count. After `hlt` the two are one step;
- * - an exception takes one step as well and adds nothing when the instruction had begun to access memory, but
- *   counts the instruction when it was refused at decoding (`int n`, `ud2`, a privileged instruction in ring 3);
+ * - each executed instruction, and each iteration of a `rep` instruction, adds 1 to the instruction count; a `rep`
+ *   shows its own address again after each iteration;
+ * - an interrupt takes one step of its own: the address that would have run next is shown, then the handler, with the
+ *   same instruction count. After `hlt` the two are one step;
+ * - an exception takes one step as well and adds nothing when the instruction had begun to access memory, but counts
+ *   the instruction when it was refused at decoding (`int n`, `ud2`, a privileged instruction in ring 3);
  * - an exception during the delivery of another is in the replay log as well, without a step of its own;
- * - a trap of TF shows only the handler: where the instruction before it went is on the handler's stack;
- * - a step goes on through `pause` and shows what comes behind the next instruction;
+ * - a trap of TF shows only the handler: the handler's stack has the address to which the instruction before went;
+ * - a step does not stop after `pause`, but shows what comes after the next instruction;
  * - a step sometimes executes nothing (after a device raised an interrupt line): same address, same count.
  */
 export class StepMeaning {
@@ -47,7 +47,7 @@ export class StepMeaning {
     return this.deliveries.icounts[this.delivery] ?? Number.POSITIVE_INFINITY;
   }
 
-  /** The address behind the instruction. */
+  /** The address after the instruction. */
   get next(): bigint {
     const { at, instruction } = this.here;
     return instruction === undefined ? -1n : at + BigInt(instruction.length);
@@ -58,18 +58,18 @@ export class StepMeaning {
     return this.here.instruction?.flow === "pause" && this.pending !== this.here.icount;
   }
 
-  /** Goes on behind the instruction, without a step. */
+  /** Goes on after the instruction, without a step. */
   runOn(instruction: Instruction | undefined): void {
     this.here = { at: this.next, icount: this.here.icount + 1, instruction };
     this.steps++;
   }
 
   /**
-   * A step was made and shows `at`, where `instruction` is.
+   * Takes a step that was made, after which `instruction` at `at` is shown.
    *
    * @param asked.counted the instruction count there; needed near a delivery, and where an instruction may be
    *   followed by itself
-   * @param asked.pushed what lies on top of the stack, when the step may have been a trap
+   * @param asked.pushed the word on top of the stack, when the step may have been a trap
    */
   leave(
     at: bigint,
@@ -83,11 +83,12 @@ export class StepMeaning {
     this.here = { at, icount: asked?.counted ?? icount, instruction };
   }
 
-  /** Writes the records of the step from `here` to `at`; gives the instruction count there. */
+  /** Adds the records of the step from `here` to `at`. Returns the instruction count there. */
   private resolve(at: bigint, counted: number | undefined, pushed: bigint | undefined): number {
     const { here, next } = this;
     const { instruction } = here;
-    // An exception raised while another is delivered is in the log too, but only the last one got anywhere.
+    // An exception that is raised while another is delivered is in the log, too, but only the last one reaches its
+    // handler.
     while (counted !== undefined && counted > here.icount && this.pending === here.icount) this.delivery++;
     if (counted === here.icount && at === here.at) {
       this.emptySteps++;
@@ -99,7 +100,7 @@ export class StepMeaning {
       const interrupt = this.deliveries.interrupts[this.delivery] === 1;
       if (interrupt && instruction.flow === "halt" && at !== next) return this.deliver(next, at, icount);
       if (!interrupt && !mayReach(instruction, here.at, at)) {
-        // A trap after an instruction that ran: that instruction may itself have gone somewhere.
+        // A trap after an instruction that ran: that instruction may itself have been a branch.
         const trapped = pushed !== undefined && pushed !== here.at && mayReach(instruction, here.at, pushed);
         if (trapped) this.transfer(instruction, pushed, icount);
         return this.deliver(trapped ? pushed : here.at, at, icount);

@@ -23,8 +23,8 @@ const troubles: readonly [name: string, is: (interrupt: Interrupt) => boolean][]
 ];
 
 /**
- * Windows around what hurts a branch recorder, found in the tape itself: `count` of each trouble, spread evenly
- * over the run, `before` and `after` instructions around the instant. Overlapping windows become one.
+ * Windows around what is difficult for a branch recorder, found in the tape itself: `count` of each trouble, spread
+ * evenly over the run, `before` and `after` instructions around the instant. Overlapping windows become one.
  */
 export function troubledWindows(
   interrupts: readonly Interrupt[],
@@ -43,8 +43,8 @@ export function troubledWindows(
 }
 
 /**
- * Windows around what the firmware takes before QEMU reports interrupts, in real mode: its software interrupts and
- * the system management interrupt, `count` of them.
+ * Windows around the firmware's interrupts in real mode, which QEMU does not report: its software interrupts and the
+ * system management interrupt, `count` of them.
  */
 export function firmwareWindows(
   deliveries: Deliveries,

@@ -7,23 +7,23 @@ import { runTool } from "../../src/base/tool.js";
 export const pluginDirectory = fileURLToPath(new URL("../../plugin/", import.meta.url));
 const here = fileURLToPath(new URL(".", import.meta.url));
 
-/** clang's name here: distributions have it with and without a number. */
+/** The name of clang on this host, with or without a version number. */
 const clang =
   (process.env.PATH ?? "")
     .split(delimiter)
     .flatMap((place) => (existsSync(place) ? readdirSync(place) : []))
     .find((name) => /^clang(-\d+)?$/.test(name)) ?? "clang";
 
-/** Both of them must be there: set-up installs them, and a test without one fails. */
+/** Both compilers are needed: set-up installs them, and a test without one fails. */
 export const compilers: readonly string[] = ["gcc", clang];
 
-/** All `.c` files of a directory of the plugins'. */
+/** All `.c` files of a directory of the plugins. */
 export function sourcesOf(directory: string): string[] {
   const names = readdirSync(join(pluginDirectory, directory)).filter((name) => name.endsWith(".c"));
   return names.sort().map((name) => join(pluginDirectory, directory, name));
 }
 
-/** The scenarios on the fake QEMU, with the plugin linked in; the program's path. */
+/** Compiles the scenarios, linked with the fake QEMU and the plugin. Returns the program's path. */
 export async function compileScenarios(compiler: string, sanitizers: string, into: string): Promise<string> {
   const target = join(into, `scenarios-${compiler}-${sanitizers.replace(/\W/g, "-")}`);
   await runTool(compiler, [
@@ -40,7 +40,7 @@ export async function compileScenarios(compiler: string, sanitizers: string, int
   return target;
 }
 
-/** A harness of this directory with some of the plugin's sources. */
+/** Compiles a harness of this directory with some of the plugin's sources. */
 export async function compileHarness(
   name: string,
   parts: readonly string[],
@@ -56,7 +56,7 @@ export async function compileHarness(
   return target;
 }
 
-/** What a compiler says of the plugins' sources; nothing, if all is well. */
+/** A compiler's warnings about the plugins' sources; empty when there are none. */
 export async function lint(compiler: string, api: number, more: readonly string[] = []): Promise<string> {
   const warnings = [
     "-Wall",

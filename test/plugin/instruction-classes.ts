@@ -12,14 +12,17 @@ import {
 } from "iced-x86";
 import { expect } from "vitest";
 
-/** How blocks end, through what, and kinds of records: the plugin's own names (instructions.h, branch-stream.h). */
+/**
+ * The plugin's enumerations by number: endings of blocks, registers of targets, kinds of records (instructions.h,
+ * branch-stream.h).
+ */
 const endings = ["unknown", "falls", "repeats", "branches", "goes", "anywhere", "traps", "may trap"] as const;
 const kinds = [
   ...["jump", "conditional", "call", "return", "indirect jump", "indirect call"],
   ...["syscall", "sysreturn", "interrupt", "exception", "iret", "far"],
 ] as const;
 const [other, memory, stack] = [-1, -2, -3] as const;
-/** gdb's number of each register, by the processor's. */
+/** gdb's number of each register, by the processor's number. */
 const gdbRegisters = [0, 2, 3, 1, 7, 6, 4, 5];
 
 /** Bits of an instruction pointer after a near branch. */
@@ -62,7 +65,7 @@ export const anyInstruction: fc.Arbitrary<Uint8Array> = fc
   .map(([before, opcode, rest]) => Uint8Array.from([...before, ...opcode, ...rest]).subarray(0, 16));
 
 /**
- * Holds the plugin's classes of instructions against iced's.
+ * Compares the plugin's classes of instructions with iced's.
  *
  * @returns the kinds that were met
  */
@@ -116,7 +119,7 @@ export function expectTheSame(
   return met;
 }
 
-/** What iced says of it; undefined: QEMU does not execute it, so it matters to nobody. */
+/** The class by iced's account; undefined for instructions that QEMU does not execute. */
 function classOf(instruction: Instruction): InstructionClass | undefined {
   const { mnemonic, op0Kind } = instruction;
   const loadsIdt = mnemonic === Mnemonic.Lidt || mnemonic === Mnemonic.Rsm;

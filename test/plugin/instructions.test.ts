@@ -4,7 +4,7 @@ import { Workbench } from "../workbench.js";
 import { compileHarness } from "./compile.js";
 import { anyInstruction, expectTheSame } from "./instruction-classes.js";
 
-// What the plugin takes an instruction for, told from its bytes, against iced.
+// The plugin's decoding of instructions, compared with iced.
 let bench: Workbench;
 let harness: string;
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import { runTool } from "../../src/base/tool.js";
 import { Workbench } from "../workbench.js";
 import { compileScenarios } from "./compile.js";
 
-// The branch plugin on a QEMU of a few hundred lines that knows which branches its guest took (fake-qemu.c). Longer, by both
-// compilers and with other seeds: test/long/plugin.test.ts.
+// The branch plugin on a QEMU of a few hundred lines that knows which branches its guest took (fake-qemu.c).
+// test/long/plugin.test.ts runs it longer, with both compilers and other seeds.
 let bench: Workbench;
 const built: string[] = [];
 beforeAll(async () => {

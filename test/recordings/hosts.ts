@@ -76,14 +76,17 @@ function serveTftp(socket: UdpSocket): void {
   });
 }
 
-/** Fetches a page of a server in the guest, so often, one connection each; how many times all of it came. */
+/**
+ * Fetches a page from a server in the guest, `times` times, each over a new connection. Returns how often it arrived
+ * completely.
+ */
 export async function fetchMany(port: number, path: string, times: number): Promise<number> {
   let whole = 0;
   for (let i = 0; i < times; i++) if ((await fetchOnce(port, path)) > 0) whole++;
   return whole;
 }
 
-/** Bytes of the body; 0 when it did not come. */
+/** The number of bytes of the body; 0 when it did not arrive. */
 export function fetchOnce(port: number, path: string): Promise<number> {
   return new Promise((resolve) => {
     const asked = request({ host: "127.0.0.1", port, path, agent: false, timeout: 60_000 }, (response) => {

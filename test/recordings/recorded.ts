@@ -1,4 +1,4 @@
-/** A recording of a scenario, and what may be asked of its tape. */
+/** Records a scenario, and checks its tape in several ways. */
 import { openFileSource } from "../../src/base/byte-source.js";
 import { icount } from "../../src/base/units.js";
 import { dialectFor } from "../../src/formats/replay-log-dialect.js";
@@ -12,9 +12,9 @@ import type { Workbench } from "../workbench.js";
 import type { Scenario, Stage } from "./scenarios.js";
 
 /**
- * Records `scenario` on its stage. Says how long the tape is.
+ * Records a scenario. Returns a text that tells how long the tape is.
  *
- * @throws when it ends otherwise than it should, or its console does not show what it should
+ * @throws when it does not end as expected, or its console lacks the expected text
  */
 export async function recordScenario(scenario: Scenario, stage: Stage): Promise<string> {
   const { bench, name } = stage;
@@ -48,7 +48,7 @@ export async function recordScenario(scenario: Scenario, stage: Stage): Promise<
   return `${(info.icount / 1e9).toFixed(2)}e9, ${info.witnesses.length} witnesses`;
 }
 
-/** What `vmtape verify --json` says. */
+/** The answer of `vmtape verify --json`. */
 export interface Report {
   readonly ok: boolean;
   readonly states: readonly {
@@ -59,7 +59,7 @@ export interface Report {
   readonly divergence?: { readonly what: string; readonly icount: number; readonly expected?: string };
 }
 
-/** Verifies a tape. Throws when that is refused, not when the tape parts. */
+/** Verifies a tape. Throws when that is refused, but not when a replay diverges. */
 export async function verifyTape(bench: Workbench, name: string): Promise<Report> {
   const { stdout, stderr } = await bench.run(["verify", name, "--json"]);
   if (stdout === "") throw new Error(`verify: ${stderr.slice(-300)}`);
@@ -100,7 +100,7 @@ export async function stopOften(
   return `${stops.size} stops`;
 }
 
-/** From the end backwards, step by step, and forwards again. */
+/** Goes back from the end, step by step, and forward again. */
 export async function goBack(tape: Tape, bench: Workbench, qemu?: readonly string[]): Promise<string> {
   await using timeline = await Timeline.open(
     tape,

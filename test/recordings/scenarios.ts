@@ -8,7 +8,7 @@ export interface Stage {
   readonly bench: Workbench;
   readonly name: string;
   readonly hosts: Hosts;
-  /** Ports of the host that lead to the guest's ports 80 and 9. */
+  /** Ports of the host that are forwarded to the guest's ports 80 and 9. */
   readonly ports: readonly [http: number, hangUp: number];
 }
 
@@ -24,9 +24,9 @@ export interface Scenario {
   readonly timeout?: number;
   /** What the console must show. */
   readonly shows: RegExp;
-  /** What happens on the host meanwhile. */
+  /** What the host does meanwhile. */
   readonly host?: (recorder: Child, stage: Stage) => Promise<void>;
-  /** How the tape must say it ended. Default: `power-off`. */
+  /** The end that the tape must state. Default: `power-off`. */
   readonly ends?: string;
 }
 
@@ -37,7 +37,7 @@ async function hangUp({ ports }: Stage): Promise<void> {
   await fetchOnce(ports[1], "/");
 }
 
-/** A guest that counts for ever, to be ended from outside. */
+/** The work of a guest that counts for ever, and is ended from outside. */
 const counting = "i=0; while true; do i=$((i+1)); [ $((i % 200)) = 0 ] && echo count $i; done";
 
 async function afterCounting(recorder: Child): Promise<void> {
@@ -192,7 +192,7 @@ export const scenarios: readonly Scenario[] = [
   { name: "triple-fault", append: "reboot=t", run: () => "reboot -f", ends: "reboot", shows: /reboot/i },
 ];
 
-/** A little of all of it in one boot: what `npm test` records. */
+/** A little of everything in one boot, which `npm test` records. */
 export const mix: Scenario = {
   name: "mix",
   run: ({ hosts }) =>

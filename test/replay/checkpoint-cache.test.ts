@@ -1,4 +1,7 @@
-/** Checkpoints as files: made, listed, known to be whole, removed, swept. No machine: their content is made up. */
+/**
+ * Checkpoints as files: made, listed, known to be whole, removed, swept. There is no machine; their content is made
+ * by the test.
+ */
 import { fork } from "node:child_process";
 import {
   appendFile,
@@ -51,7 +54,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-/** What a machine with one disk would leave: 4 MiB of RAM, half of it zero. */
+/** The files of a machine with one disk: 4 MiB of RAM, half of it zero. */
 async function sources() {
   const file = async (name: string, bytes: Buffer) => {
     await writeFile(join(directory, name), bytes);
@@ -209,7 +212,7 @@ describe("sweeping", () => {
     await mkdir(dead);
     await writeFile(join(dead, "guest-ram"), "half");
     await writeFile(`${dead}.lock`, "");
-    await mkdir(join(checkpointHome(cache, build), "making-ba9876543210")); // its lock was not even there
+    await mkdir(join(checkpointHome(cache, build), "making-ba9876543210")); // without a lock file
     await mkdir(join(checkpointHome(cache, build), "9.gone-17-x"));
     await mkdir(join(checkpointHome(cache, build), "12345")); // of an older version
     await sweepCheckpoints(cache, build);

@@ -7,7 +7,7 @@ import type { CountedCheckpoint } from "../../src/replay/session/checkpoint.js";
 
 const end = 5_600_000_000;
 
-/** An index that knows these. */
+/** An index with these checkpoints. */
 function known(all: readonly { readonly icount: number; readonly bytes: number }[], countedTo = 0) {
   const checkpoints = all.map(
     (one): CountedCheckpoint => ({
@@ -21,7 +21,7 @@ function known(all: readonly { readonly icount: number; readonly bytes: number }
   return { checkpoints, countedTo: icount(countedTo), nearest };
 }
 
-/** All that a pass makes which follows a plan, when a checkpoint's size is what `sizeAt` says. */
+/** All checkpoints that a pass makes when it follows a plan, with the sizes that `sizeAt` gives. */
 function follow(
   all: { icount: number; bytes: number }[],
   limits: IndexLimits,
@@ -88,7 +88,7 @@ test("a pass that was killed is continued where its rows end", () => {
   const half = known(whole.slice(0, 4), whole[3]!.icount + 1000);
   const start = new IndexPlan(end, half, limits).start();
   expect(start === "nowhere" ? start : start?.icount).toBe(BigInt(whole[3]!.icount));
-  // Without rows, from the beginning, though the checkpoints are there.
+  // Without rows it begins at the tape's beginning, though the checkpoints are there.
   expect(new IndexPlan(end, known(whole), limits).start()).toBeUndefined();
 });
 

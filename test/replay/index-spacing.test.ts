@@ -54,7 +54,7 @@ describe("thinning", () => {
 });
 
 describe("spacing", () => {
-  /** A pass through a tape of `length`, whose checkpoints have the size that `sizeAt` says. */
+  /** A pass through a tape of `length`, whose checkpoints have the sizes that `sizeAt` gives. */
   function walk(
     length: number,
     budget: number,

@@ -1,4 +1,4 @@
-/** The index table over a log that is made up: rows find their place in it, several writers lose nothing. */
+/** The index table over a made log: rows get their offsets in it, and several writers lose nothing. */
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

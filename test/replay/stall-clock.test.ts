@@ -5,7 +5,7 @@ import { until } from "../workbench.js";
 
 const seconds = (count: number) => count * 1e9;
 
-// A replay on a host with too much to do was called parted from its tape: its QEMU had had no processor for 10 s.
+// Once a replay on a busy host was reported as diverged, because its QEMU had had no processor for 10 s.
 test("time without a processor does not count, that of the thread that waits longest", () => {
   let delays = new Map([
     ["1", 0],

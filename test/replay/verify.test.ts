@@ -11,7 +11,7 @@ import { compareReplays, type OpenReplay } from "../../src/replay/verify/verify.
 import { describeFile } from "../../src/tape/store.js";
 import { Tape } from "../../src/tape/tape.js";
 
-/** Replays that are arithmetic: what `verify` concludes from them is all that is tested here. */
+/** Simulated replays, whose states are computed: these tests are only about what `verify` concludes. */
 const end = 1_000_000;
 const witnessAt = 300_000;
 const hash = (what: string, at: bigint) => `${what} at ${at}`;

@@ -181,7 +181,7 @@ describe("BTF", () => {
   });
 });
 
-/** Walks everything that can be reached, as a hostile user would. */
+/** Asks for everything that can be reached from all types. */
 function walk(btf: BtfTypes): number {
   const all = new Types(btf);
   let seen = 0;

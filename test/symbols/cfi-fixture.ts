@@ -1,5 +1,5 @@
 /**
- * Writes call frame information for tests: the opposite of the reader, sharing no code with it.
+ * Writes call frame information for tests: the reverse of the reader, without sharing code with it.
  */
 export type Bytes = readonly number[];
 

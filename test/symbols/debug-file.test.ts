@@ -217,7 +217,7 @@ describe("debug information", () => {
     });
     writeFileSync(join(home, "common.debug"), common);
     expect(look().gdb).toBe("0x10 <main_of_all+10>");
-    // What was kept while it was missing does not stand for what can be read now.
+    // What was cached while it was missing is not used now.
     const all = new Symbols();
     all.add(loadSymbolSource({ file: join(home, "program") }, { debugDirectories: [], cache }));
     expect(formatAddress(0x10n, all.lookup(BigInt(textStart + 10)))).toBe("0x10 <main_of_all+10>");

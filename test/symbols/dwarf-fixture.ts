@@ -1,6 +1,6 @@
 /**
- * Writes small DWARF sections for tests: entries given as trees become `.debug_info` and `.debug_abbrev`, texts become
- * `.debug_str`. It is the readers' opposite and shares no code with them.
+ * Writes small DWARF sections for tests: entries given as trees become `.debug_info` and `.debug_abbrev`, texts
+ * become `.debug_str`. It is the reverse of the readers, and shares no code with them.
  */
 import { makeElf, pack } from "./elf-fixture.js";
 
@@ -120,7 +120,7 @@ export function makeDwarf(units: readonly UnitFixture[]): Record<string, Uint8Ar
   const abbrevs: number[] = [];
   const labels = new Map<string, number>();
   let code = 0;
-  // Sizes do not depend on where labels are: the second round writes the same bytes with the right references.
+  // Sizes do not depend on the labels' offsets, so the second round writes the same bytes with the right references.
   const write = (isFirst: boolean): Uint8Array => {
     code = 0;
     const info: number[] = [];

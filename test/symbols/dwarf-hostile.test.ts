@@ -20,7 +20,7 @@ import {
 } from "./dwarf-fixture.js";
 import { pack } from "./elf-fixture.js";
 
-/** Reads a file as far as it can be, and asks it everything. An error must be one of ours. */
+/** Reads a file as far as possible, and looks everything up in it. An error must be a VmtapeError. */
 function survive(bytes: Uint8Array): DebugTables | undefined {
   try {
     const elf = ElfFile.open(syncBytes(bytes));

@@ -1,6 +1,6 @@
 /**
- * Writes small ELF files for tests: sections one after the other, a symbol table made from a list, and the
- * headers at the end. It is the reader's opposite and shares no code with it.
+ * Writes small ELF files for tests: sections one after the other, a symbol table made from a list, and the headers at
+ * the end. It is the reverse of the reader, and shares no code with it.
  */
 export interface FixtureSymbol {
   readonly name: string;

@@ -305,7 +305,7 @@ describe("compiled expressions", () => {
         const code = await compileExpression(parseExpression(text, types), compileContext);
         if (!code) return;
         compiled++;
-        // The evaluator knows no hit: its icount comes by name.
+        // The evaluator has no hit, so its icount is given by a name.
         const withCount = text.replaceAll("$icount", "6000000000u");
         expect(await run(code)).toBe(await evaluated(withCount));
       }),

@@ -17,7 +17,7 @@ import { golden, memory, nameOf, program, symbolsByName } from "./values-golden.
 const types = new Types(readElfBtf(program)!);
 const typesByName = new Map<string, Type>();
 for (const [name, text] of Object.entries(golden.types)) {
-  // BTF of a program has no variables, and GDB's words for a type without a tag lead to none.
+  // BTF of a program has no variables, and GDB's text for a type without a tag names no type.
   if (!text.includes("{...}")) typesByName.set(name, types.type(text));
 }
 const context: ExpressionContext = {
@@ -163,7 +163,7 @@ describe("special names", () => {
   });
 });
 
-/** Arithmetic of C's int and long on operands of 64 bits, against the slow and obvious. */
+/** Arithmetic of C's int and long on operands of 64 bits, compared with a slow and simple version. */
 describe("arithmetic", () => {
   const operators = ["+", "-", "*", "&", "|", "^", "<", "<=", "==", "!="] as const;
   const obvious = (operator: string, a: bigint, b: bigint): bigint => {

@@ -8,9 +8,9 @@ export interface FixtureKallsyms {
   /** "self": each offset counts from its own address, as from Linux 7.0 on. */
   readonly rule: "percpu" | "relative" | "self" | "absolute";
   readonly base: bigint;
-  /** What tables are aligned to; a word, and from Linux 7.0 on 4 bytes. */
+  /** The alignment of tables: a word, and from Linux 7.0 on 4 bytes. */
   readonly alignment?: 4 | 8;
-  /** Where the tables will lie, for the rule "self". */
+  /** The address of the tables, for the rule "self". */
   readonly home?: bigint;
   /** Ascending addresses, absolute ones first. */
   readonly symbols: readonly FixtureKernelSymbol[];

@@ -24,7 +24,7 @@ const layouts: FixtureKallsyms[] = [
   { layout: "6.4", rule: "relative", base, symbols },
   { layout: "6.4", rule: "self", base, symbols, home: base + 0x8000n },
   { layout: "6.4", rule: "self", base, symbols, home: base + 0x8000n, alignment: 4 },
-  // One symbol more: the tokens' index then stands elsewhere between two words.
+  // One symbol more, so that the token index is aligned differently.
   {
     layout: "6.4",
     rule: "self",
@@ -86,8 +86,8 @@ describe.each(layouts)("kallsyms of $layout, $rule, word $wordSize, aligned $ali
 });
 
 it("is found soon among names that look like counts of names, over and over", () => {
-  // Each word of these names is 0x00010101, and what follows it goes on as names do; the first name moves them to where
-  // words begin.
+  // Each word of these names is 0x00010101, and what follows continues like names; the first name aligns them to
+  // words.
   const misleading = Array.from({ length: 1150 }, (_, i) => ({
     name: `ys_${"zzsys_sys_sys_".repeat(31)}zzsys_`,
     kind: "s",
@@ -158,7 +158,7 @@ it("answers inside the kernel's parts only", () => {
     "behind the kernel": undefined,
     "far behind the kernel": undefined,
   });
-  // Per-CPU symbols have names, but are no addresses: user programs live there.
+  // Per-CPU symbols have names, but their values are no addresses: user programs are there.
   expect(named.lookup(0x2000n)).toBeUndefined();
   expect(named.find("irq_stack")).toMatchObject([{ address: 0x2000n, kind: "A" }]);
 });

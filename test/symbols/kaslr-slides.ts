@@ -2,7 +2,7 @@ import type { GuestMemory } from "../../src/base/guest-memory.js";
 import type { KernelSymbols } from "../../src/symbols/kernel/symbols.js";
 import { keyOfWords } from "../../src/symbols/tables/address.js";
 
-/** Other ways to a kernel's slide than `placementFromPhysicalMemory`: what that finds is proved by them. */
+/** Other ways to find a kernel's slide than `placementFromPhysicalMemory`, whose results they confirm. */
 const windowStart = 0xffff_ffff_8000_0000n;
 const windowSize = 1 << 30;
 const step = 2 << 20;

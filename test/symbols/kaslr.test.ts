@@ -139,7 +139,7 @@ describe("from memory", () => {
   });
 });
 
-// Task probes took a per-CPU variable for one that KASLR moves.
+// Once task probes took a per-CPU variable for one that KASLR moves.
 describe("an address while the kernel runs", () => {
   const elf = makeElf({
     sections: [

@@ -188,7 +188,7 @@ describe("files", () => {
     writeFileSync(join(cache, name!), other);
     expect(facts(loadKernelSymbols(file, { cache }))).toEqual(facts(plain));
     expect(readFileSync(join(cache, name!)).equals(kept)).toBe(true);
-    // Another kernel has another entry.
+    // Another kernel has a cache entry of its own.
     loadKernelSymbols(write("other", makeBzImage(gzipSync(vmlinux, { level: 1 }), vmlinux.length)), {
       cache,
     });

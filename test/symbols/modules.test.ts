@@ -132,7 +132,7 @@ describe("page tables", () => {
     for (const [index, entry] of Object.entries(entries)) bytes.set(pack([entry, 8]), Number(index) * 8);
     frames.set(at, bytes);
   };
-  // 0xffffffff81000000 by a 2 MB page, 0xffffffffc0200000 by a 4 kB page with no-execute set, a hole behind it.
+  // 0xffffffff81000000 by a 2 MB page, 0xffffffffc0200000 by a 4 kB page with no-execute set, then a hole.
   table(0x1000n, { 511: 0x2000n | 3n });
   table(0x2000n, { 510: 0x3000n | 3n, 511: 0x4000n | 3n });
   table(0x3000n, { 8: 0x60_0000n | 0x83n });

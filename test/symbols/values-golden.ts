@@ -6,7 +6,7 @@ import type { GuestMemory } from "../../src/base/guest-memory.js";
 import { syncBytes } from "../../src/base/sync-source.js";
 import { ElfFile } from "../../src/symbols/elf/elf.js";
 
-/** What test/golden/values/make.mjs wrote: GDB's answers, and the program and memory they are about. */
+/** The file that test/golden/values/make.mjs wrote: GDB's answers, with the program and its memory. */
 interface Golden {
   readonly symbols: readonly { readonly name: string; readonly address: string; readonly size: string }[];
   /** GDB's `whatis` of each symbol. */
@@ -59,7 +59,7 @@ export const memory = stretches([
 
 export const symbolsByName = new Map(golden.symbols.map((symbol) => [symbol.name, symbol]));
 
-/** As GDB names what pointers lead to. */
+/** The name that GDB prints for an address. */
 export function nameOf(address: bigint): string | undefined {
   for (const { name, address: start, size } of golden.symbols) {
     const offset = address - BigInt(start);

@@ -12,7 +12,7 @@ import { type Places, socketStem } from "../../src/tape/home.js";
 import { Keyboard } from "../../src/tape/keyboard.js";
 import { until } from "../workbench.js";
 
-/** A recording without a machine: what is typed is kept, and taken when the test says so. */
+/** A recording without a machine. Typed bytes are kept, and taken when the test wants it. */
 class FakeRecording {
   readonly typed: Buffer[] = [];
   readonly waiting: (() => void)[] = [];
@@ -58,7 +58,7 @@ class FakeRecording {
   }
 }
 
-/** Somebody at the console. */
+/** A client at the console. */
 interface Guest {
   readonly client: ConsoleClient;
   readonly parts: Buffer[];

@@ -1,7 +1,7 @@
 /**
- * QEMU 7.2 while it records, as far as what is typed is concerned: a pipe, the queue of events, and the 16550A with its
- * traps (`chardev/char-fd.c`, `replay/replay-char.c`, `hw/char/serial.c`). The port promises its room again as long
- * as events wait, and what does not fit when they are handed over is lost.
+ * A model of QEMU 7.2's serial input while it records: a pipe, the queue of events, and the 16550A with its pitfalls
+ * (`chardev/char-fd.c`, `replay/replay-char.c`, `hw/char/serial.c`). As long as events wait, the port promises the
+ * same room again, and bytes that do not fit when events are handed over are lost.
  */
 import type { SerialLine } from "../../src/tape/typewriter.js";
 
@@ -9,11 +9,11 @@ const fifoLength = 16;
 const triggerLevel = 8;
 
 export class FakePort implements SerialLine {
-  /** What the guest has read. */
+  /** The bytes that the guest has read. */
   readonly read: number[] = [];
   /** Bytes that the port had no room for. */
   lost = 0;
-  /** Does QEMU tell of accesses? A QEMU built without trace events does not. */
+  /** Does QEMU report accesses? One that was built without trace events does not. */
   canTrace = true;
   fifoOn = false;
   tell: (line: string) => void = () => {};
@@ -23,7 +23,7 @@ export class FakePort implements SerialLine {
   private instructions = 0n;
   private tracing = false;
 
-  /** QEMU's main loop, once: it reads as much as the port promises. */
+  /** Runs QEMU's main loop once: it reads as much as the port promises. */
   mainLoop(): void {
     const room = this.room();
     const bytes = this.pipe.splice(0, room);
@@ -36,7 +36,7 @@ export class FakePort implements SerialLine {
     return this.port.length <= triggerLevel ? triggerLevel - this.port.length : 1;
   }
 
-  /** The processor comes to where events are handed over, and executes something. */
+  /** The processor takes the waiting events, and executes something. */
   processor(): void {
     const length = this.fifoOn ? fifoLength : 1;
     for (const bytes of this.queue.splice(0)) {
@@ -56,7 +56,7 @@ export class FakePort implements SerialLine {
     if (this.port.length === 0) this.status();
   }
 
-  /** The guest looks whether a byte is there. */
+  /** The guest reads the line status: is there a byte? */
   status(): boolean {
     const ready = this.port.length > 0;
     this.access("read", 5, ready ? 0x61 : 0x60);

@@ -53,9 +53,9 @@ export function sampleManifest(id = "8e4b8f3a-8c43-4b1e-9d83-2b0f2c1b8a11"): Man
 }
 
 /**
- * Writes a tape with one file of each kind: no machine ever made it, but its manifest fits.
+ * Writes a tape with one file of each kind: it was not made by a machine, but its manifest fits.
  *
- * @param manifest another one than the sample's
+ * @param manifest the manifest to write in place of the sample's
  */
 export async function writeSampleTape(
   directory: string,

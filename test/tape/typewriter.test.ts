@@ -17,7 +17,7 @@ function make() {
   port.tell = (line) => typewriter.hear(line);
 }
 
-/** Lets everything go on by chance until `done`, or until nothing has happened for many turns. */
+/** Runs random steps until `done`, or until nothing has happened for many turns. */
 async function go(done: () => boolean, steps: () => void) {
   for (let turn = 0; turn < 20_000 && !done(); turn++) {
     steps();
@@ -30,7 +30,7 @@ const text = (count: number, seed = 1) =>
   Uint8Array.from({ length: count }, (_, i) => (i * 7 + seed * 13 + (i >> 4)) & 0xff);
 
 describe("every byte is read once, in order", () => {
-  /** What happens when, as indices of the steps below. */
+  /** The order of events, as indices of the steps below. */
   const schedule = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 60 });
 
   test.each([
@@ -55,7 +55,7 @@ describe("every byte is read once, in order", () => {
             if (step === 0) port.processor();
             else if (step === 1) port.interrupt();
             else port.mainLoop();
-            // Whatever the order is, everything happens at last.
+            // In every order, each event happens from time to time.
             if (at % 97 === 0) {
               port.mainLoop();
               port.processor();

@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-/** A machine that stands still at these icounts, one after the other, with so many requests to disks before. */
+/** A machine that is held at these icounts, in order, each with the number of disk requests before it. */
 class Machine {
   frozen = false;
   thaws = 0;
@@ -64,7 +64,8 @@ test("memory is hashed while the machine stands still, and it goes on when that 
   expect(sealed.map((one) => one.icount)).toEqual([10, 30]);
 });
 
-// A recording lost its end: a state that was still being hashed wrote the manifest after the tape had been sealed.
+// Once a recording lost its end: a state that was still being hashed wrote the manifest after the tape had been
+// sealed.
 test("settled waits for the hash that is under way, and for what is told of it", async () => {
   let finish: (hash: string) => void = () => {};
   const told: number[] = [];
@@ -133,11 +134,11 @@ test("where a disk's answer was on its way is told, and what lies beyond the tap
     [20, false],
     [25, true],
   ]);
-  // Of a recorder that is killed nobody counts the answers: all that could be are said to be busy.
+  // When a recorder is killed, answers are not counted: all witnesses that may be busy are marked as busy.
   expect(busy(kept)).toEqual([[5, false], ...[10, 15, 20, 25, 40].map((at) => [at, true])]);
 });
 
-// Ctrl-C on a guest of 1 GB waited for a hash of seconds.
+// Once Ctrl-C on a guest of 1 GB waited some seconds for a hash.
 test("a state that is given up ends at once, lets the machine go on, and none is taken after it", async () => {
   const machine = new Machine([10, 0], [20, 0]);
   const told: number[] = [];

@@ -30,7 +30,10 @@ async function writeLog(name: string, part: readonly BranchRecord[] = records): 
   return path;
 }
 
-/** The last stretch that began by `before` and may hold one of the addresses, by a look at all of them. */
+/**
+ * The last run of instructions up to `before` that may have executed one of the addresses, found by checking all of
+ * them.
+ */
 function slowVisit(addresses: readonly bigint[], before: number) {
   for (let i = Math.min(before - start.brctr, records.length); i >= 1; i--) {
     const from = records[i]?.from ?? 2n ** 64n - 1n;
@@ -88,16 +91,16 @@ describe("a branch log as a memory of visits", () => {
 });
 
 describe("a run back with a log", () => {
-  /** A tape of 400 instants; stretches of ten addresses each, in a circle of five. */
+  /** A tape of 400 instants: runs of ten addresses each, five of them in a cycle. */
   const length = 400;
   const pcAt = (at: number) => BigInt(1000 * (Math.floor(at / 10) % 5) + (at % 10));
-  /** Knows the instants 100 to 300. */
+  /** A log of the instants 100 to 300. */
   const log: VisitLog = {
     start: { brctr: brctr(10), icount: icount(100) },
     end: { brctr: brctr(30), icount: icount(300) },
     async lastVisit(addresses, before) {
       for (let stretch = Math.min(Number(before), 29); stretch >= 10; stretch--) {
-        // It claims more than is true: the end of each stretch is thought to be 20 addresses on.
+        // It claims too much: each run is taken to be 20 addresses long.
         const first = pcAt(stretch * 10);
         if (addresses.some((address) => address >= first && address < first + 20n)) {
           return { from: icount(stretch * 10), to: icount(stretch * 10 + 10), brctr: brctr(stretch) };

@@ -22,13 +22,14 @@ test("what is not marked as a guess is what happened: tasks, levels, in any orde
       }, functions);
       tracker.feed(batch);
       for (const place of truth.keys()) {
-        // An iret to near by that no entry fits, as after a wrong guess, is taken for one that serializes.
+        // An iret to a near address that fits no entry, as after a wrong guess, is taken for one that only
+        // serializes.
         if (batch.kind[place] === branchKindCodes.iret) continue;
         expect(seen.has(place), `record ${place} is told`).toBe(true);
       }
     }),
     { numRuns: 80 },
   );
-  // Not all may be called a guess: of some 30,000 events, about half are certain.
+  // Not all events may be guesses: of some 30,000, about half are certain.
   expect(certain).toBeGreaterThan(5_000);
 }, 60_000);

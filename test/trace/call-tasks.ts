@@ -2,7 +2,7 @@ import { BranchBatch, type BranchKind } from "../../src/formats/branch.js";
 import { randomNumbers } from "../formats/branch-walk.js";
 import { DrawnFunctions } from "./call-trace-text.js";
 
-/** What really happened at a record: the task, and its levels after it (before it for what begins one). */
+/** What really happened at a record: the task, and its depth after it (before it, for records that begin a level). */
 export interface Truth {
   readonly task: number;
   readonly depth: number;
@@ -14,9 +14,9 @@ interface Frame {
 }
 
 /**
- * A machine whose tasks are known: they call, return, jump to other functions, are interrupted, fault, and give
- * the processor to each other in `schedule`, by `__switch_to_asm`. Each task has functions of its own besides the
- * shared ones, so that a return out of `schedule` tells whose it is.
+ * A trace of a machine whose tasks are known. They call, return, jump to other functions, are interrupted, fault, and
+ * switch to each other in `schedule`, by `__switch_to_asm`. Each task has functions of its own beside the shared
+ * ones, so that a return out of `schedule` tells which task it belongs to.
  */
 export function taskTrace(
   seed: number,
@@ -67,7 +67,7 @@ export function taskTrace(
     task = others[random(others.length)]!;
     put(functions.address("__switch_to+90"), "return", functions.address("schedule+35"));
     places[task] = functions.address("schedule+50");
-    // Mostly, as in a kernel, it leaves schedule before anything else; sometimes it does not.
+    // As in a kernel, a task mostly leaves `schedule` before it does anything else, but not always.
     hurry = random(12) > 0;
   };
   for (let step = 0; step < steps; step++) {

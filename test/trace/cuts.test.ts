@@ -5,7 +5,7 @@ import { chooseCuts } from "../../src/trace/cuts.js";
 const millions = (count: number) => BigInt(count) * 1_000_000n;
 
 test("stretches that took the index longer make shorter segments", () => {
-  // The later half takes five times as long.
+  // The second half takes five times as long.
   const checkpoints = Array.from({ length: 9 }, (_, i) => ({
     icount: millions(100 * (i + 1)),
     made: 1e12 + (i < 5 ? i * 160 : 640 + (i - 4) * 560),

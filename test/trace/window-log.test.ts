@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-/** A plugin that sends what a test wants, when it wants it. */
+/** A plugin that sends what the test wants, at the time that the test wants. */
 class FakePlugin implements AsyncDisposable {
   private constructor(
     private readonly server: Server,
@@ -101,7 +101,7 @@ test("records that come before the word of where the window begins are kept", as
   for (const chunk of await chunks()) plugin.sendData(chunk);
   plugin.sendData(endMarker(reasonWindow));
   const reading = log.read();
-  await until(() => plugin.ours[0]!.bytesRead > 0, "records"); // the data socket is ahead
+  await until(() => plugin.ours[0]!.bytesRead > 0, "records"); // the records arrive before the event
   plugin.tell("start", start);
   const told = await reading;
   plugin.tell("end", end);

@@ -24,7 +24,7 @@ function walk(seed: number, steps: number) {
   for (let i = 0; i < steps; i++) {
     const isInterrupt = random(5) === 0;
     const executed = random(6) + (isInterrupt ? 0 : 1);
-    // A stretch that begins the window is known by its last instruction alone.
+    // Of the stretch at the window's beginning only the last instruction is known.
     const length = i === 0 ? 1 : executed;
     for (let n = 0; n < length; n++) run();
     const from = isInterrupt && i > 0 ? at : at - 1n;

@@ -4,17 +4,17 @@ import { randomNumbers } from "../formats/branch-walk.js";
 const kernelBase = 0xffff_ffff_8100_0000n;
 const functionBytes = 0x1000n;
 
-/** A change of tasks: from this record on. */
+/** A switch of tasks, from this record on. */
 export interface MadeSwitch {
   readonly record: number;
   readonly task: number;
 }
 
-/** A run whose every call path is known. */
+/** A run of which all call paths are known. */
 export interface MadeRun {
   readonly batch: BranchBatch;
   readonly switches: readonly MadeSwitch[];
-  /** Instructions by path: `task|caller/callee`, `task!` in front of those of interrupts. */
+  /** Instructions by path: `task|caller/callee`, with `task!` before those of interrupts. */
   readonly self: ReadonlyMap<string, number>;
   readonly calls: ReadonlyMap<string, number>;
   /** Executions of each function's first instruction. */
@@ -24,11 +24,11 @@ export interface MadeRun {
 
 interface Frame {
   readonly type: "base" | "call" | "interrupt" | "exception" | "syscall";
-  /** Where it goes back to. */
+  /** The address to which it returns. */
   readonly back: bigint;
   path: string;
   fn: number;
-  /** Of the next instruction. */
+  /** The address of the next instruction. */
   at: bigint;
 }
 
@@ -66,7 +66,7 @@ export function madeRun(seed: number, steps: number, tasks = 3, functions = 9): 
   let task = 0;
   let icount = 0;
   const top = () => stacks[task]!.at(-1)!;
-  /** Runs on in the function on top, and transfers. */
+  /** Executes instructions in the top function, then makes a record. */
   const transfer = (kind: BranchKind, to: bigint, executed = 1 + random(6)) => {
     const frame = top();
     icount += executed;
@@ -98,7 +98,7 @@ export function madeRun(seed: number, steps: number, tasks = 3, functions = 9): 
       transfer(kind, frame.back);
       stack.pop();
     } else if (choice === 11) {
-      // Instead of a call, to another function.
+      // A jump to another function in place of a call.
       if (frame.type === "base" || fn === frame.fn) continue;
       transfer("jump", startOf(fn));
       frame.path = `${frame.path.slice(0, frame.path.lastIndexOf("/"))}/${madeName(fn)}`;
@@ -110,7 +110,8 @@ export function madeRun(seed: number, steps: number, tasks = 3, functions = 9): 
       const executed = random(5);
       transfer("interrupt", startOf(fn), executed);
       if (executed === 0 && frame.at === startOf(frame.fn)) add(entries, madeName(frame.fn), -1);
-      // It goes on where it was; that is counted again as far as it is a function's first instruction.
+      // The interrupted code goes on at the same address. When that is a function's first instruction, it counts as
+      // executed again.
       const back = frame.at;
       enter("interrupt", back, `${task}!/${madeName(fn)}`, fn);
     } else if (choice === 13) {
@@ -123,12 +124,12 @@ export function madeRun(seed: number, steps: number, tasks = 3, functions = 9): 
       if (target >= level || stack[target + 1]!.type !== "call") continue;
       const { back } = stack[target + 1]!;
       const isNear = (one: Frame) => one.back - back < 20n && back - one.back < 20n;
-      // Real instructions do not overlap: no two calls lie so near.
+      // Real instructions do not overlap, so no two calls may be so near.
       if (stack.some((one, level) => level !== target + 1 && isNear(one))) continue;
       transfer("return", back);
       stack.length = target + 1;
     } else if (choice === 15) {
-      // A retpoline: a call a few bytes ahead, whose return goes to another function's start.
+      // A retpoline: a call to a few bytes ahead, whose return goes to the start of another function.
       if (frame.type === "base" || fn === frame.fn) continue;
       transfer("call", frame.at + 20n, 1);
       batch.to[batch.length - 1] = frame.at + 7n;

@@ -25,7 +25,7 @@ function follow(run: MadeRun, part: number): CallFollower {
   return follower;
 }
 
-/** A tree by paths, as made runs tell them; nodes of nothing are left out. */
+/** A tree as a map by paths, written as those of made runs; empty nodes are left out. */
 function byPath(profile: Profile, column: "self" | "calls"): Map<string, number> {
   const { columns, names } = profile;
   const paths: string[] = [];

@@ -60,7 +60,7 @@ export function decompressBzip2(input: Uint8Array, limits: OutputLimits): Decomp
   return { bytes: output.bytes.subarray(0, used), consumed: bits.position };
 }
 
-/** Bits from the highest of each byte on. */
+/** Reads bits, the highest of each byte first. */
 class Bits {
   private at = 0;
   /** Bits taken of the byte at `at`. */
@@ -68,7 +68,7 @@ class Bits {
 
   constructor(private readonly input: Uint8Array) {}
 
-  /** Offset of the next byte of which nothing was taken. */
+  /** Offset of the first byte of which no bit was taken. */
   get position(): number {
     return this.taken === 0 ? this.at : this.at + 1;
   }
@@ -82,7 +82,7 @@ class Bits {
     this.move(this.position);
   }
 
-  /** At most 24 bits. */
+  /** Takes up to 24 bits. */
   take(count: number): number {
     const { input, at, taken } = this;
     if (at * 8 + taken + count > input.length * 8) throw damaged("bzip2", "it ends early");
@@ -101,7 +101,7 @@ class Bits {
     return this.take(16) * 65536 + this.take(16);
   }
 
-  /** As `take` of the longest code, with zeros after the end, and without taking. */
+  /** The next bits, as many as the longest code has, without taking them; zeros after the end of the input. */
   peek(): number {
     const { input, at, taken } = this;
     const word =
@@ -113,7 +113,7 @@ class Bits {
     return word >>> (32 - longestCode);
   }
 
-  /** After a `peek`. */
+  /** Takes bits that `peek` has shown. */
   skip(count: number): void {
     const next = this.taken + count;
     this.at += next >>> 3;
@@ -124,9 +124,9 @@ class Bits {
 
 /** A canonical prefix code. */
 class CodeTable {
-  /** For each length, one more than its last code, moved up to the longest. */
+  /** For each length, one more than its last code, shifted left to the longest length. */
   private readonly limits = new Int32Array(longestCode + 2);
-  /** For each length, what to add to a code for its place among the symbols. */
+  /** For each length, what to add to a code to get the index of its symbol. */
   private readonly bases = new Int32Array(longestCode + 2);
   private readonly symbols: Uint16Array;
   /** Symbol and length by the first bits of a code, for short ones: symbol × 32 + length. */
@@ -176,14 +176,17 @@ const fastBits = 10;
 
 /** Unpacks blocks; its tables are used again. */
 class BlockDecoder {
-  /** The last column of the sorted rotations; above each byte, in 24 bits, where its successor is. */
+  /**
+   * The last column of the sorted rotations; the byte in the low 8 bits, the place of its successor in the 24 bits
+   * above.
+   */
   private links = new Uint32Array(0);
   private readonly selectors = new Uint8Array(mostSelectors);
   private readonly lengths = new Uint8Array(mostSymbols);
 
   constructor(private readonly bits: Bits) {}
 
-  /** Unpacks a block after its mark and checksum to `start`; gives back the new end. */
+  /** Unpacks a block, whose mark and checksum were read, to `start`. Returns the new end. */
   decode(size: number, output: Output, start: number): number {
     const { bits } = this;
     if (bits.take(1) !== 0) throw damaged("bzip2", "a block is randomised, which no tool does since 2000");
@@ -236,7 +239,7 @@ class BlockDecoder {
     return { alphabet: Uint8Array.from(bytes), tables, groups };
   }
 
-  /** Runs and moves to the front, into the low bytes of `links`; gives back how many. */
+  /** Undoes the run-length and move-to-front coding, into the low bytes of `links`. Returns the number of bytes. */
   private readSymbols(size: number, front: Uint8Array, tables: readonly CodeTable[], groups: number): number {
     const { bits, links, selectors } = this;
     const end = front.length + 1;
@@ -273,7 +276,7 @@ class BlockDecoder {
     throw damaged("bzip2", "a block has no end");
   }
 
-  /** The bytes in their order, with the runs of the first step written out. */
+  /** Undoes the sorting (Burrows–Wheeler transform), and writes out the runs of the first run-length coding. */
   private unsort(length: number, origin: number, output: Output, start: number): number {
     const { links } = this;
     const starts = new Uint32Array(256);

@@ -3,7 +3,10 @@ import { errnoOf } from "../errors.js";
 import { crc32 } from "./checksum.js";
 import { type Decompressed, damaged, type OutputLimits, tooLarge } from "./output.js";
 
-/** Reader of one gzip member by node's zlib. Source: RFC 1952. Says where the member ends, as zlib's own does not. */
+/**
+ * Reader of one gzip member by node's zlib. Source: RFC 1952. It also tells where the member ends, which zlib's own
+ * function does not.
+ */
 
 const headerSize = 10;
 const trailerSize = 8;

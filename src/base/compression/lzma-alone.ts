@@ -6,11 +6,14 @@ import { type Decompressed, damaged, Output, type OutputLimits, tooLarge } from 
  * Source: lzma-file-format.txt of XZ Utils.
  */
 const headerSize = 13;
-/** How much is decoded between two looks at the room that is left. */
+/** How many bytes are decoded before the room that is left is checked again. */
 const step = 1 << 20;
 const longestMatch = 273;
 
-/** Whether the bytes look like an .lzma file as kernels are packed: default properties, dictionary a power of two. */
+/**
+ * Whether the bytes look like an .lzma file of a kernel: it has the default properties and a dictionary whose size is
+ * a power of two.
+ */
 export function isLzmaAlone(bytes: Uint8Array): boolean {
   return (
     bytes.length > headerSize &&

@@ -2,11 +2,11 @@ import { VmtapeError } from "../errors.js";
 
 /** How much a decompressor may write. */
 export interface OutputLimits {
-  /** Bytes expected, where something outside the stream says so: allocated at once when within the limit. */
+  /** The expected size in bytes, where the caller knows it. It is allocated at once, up to the limit. */
   readonly expected?: number;
-  /** Most bytes ever written: beyond it `limit-exceeded`. */
+  /** The most bytes that may be written; more throw `limit-exceeded`. */
   readonly maximum: number;
-  /** Asked after each block with what is there so far; true ends the job early, the rest unread. */
+  /** Called after each block with the bytes so far; when it returns true, the rest is not read. */
   readonly enough?: (bytes: Uint8Array, used: number) => boolean;
 }
 
@@ -23,7 +23,7 @@ export class Output {
   }
 
   /**
-   * Makes room up to `end`, keeping the first `used` bytes; at least doubles, so that the copies are few.
+   * Makes room up to `end`, and keeps the first `used` bytes. The room at least doubles, so that copies are rare.
    *
    * @throws VmtapeError `limit-exceeded`
    */
@@ -39,10 +39,10 @@ export class Output {
   }
 }
 
-/** What a decompressor gives back. */
+/** The result of a decompressor. */
 export interface Decompressed {
   readonly bytes: Uint8Array;
-  /** Bytes of input the stream took; what follows is somebody else's. */
+  /** Bytes of input that belong to the stream; more may follow it. */
   readonly consumed: number;
 }
 

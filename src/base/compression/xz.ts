@@ -6,8 +6,8 @@ import { LzmaDecoder, lzmaProperties } from "./lzma.js";
 import { type Decompressed, damaged, Output, type OutputLimits } from "./output.js";
 
 /**
- * Reader of .xz streams: LZMA2, alone or behind the x86 branch filter, with every check type.
- * Source: "The .xz File Format" version 1.2.0 (xz-file-format.txt).
+ * Reader of .xz streams: LZMA2, with or without the x86 branch filter, with every check type. Source: "The .xz File
+ * Format" version 1.2.0 (xz-file-format.txt).
  */
 
 const streamMagic = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00] as const;
@@ -166,7 +166,7 @@ function verify(data: Uint8Array, check: number, view: DataView, offset: number)
   if (!good) throw damaged("xz", "the checksum of the contents is wrong");
 }
 
-/** The offset after the index and the footer of a stream, and after the padding that may follow. */
+/** The offset after a stream's index, footer, and padding if there is any. */
 function skipIndex(input: Uint8Array, view: DataView, start: number): number {
   const cursor = { offset: start + 1 };
   const records = readVarint(input, cursor, input.length);

@@ -106,7 +106,7 @@ export function buildFseTable(counts: Int16Array, accuracy: number): FseTable {
   return { accuracy, symbols, bits, base };
 }
 
-/** The table of a run-length mode: one symbol for ever. */
+/** The table of the run-length mode, in which all symbols are the same. */
 export function singleSymbolTable(symbol: number): FseTable {
   return {
     accuracy: 0,
@@ -145,7 +145,7 @@ export function readHuffmanTable(
   return { table: buildHuffmanTable(weights, count), end: next };
 }
 
-/** Decodes weights written with two alternating states, backwards; gives back how many there are. */
+/** Decodes weights that are written backwards, with two alternating states. Returns their number. */
 function readWeights(input: Uint8Array, start: number, end: number, weights: Uint8Array): number {
   const { table, end: streamStart } = readFseTable(input, start, end, 6, 12);
   if (streamStart >= end || input[end - 1] === 0) throw damaged("zstd", "a Huffman table is cut");

@@ -98,7 +98,7 @@ function readFrameHeader(input: Uint8Array, view: DataView): FrameHeader {
   return { end: offset + sizeSize, contentSize, hasChecksum: (flags & 4) !== 0 };
 }
 
-/** Decodes compressed blocks; keeps what the next block of the frame may repeat. */
+/** Decodes compressed blocks. Keeps the tables and offsets that the next block of the frame may use again. */
 class BlockDecoder {
   position = 0;
   private readonly literals = new Uint8Array(maxBlockSize + padding);
@@ -113,7 +113,7 @@ class BlockDecoder {
   constructor(private readonly output: Output) {}
 
   decode(input: Uint8Array, start: number, end: number): void {
-    // Copied between paddings: reads of whole words then never leave the array.
+    // The block is copied between paddings, so that reads of whole words never leave the array.
     const block = this.scratch;
     block.fill(0, 0, padding);
     block.set(input.subarray(start, end), padding);

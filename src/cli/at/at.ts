@@ -28,7 +28,7 @@ interface AtFlags extends TapeOptions {
   readonly history?: string | true;
 }
 
-/** More than a screen of anybody's; a hex dump of this has 65,536 lines. */
+/** The most bytes of memory that are printed; a hex dump of them has 65,536 lines. */
 const mostBytes = 1 << 20;
 const mostLines = 10_000;
 
@@ -65,7 +65,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   progress[Symbol.dispose]();
   if (flags.json) say(toJson({ name, ...moment.toJSON(), ...(await factsOf(told, moment)) }));
   else await sayAll(told, open, moment, flags);
-  // Debug information is opened while names are looked up: what it lacks is known once all is told.
+  // Debug information is opened when names are looked up, so its notes are complete only after all is printed.
   const notes = [
     ...(told.printed?.notes ?? []),
     ...open.symbols.symbols.notes,
@@ -75,7 +75,7 @@ async function run({ signal }: CommandContext, name: string, text: string, flags
   failFor(told.printed?.values);
 }
 
-/** Mistakes are told before anything takes time. */
+/** Checks the position of `--history`, so that a mistake is reported before anything takes time. */
 async function checkHistory({ history, lastWrite }: AtFlags): Promise<void> {
   const { parsePosition } = await import("../../replay/session/position.js");
   if (typeof history === "string") parsePosition(history);
@@ -84,7 +84,7 @@ async function checkHistory({ history, lastWrite }: AtFlags): Promise<void> {
   }
 }
 
-/** All that was asked for, while the machine stands there. */
+/** Collects everything that the options ask for, while the machine stands at the instant. */
 async function look(open: OpenTape, moment: Moment, flags: AtFlags, signal: AbortSignal) {
   const { mem, print, disas, stack, lastChange, lastWrite, history } = flags;
   const registers = flags.regs || flags.json ? await moment.registers() : undefined;

@@ -16,7 +16,7 @@ interface GdbFlags extends TapeOptions {
   readonly branches?: string;
 }
 
-/** QEMU's own choice; taken when it is free. */
+/** QEMU's usual address for gdb; used when it is free. */
 const usualPort = "127.0.0.1:1234";
 const anyPort = "127.0.0.1:0";
 

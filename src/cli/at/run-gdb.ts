@@ -31,7 +31,10 @@ export interface GdbRun {
   readonly args: readonly string[];
 }
 
-/** Runs gdb on a tape until it ends; vmtape's exit code is then gdb's. Nothing is left but a file in the cache. */
+/**
+ * Runs gdb on a tape until it ends; vmtape's exit code is then gdb's. It leaves nothing but a file of symbols in the
+ * cache.
+ */
 export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<void> {
   const program = await findProgram(run.program);
   if (program === undefined) {
@@ -64,7 +67,10 @@ export async function runGdb({ signal }: CommandContext, run: GdbRun): Promise<v
   process.exitCode = killer ? 128 + constants.signals[killer] : (code ?? 0);
 }
 
-/** The files gdb loads: what the user named, then the kernel's and its modules' names, and how the kernel unwinds. */
+/**
+ * The files that gdb loads: those that the user named, then one with the names of the kernel and its modules and the
+ * kernel's unwind tables.
+ */
 async function symbolFiles({ tape, symbols, cache }: OpenTape): Promise<ScriptFile[]> {
   const { sources } = symbols.symbols;
   const kernel = sources.find(({ name }) => name === "kernel");
@@ -84,7 +90,7 @@ async function symbolFiles({ tape, symbols, cache }: OpenTape): Promise<ScriptFi
   );
   const path = join(cache, "gdb-symbols.elf");
   await mkdir(cache, { recursive: true });
-  // Another gdb may have the old one open: it keeps it.
+  // Renamed into place, since another gdb may have the old file open.
   await writeFile(`${path}.${process.pid}`, bytes);
   await rename(`${path}.${process.pid}`, path);
   return [...named, { path, bias: 0n }];
@@ -95,7 +101,7 @@ function isKernel({ table }: SymbolSource): boolean {
   return table.starts.length > 0 && table.starts[table.starts.length >> 1]! < 0;
 }
 
-/** Gives the kernel's image, or undefined where there is none that can be read. */
+/** Calls `use` with the kernel's image; with undefined when it cannot be read. */
 function withKernel<T>(tape: Tape, use: (image: ElfFile | undefined) => T): T {
   return withSyncFile(tape.layout.kernel, (source) => {
     let image: ElfFile | undefined;
@@ -108,7 +114,7 @@ function withKernel<T>(tape: Tape, use: (image: ElfFile | undefined) => T): T {
   });
 }
 
-/** The kernel's own unwind tables; undefined where there are none, or none that can be read. */
+/** The kernel's ORC tables as call frame information; undefined when it has none that can be read. */
 function kernelFrames(image: ElfFile, slide: bigint): Uint8Array | undefined {
   try {
     const orc = readOrcImage(image);
@@ -119,7 +125,7 @@ function kernelFrames(image: ElfFile, slide: bigint): Uint8Array | undefined {
   }
 }
 
-/** As many bytes of the image from an address on as it holds. */
+/** Up to `length` bytes of the image at an address. */
 function imageCode(image: ElfFile, address: bigint, length: number): Uint8Array | undefined {
   const segment = image.segments.find(
     (one) =>

@@ -24,10 +24,10 @@ const flags: readonly (readonly [bit: number, name: string])[] = [
   [18, "AC"],
   [21, "ID"],
 ];
-/** Registers wider than this are for `--json`, or a debugger. */
+/** Registers with more bytes are not printed; `--json` has them. */
 const shownBytes = 8;
 
-/** The registers of a `g` block, one a line, with names where they hold addresses. */
+/** Prints the registers of a `g` block, one a line, with the names of the addresses that they contain. */
 export function sayRegisters(block: Uint8Array, describe: Describe): void {
   for (const { name, bytes } of x86Registers) {
     if (bytes > shownBytes || /^f[a-z]{3}$|^f(iseg|ioff|oseg|ooff|op)$|mxcsr/.test(name)) continue;
@@ -47,7 +47,7 @@ function described(value: bigint, describe: Describe): string {
   return name === undefined ? "" : `  <${printable(name)}>`;
 }
 
-/** Instructions as GDB lists them, an arrow at the one that is next. */
+/** Prints instructions as GDB lists them, with an arrow at the next one. */
 export function sayListing(lines: readonly Line[], next: bigint, describe: Describe): void {
   for (const { address, text, target } of lines) {
     const name = describe(address);

@@ -18,7 +18,7 @@ interface StepsFlags extends TapeOptions {
   readonly reads?: boolean;
 }
 
-/** So many instructions are shown on each side when nobody says how many. */
+/** How many instructions are shown on each side by default. */
 const usual = 10n;
 
 export function stepsCommand(): Command {

@@ -32,7 +32,7 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
       if (event.depth <= deepest) text += render(event);
     },
     names,
-    // Of one task every return is its own.
+    // When only one task is followed, each return from a switch is its own.
     flags.task === undefined ? {} : { switchFunctions: [] },
   );
   let followed = 0;
@@ -51,11 +51,11 @@ export async function printCalls({ signal }: CommandContext, file: string, flags
   if (guesses > 0) note(`${grouped(guesses)} lines had to be guessed; they are marked with ?`);
 }
 
-/** How addresses are named, at the place in time the reading has come to. */
+/** Names of addresses at the instant up to which the file was read. */
 interface Names extends FunctionNames {
   /** `name+offset`. */
   describe(address: bigint): string | undefined;
-  /** User addresses mean the same while it is the same. */
+  /** The address space. User addresses have the same names while it is the same. */
   readonly space?: bigint;
 }
 

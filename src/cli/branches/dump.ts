@@ -29,7 +29,7 @@ export async function dumpBranches(
     const names = symbols && (cut?.names ?? symbols);
     const texts = new Map<bigint | undefined, BranchText>();
     const textHere = () => {
-      // User addresses mean the same within an address space.
+      // One text maker for each address space, since user addresses have other names in another.
       const space = cut?.names.space;
       const text = texts.get(space) ?? new BranchText(textOptions(reader, flags, names));
       texts.set(space, text);
@@ -52,7 +52,7 @@ export async function dumpBranches(
   }
 }
 
-/** The tape's symbols, or what they are for the task that runs. */
+/** The tape's symbols, or the names for the task that runs. */
 type Names = Symbols | TaskNames;
 
 function textOptions(reader: BranchReader, flags: DumpFlags, names: Names | undefined): BranchTextOptions {

@@ -36,12 +36,12 @@ export async function extractRange(
   else say(`${output}: ${grouped(records)} branches, ${size(bytes)}`);
 }
 
-/** Stdout as the place where a file goes. */
+/** Writes a branch log to stdout. */
 class StandardOutput implements BranchLogOutput {
   constructor(private readonly signal: AbortSignal) {}
 
   async write(bytes: Uint8Array): Promise<void> {
-    // The caller uses its buffer again.
+    // The bytes are copied, because the caller uses its buffer again.
     if (process.stdout.write(Uint8Array.from(bytes))) return;
     await once(process.stdout, "drain", { signal: this.signal }).catch(() => {});
   }

@@ -7,7 +7,7 @@ import type { CommandContext } from "../shell/run.js";
 import type { InfoFlags } from "./flags.js";
 import { wantedTape } from "./names.js";
 
-/** Prints what a file of branches is, and checks it; a damaged one makes the exit code 1. */
+/** Prints the facts of a file of branches, and checks it. The exit code is 1 when it is damaged. */
 export async function showInfo({ signal }: CommandContext, file: string, flags: InfoFlags): Promise<void> {
   await using reader = await openBranches(file, await wantedTape(flags));
   const { info } = reader;

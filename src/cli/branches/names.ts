@@ -9,10 +9,10 @@ import { Progress } from "../shell/progress.js";
 import type { NameFlags } from "./flags.js";
 
 /**
- * The symbols to show a file with: of the tape it belongs to, and of files that were named. A note says so when
- * there are none.
+ * The symbols for a file of branches: those of its tape, and of files that the user named. Prints a note when there
+ * are none.
  *
- * @throws what loading a named file or tape does
+ * @throws what loading a named file or tape throws
  */
 export async function loadNames(
   reader: BranchReader,
@@ -38,10 +38,10 @@ export async function loadNames(
   return undefined;
 }
 
-/** Files named on the command line answer before the tape's. */
+/** Names of files on the command line go before the tape's. */
 const namedPriority = 100;
 
-/** The tape that was named, which must be the file's, or the file's tape if it is in the home. */
+/** The tape that the user named, which must be the file's; otherwise the file's tape, if it is in the home. */
 export async function findTape(reader: BranchReader, flags: NameFlags): Promise<Tape | undefined> {
   const [{ Tape }, { tapeNames }] = await Promise.all([
     import("../../tape/tape.js"),

@@ -3,7 +3,7 @@ import type { BranchRange, BranchReader } from "../../trace/branch-reader.js";
 import { parseCNumber } from "../../trace/range-text.js";
 import { note } from "../shell/output.js";
 
-/** `--from` and `--to` as a range: brctr inclusive on both ends, or instants as @ICOUNT. */
+/** Reads `--from` and `--to` as a range. Ends given as brctr are inclusive; they may also be instants, @ICOUNT. */
 export function rangeOf(flags: { readonly from?: string; readonly to?: string }): BranchRange {
   const range: { -readonly [K in keyof BranchRange]: BranchRange[K] } = {};
   if (flags.from !== undefined && flags.from !== "start") {
@@ -21,14 +21,17 @@ export function rangeOf(flags: { readonly from?: string; readonly to?: string })
   return range;
 }
 
-/** What to throw when a range turned out to hold nothing. */
+/** The error for a range that has no records. */
 export function nothingThere(reader: BranchReader): VmtapeError {
   const { file, records, start, end } = reader.info;
   const has = records === 0 ? "it holds none" : `it holds brctr ${start.brctr} to ${end.brctr - 1n}`;
   return new VmtapeError("not-found", `${file} has no branches there: ${has}`, { file });
 }
 
-/** Says on stderr what of a file could not be read, so that its end is not taken for the trace's. */
+/**
+ * Prints on stderr which part of a file could not be read, so that the user does not take that for the end of the
+ * trace.
+ */
 export function noteDamage(reader: BranchReader): void {
   const { damage, file, records, end } = reader.info;
   if (damage) note(`${file}: ${damage.what}; ${records} records, up to brctr ${end.brctr}, are read`);

@@ -12,25 +12,25 @@ import { findTape } from "./names.js";
 
 /** A part of a file of branches in which one task ran. */
 export interface TaskPiece {
-  /** Of the history's stretches. */
+  /** The index of its stretch in the history. */
   readonly index: number;
   readonly range: { readonly from: number; readonly to: number };
 }
 
-/** A file's records by task. */
+/** A file's records, cut by task. */
 export interface ByTask {
   readonly names: TaskNames;
-  /** In order; those of the wanted task only. */
+  /** In order. With `--task` only those of that task. */
   readonly pieces: readonly TaskPiece[];
 }
 
 /**
- * Cuts a file at the switches of tasks. Which task ran when comes from the cache of the file's tape; with `--task` the
- * tape is replayed for it when it is not there.
+ * Cuts a file at the switches of tasks. Which task ran when is known from the cache of the file's tape. When it is
+ * not there, the tape is replayed if there is `--task`.
  *
- * @param symbols of the kernel, and what the user named
- * @returns undefined without `--task` where nothing is known of the tape's tasks
- * @throws `usage` for `--task` with a file of no tape; `not-found` for a task that never runs
+ * @param symbols those of the kernel, and of the files that the user named
+ * @returns undefined when the tape's tasks are not known and there is no `--task`
+ * @throws `usage` for `--task` with a file of no tape; `not-found` for a task that does not run on the tape
  */
 export async function byTask(
   reader: BranchReader,
@@ -71,14 +71,17 @@ export async function byTask(
   return { names, pieces: endless(pieces, history, bounds.to) };
 }
 
-/** The last stretch ends with the tape; records of its very end belong to it. */
+/**
+ * Extends the last piece to the end of the range: the last stretch ends at the tape's last icount, and records there
+ * belong to it.
+ */
 function endless(pieces: readonly TaskPiece[], history: TaskHistory, to: number): readonly TaskPiece[] {
   const last = pieces.at(-1);
   if (!last || last.index !== history.length - 1) return pieces;
   return [...pieces.slice(0, -1), { ...last, range: { from: last.range.from, to } }];
 }
 
-/** A range as branch counts. */
+/** The range as branch counts. */
 async function boundsOf(reader: BranchReader, range: BranchRange): Promise<{ from: number; to: number }> {
   const from = range.fromIcount === undefined ? (range.from ?? 0) : await reader.seekIcount(range.fromIcount);
   const to =

@@ -104,7 +104,7 @@ async function run(
   else sayTrace({ ...trace, ...kept }, output, symbols);
 }
 
-/** The branches of a task, wherever they lie on the tape. */
+/** All ranges of branches in which a task ran. */
 async function rangesOf(
   task: string,
   tape: Tape,
@@ -116,7 +116,7 @@ async function rangesOf(
   return history.branchRanges(await wantedTask(history, task));
 }
 
-/** Replaces a log by what a task did of it. */
+/** Replaces a log by one that has only these ranges. */
 async function keepOnly(file: string, ranges: readonly CutRange[], signal: AbortSignal) {
   const [{ BranchLog }, { cutBranches }] = await Promise.all([
     import("../../trace/branch-log.js"),
@@ -127,7 +127,7 @@ async function keepOnly(file: string, ranges: readonly CutRange[], signal: Abort
     const { records, bytes } = await cutBranches(log, ranges, file, signal);
     return { records: BigInt(records), bytes };
   } catch (error) {
-    await removeRegular(file); // it holds what was not asked for
+    await removeRegular(file); // it has branches that were not asked for
     throw error;
   }
 }
@@ -182,7 +182,7 @@ function refuseBackwards(start: PluginPoint, end: PluginPoint): void {
   }
 }
 
-/** Segments begin at checkpoints. */
+/** Prints that there are fewer segments than jobs, since segments begin at checkpoints. */
 function sayFewSegments(name: string, segments: number): void {
   const made = segments === 1 ? "in one segment" : `in ${segments} segments`;
   note(`traced ${made}: there are no more checkpoints to start from (vmtape index ${name} makes them)`);

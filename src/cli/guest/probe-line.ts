@@ -7,7 +7,7 @@ import type { OpenTape } from "../../moment/open-tape.js";
 import { formatPosition } from "../../replay/session/position.js";
 import { grouped, toJson } from "../shell/output.js";
 
-/** What of a probe's options shapes its lines. */
+/** The options that shape the lines of a probe. */
 export interface HitFlags {
   readonly print?: readonly string[];
   readonly stack?: boolean;
@@ -16,7 +16,7 @@ export interface HitFlags {
 
 /** `{EXPR}` in a text. */
 const placeholder = /\{([^{}]+)\}/g;
-/** What is printed at a hit, and what at a return: there `$retval` is known, and the parameters are not any more. */
+/** Which `--print`s are for a hit, and which for a return, where `$retval` is known but parameters no longer are. */
 export function printsOf(
   where: string,
   texts: readonly string[] | undefined,
@@ -35,7 +35,9 @@ export function expressionsIn(prints: readonly string[] | undefined): string[] |
   });
 }
 
-/** Writes hits as lines. What a hit did not bring along is looked up at the machine, by a visit there. */
+/**
+ * Prints hits as lines. What was not collected with a hit is read from the machine, by going to the hit's instant.
+ */
 export class HitPrinter {
   private readonly open: OpenTape;
   private readonly prints: ReturnType<typeof printsOf>;
@@ -67,7 +69,7 @@ export class HitPrinter {
     return `${[line, ...(frames ?? []).map((frame) => `    ${printable(frame)}`)].join("\n")}\n`;
   }
 
-  /** What lies where a program is mapped, only the probe itself knows. */
+  /** The name of a hit's address. In a program only the probe knows it. */
   private nameOf({ pc, kind, label }: ProbeHitEvent): string | undefined {
     const isLabel = kind === "hit" && pc < firstKernelAddress && !/^0x/.test(label);
     return this.open.symbols.describe(pc) ?? (isLabel ? label : undefined);
@@ -113,7 +115,7 @@ export class HitPrinter {
     };
   }
 
-  /** A value that needs the machine: at the instant of the hit, with the locals and types there are. */
+  /** A value that needs the machine: evaluated at the hit's instant, with the locals and types there. */
   private async lookUp(hit: ProbeHitEvent, { expression, error }: ProbeValue): Promise<string> {
     if (error && error.code !== "not-found") return `<${error.message}>`;
     const moment = await this.at(hit);

@@ -56,7 +56,8 @@ async function run(context: CommandContext, name: string, where: string, flags: 
   const specOf = probeSpec(where, flags);
   using progress = new Progress();
   const known = await lookAtNames(name, where, flags, signal);
-  // Where programs lie is known once their tasks are; all other mistakes are told before anything takes time.
+  // A probe in a program needs the history of tasks, which tells where the program is mapped. All other mistakes are
+  // reported before anything takes time.
   const history = known.isInProgram
     ? await loadHistory(known.tape, flags, progress, signal)
     : await known.history();
@@ -104,7 +105,7 @@ async function run(context: CommandContext, name: string, where: string, flags: 
 
 const mostOthers = 8;
 
-/** What the user asks for, as a probe. */
+/** The probe that the options ask for. */
 function probeSpec(where: string, flags: ProbeFlags): ProbeSpec {
   const prints = printsOf(where, flags.print);
   return {
@@ -116,7 +117,7 @@ function probeSpec(where: string, flags: ProbeFlags): ProbeSpec {
   };
 }
 
-/** The tape's names and types, as far as its files tell. Nothing is replayed. */
+/** The names and types from the tape's files. Nothing is replayed. */
 async function lookAtNames(name: string, where: string, flags: ProbeFlags, signal: AbortSignal) {
   const [
     { Probes },
@@ -151,7 +152,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
   const programs = guestPrograms(tape);
   const past = await knownHistory(cache);
   const isInProgram = !isEvent(where) && (programWords(where) !== undefined || isMoved(where));
-  // The commonest mistake is told before the kernel's types are unpacked.
+  // A wrong name, the most common mistake, is reported before the kernel's types are unpacked.
   if (!isEvent(where) && !isInProgram && !past) probePlaces(where, probeNamesOf(known, undefined));
   await breathe(signal);
   const kernel = await loadKernelInSteps(tape.layout.kernel, cache, signal);
@@ -160,7 +161,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
   return {
     tape,
     names: known,
-    /** Is it a place in a program, and its addresses are known from the history of tasks alone? */
+    /** Is it a place in a program, whose addresses only the history of tasks tells? */
     isInProgram,
     history: async () => past,
     probes: (symbols: TapeSymbols, history?: TaskHistory) => {
@@ -174,7 +175,7 @@ async function lookAtNames(name: string, where: string, flags: ProbeFlags, signa
     },
   };
 
-  /** Is it a name in a position-independent program that was given with `--symbols`, and nowhere else? */
+  /** Is it a name that is only in position-independent programs given with `--symbols`? */
   function isMoved(text: string): boolean {
     const found = known.symbols.resolve(text);
     return found.length > 0 && found.every(({ source }) => programs.isMovable(source));

@@ -40,7 +40,7 @@ const columns: readonly Column<Row>[] = [
   { head: "COMMAND", text: commandText },
 ];
 
-/** Its words, and what of it is not in memory; a kernel thread has none. */
+/** The command line of a task, with a mark for parts that are not in memory. A kernel thread has none. */
 function commandText({ command }: Row): string {
   if (!command) return "";
   const words = command.words.map(shown).join(" ");
@@ -49,7 +49,7 @@ function commandText({ command }: Row): string {
     : words;
 }
 
-/** Quoted where a reader could not tell where it ends. */
+/** A word, in quotes where its end would not be clear. */
 function shown(word: string): string {
   return word === "" || /[\s"]/.test(word) ? `"${word.replace(/["\\]/g, "\\$&")}"` : word;
 }

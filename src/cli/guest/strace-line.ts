@@ -11,7 +11,7 @@ export function eventLine(event: TaskEvent): string {
   return `@${from} ${task.pid} ${task.name}  ${text}`;
 }
 
-/** What is no call, as strace writes it. */
+/** An event that is no system call, as strace writes it. */
 export function happeningText(event: Exclude<TaskEvent, SyscallEvent>): string {
   switch (event.kind) {
     case "signal":

@@ -81,7 +81,7 @@ async function run({ signal }: CommandContext, name: string, flags: StraceFlags)
   note("no such system call was made there");
 }
 
-/** The tape, and what its cache knows of its tasks; nothing is replayed yet. */
+/** Opens the tape, and the history of tasks in its cache. Nothing is replayed yet. */
 async function openCalls(name: string, flags: StraceFlags) {
   const [{ Tape }, { tapeCache }, { knownHistory, TaskLearner }] = await Promise.all([
     import("../../tape/tape.js"),

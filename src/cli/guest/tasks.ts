@@ -86,7 +86,7 @@ const totalColumns: readonly Column<TaskTotal>[] = [
   called,
 ];
 
-/** Before Linux there is nobody to have a pid. */
+/** The pid of a task. What ran before Linux has none. */
 function pidText({ pid }: HistoryTask): string {
   return pid < 0 ? "" : String(pid);
 }

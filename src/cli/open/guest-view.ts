@@ -11,7 +11,7 @@ export interface ViewFlags extends TapeOptions {
   readonly at: string;
 }
 
-/** A command that looks at a tape's guest as it stands at one instant. */
+/** Makes a command that shows something of the guest at one instant. */
 export function viewCommand(name: string, description: string): Command {
   return tapeCommand(name, description)
     .option("--at <position>", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]", "end")
@@ -20,9 +20,9 @@ export function viewCommand(name: string, description: string): Command {
 }
 
 /**
- * Goes to the wanted instant and looks.
+ * Goes to the instant of `--at`, and returns what `look` finds there.
  *
- * @throws VmtapeError `not-found` when no Linux runs there; everything that going there throws
+ * @throws VmtapeError `not-found` when no Linux is running at that instant; everything that going there throws
  */
 export async function atMoment<T>(
   { signal }: CommandContext,
@@ -38,13 +38,13 @@ export async function atMoment<T>(
   return await look(moment);
 }
 
-/** A position as the JSON of these commands has it. */
+/** A position for the JSON of these commands. */
 export function positionFacts(position: Position) {
   const { rep, ...facts } = positionToJson(position);
   return facts;
 }
 
-/** A process id as an argument. */
+/** Reads a process id. */
 export function pid(text: string): number {
   if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError("it must be a process id.");
   return Number(text);

@@ -11,9 +11,9 @@ export const taskOption = [
 ] as const;
 
 /**
- * Which task ran when on a tape: from its cache, or by a replay.
+ * The history of a tape's tasks: from its cache, or by a replay.
  *
- * @throws as `taskHistory`; `not-found` when the tape holds no Linux kernel
+ * @throws as `taskHistory`; `not-found` when the tape's kernel is no Linux
  */
 export async function loadHistory(
   tape: Tape,
@@ -46,9 +46,9 @@ export async function loadHistory(
 }
 
 /**
- * The test that `--task` means.
+ * The test for the tasks that `--task` names.
  *
- * @throws VmtapeError `not-found`, with the nearest of the tasks there are, when none of the tape's fits
+ * @throws VmtapeError `not-found`, with the names that come nearest, when no task of the tape passes
  */
 export async function wantedTask(
   history: TaskHistory,
@@ -63,7 +63,7 @@ export async function wantedTask(
   );
 }
 
-/** The same where it may be that nobody knows yet which tasks there are. */
+/** As {@link wantedTask}, but without a history no names can be checked. */
 export async function taskTest(
   history: TaskHistory | undefined,
   text: string,
@@ -73,7 +73,7 @@ export async function taskTest(
   return taskMatcher(text);
 }
 
-/** What to throw when none of the tasks there are is meant. */
+/** The error when no task has this name or pid. */
 export async function noSuchTask(text: string, all: Iterable<string>): Promise<VmtapeError> {
   const { nearestOf } = await import("../../linux/probe/check.js");
   const names = [...new Set(all)];

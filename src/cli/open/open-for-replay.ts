@@ -3,7 +3,7 @@ import { Tape } from "../../tape/tape.js";
 import { contextFor, type TapeOptions } from "../shell/options.js";
 import { note } from "../shell/output.js";
 
-/** Opens a tape to replay it, repairing an interrupted one when the user asked for that. */
+/** Opens a tape to replay it. Repairs an interrupted one first when the user asked for that. */
 export async function openForReplay(
   places: Places,
   name: string,

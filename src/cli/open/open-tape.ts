@@ -4,10 +4,10 @@ import type { Progress } from "../shell/progress.js";
 import { openForReplay } from "./open-for-replay.js";
 
 /**
- * Opens the tape that a command names, where it says.
+ * Opens the tape that a command names, with its timeline.
  *
- * @param at where its timeline is to stand; default: the tape's start
- * @param branches for commands that run back: the branch log to look into
+ * @param at the position where the timeline is to stand; default: the tape's start
+ * @param branches for commands that run back: the branch log in which they look
  */
 export async function openTape(
   name: string,
@@ -21,7 +21,7 @@ export async function openTape(
     import("../../moment/open-tape.js"),
     import("../../replay/session/position.js"),
   ]);
-  if (at !== undefined) parsePosition(at); // a mistake is told before anything takes time
+  if (at !== undefined) parsePosition(at); // a mistake is reported before anything takes time
   const context = contextFor(flags, signal, progress);
   const tape = await openForReplay(context.places, name, flags, signal);
   return OpenTape.open(tape, { ...context, branches }, at);

@@ -2,14 +2,15 @@ import { VmtapeError } from "../../base/errors.js";
 import type { Icount } from "../../base/units.js";
 import type { WrittenPosition } from "../../replay/session/position.js";
 
-/** Where a command that replays a stretch begins and ends, as it was written. */
+/** The beginning and end of the stretch that a command replays, as the user wrote them. */
 export interface WrittenRange {
   readonly start: WrittenPosition | undefined;
   readonly end: WrittenPosition | undefined;
 }
 
 /**
- * Reads `--from` and `--to`. What is backwards by its numbers is refused at once, before a tape is opened.
+ * Reads `--from` and `--to`. When both are numbers and the end lies before the start, it is refused at once, before a
+ * tape is opened.
  *
  * @throws VmtapeError `usage`, `not-reached`
  */
@@ -27,7 +28,7 @@ export async function writtenRange(flags: {
   return { start, end };
 }
 
-/** Numbers alone. */
+/** The icount of a position that is a number; undefined for any other. */
 function icountOf(position: WrittenPosition | undefined): bigint | undefined {
   if (position?.kind === "icount") return position.icount;
   return position?.kind === "start" ? 0n : undefined;

@@ -5,7 +5,7 @@ import { placesOf, type TapeOptions } from "../shell/options.js";
 import type { Progress } from "../shell/progress.js";
 import { icountOf } from "./locate-icount.js";
 
-/** A complete tape, and the stretch of it that a command is about. */
+/** A complete tape, and a stretch of it. */
 export interface TapeRange {
   readonly tape: Tape;
   readonly from: Icount;
@@ -13,7 +13,7 @@ export interface TapeRange {
 }
 
 /**
- * Opens a tape and finds a stretch of it; mistakes in how it is written are told before anything takes time.
+ * Opens a tape and finds a stretch of it. Malformed positions are reported before anything takes time.
  *
  * @param start default: the tape's
  * @param end default: the tape's

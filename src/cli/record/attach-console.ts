@@ -14,38 +14,38 @@ export type ConsoleLeave = "detached" | "ended";
 
 /** How to join a console. */
 export interface AttachOptions {
-  /** The tape's name, for people. */
+  /** The tape's name, for messages. */
   readonly name: string;
-  /** `owner`: the recording's own terminal; when it goes away, the recording ends. */
+  /** `owner`: the terminal from which it was started; when the terminal is closed, the recording ends. */
   readonly role: "owner" | "type" | "watch";
-  /** Take the keyboard at once, whoever has it. */
+  /** Take the keyboard at once, also from another client. */
   readonly take?: boolean;
   readonly signal: AbortSignal;
   /** Ends the recording. */
   readonly stop: () => Promise<void>;
-  /** When the input is no terminal and has ended: leave once the guest has printed nothing for so long. */
+  /** When the input is no terminal: after its end, leave once the guest has printed nothing for so long. */
   readonly quietSeconds?: number;
 }
 
-/** How long a terminal that does not read may hold us up in the end. */
+/** How long a terminal that takes no output may delay the end of the command. */
 const patienceMs = 500;
-/** Between two reminders that somebody else has the keyboard. */
+/** The least time between two reminders that another client has the keyboard. */
 const remindMs = 2000;
-/** Input that is no terminal is read as long as no more than this waits. */
+/** Input that is no terminal is read only while no more bytes than this wait to be typed. */
 const enoughBytes = 64 << 10;
 
 /**
- * Joins stdin and stdout to a recording's console until the user leaves or the recording ends. On a terminal the keys
- * go to the guest as they are, and Ctrl-] is for us; it is given back as it was, whatever happens.
+ * Connects stdin and stdout to a recording's console until the user leaves or the recording ends. On a terminal all
+ * keys go to the guest, except for commands after Ctrl-]. The terminal's mode is restored in any case.
  *
- * @throws `tape-busy` when what shall be typed comes from no terminal and somebody else has the keyboard
+ * @throws `tape-busy` when the input is no terminal and another client has the keyboard
  */
 export async function attachConsole(client: ControlClient, options: AttachOptions): Promise<ConsoleLeave> {
   await using session = new AttachSession(options, process.stdin.isTTY === true);
   return await session.run(client);
 }
 
-/** Who this is, for the others at the console. */
+/** The name of this process for the other clients of the console. */
 function ownName(): string {
   let terminal = "";
   try {
@@ -77,7 +77,7 @@ class AttachSession implements AsyncDisposable {
     this.output = new PatientOutput(
       1,
       () => this.client.resume(),
-      () => this.detach(), // as for a program whose output goes into a pipe that was closed
+      () => this.detach(), // when its output is closed, as any program in a pipe
     );
     this.notes = new PatientOutput(2);
   }
@@ -122,10 +122,10 @@ class AttachSession implements AsyncDisposable {
         detach: () => this.detach(),
         quit: () => {
           this.client.drop();
-          this.options.stop().catch(() => this.client.leave()); // it has ended meanwhile
+          this.options.stop().catch(() => this.client.leave()); // the recording has ended meanwhile
         },
         take: () => {
-          this.taking = true; // the recorder hears this before what is typed next
+          this.taking = true; // the recorder gets this before the bytes that are typed next
           this.client.take();
         },
         drop: () => {
@@ -150,7 +150,7 @@ class AttachSession implements AsyncDisposable {
     this.note(stateText(this.client.state, false));
   }
 
-  /** Types what comes in from something that is no terminal, then leaves when the guest has become quiet. */
+  /** Types input that comes from no terminal. After its end, leaves when the guest has become quiet. */
   private async typeInput(): Promise<void> {
     const { client } = this;
     if (client.state.keyboard === "taken" && !this.options.take) return this.giveUp(0);
@@ -186,7 +186,7 @@ class AttachSession implements AsyncDisposable {
       if (before === "yours" && state.keyboard === "taken") this.giveUp(this.client.waiting);
       return;
     }
-    // The first word is worth telling only when the keyboard is not ours.
+    // The first state is only printed when another client has the keyboard.
     if (first ? state.keyboard === "taken" : state.keyboard !== before || state.keyboard === "taken") {
       if (!(state.keyboard === "taken" && before === "taken" && this.remindedAt > 0))
         this.note(stateText(state, this.options.role === "watch"));
@@ -198,20 +198,20 @@ class AttachSession implements AsyncDisposable {
     this.client.detach();
   }
 
-  /** On a signal: a terminal that is the recording's own ends it by going away. */
+  /** Called on a signal: the owner ends the recording by closing the connection; others detach. */
   private leave(): void {
     if (this.options.role === "owner") this.client.leave();
     else this.detach();
   }
 
-  /** A line of our own among what the guest prints. */
+  /** Prints a line of vmtape between the guest's output. */
   private note(text: string): void {
     if (text !== "")
       this.notes.write(this.onTerminal ? `\r\n${printable(text)}\r\n` : `${printable(text)}\n`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Whoever has left does not wait for a terminal that nobody reads.
+    // After leaving, the command does not wait for a terminal that takes no output.
     const ms = this.left === "ended" ? Number.POSITIVE_INFINITY : patienceMs;
     const { signal } = this.options;
     await Promise.all([this.output.close(ms, signal), this.notes.close(patienceMs, signal)]);

@@ -3,7 +3,7 @@ const escapeByte = 0x1d;
 const ctrlC = 0x03;
 const letters = { detach: 0x64, quit: 0x71, take: 0x74, drop: 0x78 } as const;
 
-/** What the keys mean. */
+/** The actions of the keys. */
 export interface KeyHandler {
   type(bytes: Uint8Array): void;
   detach(): void;
@@ -13,19 +13,19 @@ export interface KeyHandler {
   help(): void;
 }
 
-/** The keys, for people. */
+/** Help for the keys. */
 export const keyHelp =
   "Ctrl-] then d: detach, the recording goes on · q: stop it · t: take the keyboard · x: forget what waits to be typed · Ctrl-]: send Ctrl-]";
 export const watchHelp =
   "you only watch · Ctrl-C, or Ctrl-] then d: leave · Ctrl-] then q: stop the recording";
 
-/** Splits what a terminal sends into bytes for the guest and keys for us. */
+/** Splits a terminal's input into bytes for the guest and keys for vmtape. */
 export class AttachKeys {
   private escaping = false;
   private readonly handler: KeyHandler;
   private readonly watching: boolean;
 
-  /** @param watching nothing is typed, so that Ctrl-C leaves */
+  /** @param watching true when nothing is typed to the guest; Ctrl-C then leaves */
   constructor(handler: KeyHandler, watching: boolean) {
     this.handler = handler;
     this.watching = watching;

@@ -15,7 +15,10 @@ import { traceWindow } from "../../trace/segments.js";
 import { grouped, say, sayStyled } from "../shell/output.js";
 import type { Progress } from "../shell/progress.js";
 
-/** A system call the guest's workload makes, and what its return to user space passes through; the second from Linux 6.16 on. */
+/**
+ * A system call that the guest's workload makes, and functions through which it returns to user space; the second is
+ * for Linux 6.16 and later.
+ */
 const systemCall = "__x64_sys_pipe2";
 const waysBack = ["syscall_exit_to_user_mode", "fpregs_assert_state_consistent"];
 const shownLines = 48;

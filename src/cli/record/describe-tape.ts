@@ -33,7 +33,7 @@ export function tapeFacts(tape: Tape): Record<string, string | undefined> {
   };
 }
 
-/** What is known of whether it replays. */
+/** Whether the tape is proved, refuted or neither, for people. */
 export function proofText({ manifest: { proof }, name }: Tape): string {
   if (!proof) return `not proved yet: vmtape verify ${name}`;
   const when = proof.when.slice(0, 16).replace("T", " ");
@@ -43,7 +43,7 @@ export function proofText({ manifest: { proof }, name }: Tape): string {
   return `proved, ${when}: two replays, equal in ${proof.branches ? "every branch and " : ""}all states${states}`;
 }
 
-/** The same for programs. `replayCommand` is the argv of a plain QEMU, when its build was found. */
+/** The facts of a tape for `--json`. `replayCommand` is the argv of a plain QEMU, when its build was found. */
 export function tapeJson(tape: Tape, replayCommand: readonly string[] | undefined) {
   const { manifest } = tape;
   const { end, machine } = manifest;

@@ -19,9 +19,9 @@ export function destroyCommand(): Command {
         const directory = tapeDirectory(places, name, options.dir);
         if (!options.keepRunning) {
           const client = await ControlClient.connect(places, directory);
-          await client?.stop().catch(() => {}); // however it ended: it is removed
+          await client?.stop().catch(() => {}); // it is removed, however the recording ended
         }
-        const manifest = await readTapeManifest(directory, name).catch(() => undefined); // damaged ones go, too
+        const manifest = await readTapeManifest(directory, name).catch(() => undefined); // it may be damaged
         await destroyTape(directory, name, places);
         if (manifest) await dropTapeCache(places, manifest, directory);
         if (options.json) say(toJson({ destroyed: name, dir: directory }));

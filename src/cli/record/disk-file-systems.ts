@@ -7,12 +7,12 @@ import { decodeQcow2Head, isQcow2, qcow2HeadBytes } from "../../formats/qcow2.js
 import { openQcow2 } from "../../formats/qcow2-image.js";
 import type { DiskChoice } from "../../tape/record-options.js";
 
-/** Images over images over images: nobody has more. */
+/** The most backing files that are followed, each to the next. */
 const mostLayers = 16;
 
 /**
- * The file systems on the disks that the user named, for the guest to be made with what it needs to mount them. What cannot
- * be read has none: recording says what is wrong with an image.
+ * The file systems on the disks that the user named, so that the guest gets the modules to mount them. An image that
+ * cannot be read has none here; the recording reports what is wrong with it.
  */
 export function diskFileSystems(disks: readonly DiskChoice[]): FileSystem[] {
   const found = new Set<FileSystem>();

@@ -4,7 +4,7 @@ import { placesOf, type TapeOptions } from "../shell/options.js";
 import { say, sayFacts, size, toJson } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 
-/** What `vmtape guest` may be told. */
+/** Options of `vmtape guest`. */
 export interface GuestFlags extends TapeOptions {
   readonly image?: string;
   readonly suite?: string;
@@ -16,7 +16,7 @@ export interface GuestFlags extends TapeOptions {
   readonly add?: readonly string[];
 }
 
-/** `vmtape guest --image`; answers whether it was asked for. */
+/** Carries out `vmtape guest --image`. Returns false when there is no `--image`. */
 export async function guestImage(flags: GuestFlags, signal: AbortSignal): Promise<boolean> {
   if (flags.image === undefined) {
     const stray = (["suite", "include", "mirror"] as const).find((flag) => flags[flag] !== undefined);
@@ -66,14 +66,14 @@ export async function guestImage(flags: GuestFlags, signal: AbortSignal): Promis
   return true;
 }
 
-/** The release this host runs when it is a Debian; else Debian's stable one. */
+/** The release of this host, if it is a Debian; otherwise Debian's stable one. */
 async function hostSuite(): Promise<string> {
   const release = await readFile("/etc/os-release", "utf8").catch(() => "");
   const codename = /^VERSION_CODENAME="?([a-z]+)/m.exec(release)?.[1];
   return /^ID="?debian"?$/m.test(release) && codename !== undefined ? codename : "stable";
 }
 
-/** A word as a shell reads it. */
+/** A word, quoted for a shell where that is necessary. */
 function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -98,7 +98,7 @@ async function run(context: CommandContext, name: string, flags: RecordFlags): P
   if (context.signal.aborted) process.exitCode = interruptedExitCode;
 }
 
-/** Records in this process. */
+/** Starts a recording in this process. */
 async function start(context: CommandContext, name: string, flags: RecordFlags): Promise<Recording> {
   const { record } = await import("../../tape/recording.js");
   const places = placesOf(flags);
@@ -125,7 +125,9 @@ async function start(context: CommandContext, name: string, flags: RecordFlags):
   }
 }
 
-/** What removes the cache of the tape that is there now, once another has taken its place. */
+/**
+ * A function that removes the cache of the tape that has this name now, to be called once another has replaced it.
+ */
 async function cacheDropper(name: string, flags: RecordFlags): Promise<(() => Promise<void>) | undefined> {
   const [{ tapeDirectory }, { readTapeManifest }, { dropTapeCache }] = await Promise.all([
     import("../../tape/home.js"),
@@ -174,7 +176,10 @@ export async function recordOptions(
   };
 }
 
-/** Where it cannot be built, for want of a compiler or of a place, a recording goes on without witnesses. */
+/**
+ * The built guard; undefined when it cannot be built, for lack of a compiler or of disk space. The recording then has
+ * no witnesses.
+ */
 async function builtGuard(cacheDir: string, qemuVersion: string): Promise<string | undefined> {
   const { buildPlugin, guardOf } = await import("../../qemu/plugin-build.js");
   try {
@@ -208,7 +213,7 @@ async function chooseKernel(flags: RecordFlags, signal: AbortSignal, progress: P
   return { kernel: flags.kernel, ...(flags.initrd !== undefined && { initrd: flags.initrd }), append };
 }
 
-/** Things QEMU can run but not replay are refused before anything is made. */
+/** Refuses what QEMU can run but not replay, before anything is made. */
 function refuseUnreplayable(flags: RecordFlags): void {
   if (flags.smp !== undefined && flags.smp !== "1") {
     throw new VmtapeError(
@@ -243,10 +248,10 @@ async function endRunning(name: string, flags: RecordFlags): Promise<void> {
   ]);
   const places = placesOf(flags);
   const client = await ControlClient.connect(places, tapeDirectory(places, name, flags.dir));
-  await client?.stop().catch(() => {}); // however it ended: it is replaced
+  await client?.stop().catch(() => {}); // it is replaced, however the recording ended
 }
 
-/** The recording runs in a process of its own; this one prints, or is its console. */
+/** Records in a process of its own, while this one prints what it reports, or is its console. */
 async function runInBackground(
   context: CommandContext,
   name: string,
@@ -255,7 +260,7 @@ async function runInBackground(
 ): Promise<void> {
   const { signal } = context;
   if (flags.kernel === undefined) {
-    using progress = new Progress(); // makes the guest here, where its progress can be seen
+    using progress = new Progress(); // the guest is made in this process, which shows the progress
     await chooseKernel(flags, signal, progress);
   }
   const { pid, facts } = await startInBackground(signal);
@@ -278,7 +283,7 @@ async function runInBackground(
   sayFacts({ tape: name, place: String(facts.dir), state: "recording", end: `vmtape stop ${name}` });
 }
 
-/** The tape, once its writer has let go of it. */
+/** Opens the tape once its writer has released it. */
 async function whenComplete(directory: string, name: string): Promise<Tape> {
   const [{ Tape }, { setTimeout: delay }] = await Promise.all([
     import("../../tape/tape.js"),
@@ -292,12 +297,12 @@ async function whenComplete(directory: string, name: string): Promise<Tape> {
   }
 }
 
-/** Without a terminal, what comes in on stdin is typed: `printf 'ls\n' | vmtape record NAME -c`. */
+/** Types what arrives on stdin when it is no terminal: `printf 'ls\n' | vmtape record NAME -c`. */
 function forwardInput(recording: Recording): void {
   const typist = { name: `the recorder's own input (process ${process.pid})` };
   const { keyboard } = recording.console;
   process.stdin.on("data", (bytes: Buffer) => {
-    process.stdin.pause(); // until the guest has taken them
+    process.stdin.pause(); // until the guest has read them
     void whenHeld(keyboard, typist)
       .then(() => recording.type(bytes))
       .then(() => process.stdin.resume());
@@ -306,9 +311,9 @@ function forwardInput(recording: Recording): void {
   process.stdin.on("error", () => {});
 }
 
-/** Proves the tape where that was asked for, unless it was ended by Ctrl-C, and prints what it is. */
+/** Verifies the tape if the user asked for it and did not press Ctrl-C, and prints its facts. */
 async function finish({ signal }: CommandContext, tape: Tape, flags: RecordFlags): Promise<void> {
-  const isElsewhere = isInBackground() && flags.console === true; // whoever has the console does it
+  const isElsewhere = isInBackground() && flags.console === true; // the process with the console does it
   if (!flags.verify || signal.aborted || isElsewhere) return printResult(tape, flags);
   const { proveTape, sayVerifyReport } = await import("../replay/verify.js");
   const { tape: marked, report } = await proveTape(tape, flags, signal);
@@ -317,7 +322,7 @@ async function finish({ signal }: CommandContext, tape: Tape, flags: RecordFlags
   if (!report.ok && !flags.json && !isInBackground()) await sayVerifyReport(marked, report);
 }
 
-/** Resolves when the keyboard is his: at once when it is free, else when somebody attached gives it back. */
+/** Resolves when the typist has the keyboard: at once when it is free, otherwise when another client releases it. */
 function whenHeld(keyboard: Keyboard, typist: Typist): Promise<void> {
   if (keyboard.claim(typist)) return Promise.resolve();
   return new Promise((resolve) => {

@@ -9,7 +9,7 @@ import { tapeFacts, tapeJson } from "./describe-tape.js";
 
 const patienceMs = 3000;
 
-/** The tape, when its recorder has let go of it, or after some seconds. */
+/** Opens the tape when its recorder has released it, or after some seconds. */
 async function whenEnded(open: () => Promise<Tape>): Promise<Tape> {
   const deadline = performance.now() + patienceMs;
   for (;;) {
@@ -34,7 +34,8 @@ export function stopCommand(): Command {
           mend: `vmtape repair ${name}`,
         });
       }
-      // It may end at any moment by itself: then nobody answers, or not to the end. What the tape has become tells.
+      // The recording may end by itself at any moment. Then there is no answer, or not all of one, and the tape's
+      // state tells how it ended.
       const isOver = tape.state === "complete";
       const client = isOver ? undefined : await ControlClient.connect(places, tape.directory);
       const failure = await client?.stop().catch((error: unknown) => error);

@@ -39,7 +39,7 @@ async function pipeRaw(path: string, signal: AbortSignal): Promise<void> {
   const input = (await openRegular(path, noLinks)).createReadStream();
   await pipeline(input, process.stdout, { end: false, signal }).catch((error) => {
     throwIfAborted(signal);
-    if (errnoOf(error) === "EPIPE") return; // the reader has enough
+    if (errnoOf(error) === "EPIPE") return; // the reader of the output has left
     throw fileError(error, path, "reading");
   });
 }
@@ -67,7 +67,7 @@ function parseLine(line: string): { seconds: number; text: string } | undefined 
       ? { seconds, text }
       : undefined;
   } catch {
-    return undefined; // a cut last line of a killed recorder
+    return undefined; // the incomplete last line of a killed recorder
   }
 }
 

@@ -49,7 +49,7 @@ async function locate(target: string, options: LogFlags): Promise<LogPlace> {
   }
 }
 
-/** `start`, `end` or `@ICOUNT`: the positions a log knows. */
+/** Reads `start`, `end` or `@ICOUNT`, the positions that a log can find. */
 function position(text: string): bigint {
   if (text === "start") return 0n;
   if (text === "end") return BigInt(Number.MAX_SAFE_INTEGER);

@@ -8,7 +8,7 @@ import { eventToJson, formatEvent } from "../../formats/replay-log-text.js";
 import type { TapeOptions } from "../shell/options.js";
 import { grouped, say, sayFacts, size, toJson } from "../shell/output.js";
 
-/** What `vmtape log` was asked for. */
+/** Options of `vmtape log`. */
 export interface LogFlags extends TapeOptions {
   readonly summary?: boolean;
   readonly from?: bigint;
@@ -16,11 +16,11 @@ export interface LogFlags extends TapeOptions {
   readonly kind?: readonly string[];
 }
 
-/** The log's path, and its dialect where a manifest tells it. */
+/** The path of a log, and its dialect if a manifest tells it. */
 export interface LogPlace {
   readonly path: string;
   readonly dialect?: ReplayLogDialect;
-  /** A recording that runs, or was killed: its version word is not there yet. */
+  /** The recording is running, or was killed: the log has no version word yet. */
   readonly unfinished: boolean;
 }
 
@@ -46,7 +46,7 @@ export async function printLog(place: LogPlace, options: LogFlags, signal: Abort
   });
   for await (const list of lists) {
     const text = `${list.map(render).join("\n")}\n`;
-    // A slow reader of a long log must not make us keep it in memory.
+    // Waits for a slow reader of the output, so that a long log is not kept in memory.
     if (!process.stdout.write(text)) await once(process.stdout, "drain", { signal }).catch(() => {});
     throwIfAborted(signal);
   }

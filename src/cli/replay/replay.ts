@@ -83,7 +83,7 @@ async function replay({ signal }: CommandContext, tape: Tape, flags: ReplayFlags
     await printEnd(session, flags);
     if (flags.hold) await untilAborted(stop.signal);
   } catch (error) {
-    // Ended by -K is a wish, not a failure; by Ctrl-C it is an interruption.
+    // A replay that another command ended by -K has not failed. One ended by Ctrl-C was interrupted.
     if (!isVmtapeError(error, "cancelled") || signal.aborted) throw error;
     note("ended on request");
   }
@@ -122,7 +122,7 @@ async function kill(name: string, flags: ReplayFlags): Promise<void> {
   ]);
   const places = placesOf(flags);
   const ended = await endReplays(places, tapeDirectory(places, name, flags.dir));
-  if (ended === 0) await Tape.open(places, name, flags.dir); // there may be no such tape
+  if (ended === 0) await Tape.open(places, name, flags.dir); // throws when there is no such tape
   if (flags.json) say(toJson({ name, ended }));
   else
     note(

@@ -26,7 +26,7 @@ export function verifyCommand(): Command {
     );
 }
 
-/** Replays a tape twice, with progress, and marks it with what was found. */
+/** Verifies a tape, shows the progress, and keeps the result in the tape. */
 export async function proveTape(
   tape: Tape,
   options: TapeOptions,
@@ -42,14 +42,16 @@ export async function proveTape(
   return { tape: await markTape(tape, report), report };
 }
 
-/** Leaves in the tape what was found, unless one of its files is damaged; the tape as it is then. */
+/** Keeps the result in the tape, unless one of its files is damaged. Returns the tape as it is then. */
 export async function markTape(tape: Tape, report: VerifyReport): Promise<Tape> {
   if (report.divergence?.damage) return tape;
   const { keepProof, proofOf } = await import("../../replay/verify/proof.js");
   return keepProof(tape, proofOf(report, new Date()));
 }
 
-/** The branch plugin, built; without a compiler `verify` goes on without comparing branches, and says so. */
+/**
+ * The built branch plugin; undefined without a compiler. `verify` then does not compare branches, and prints a note.
+ */
 export async function branchPlugin(tape: Tape, options: TapeOptions): Promise<string | undefined> {
   const { buildPlugin } = await import("../../qemu/plugin-build.js");
   try {
@@ -61,7 +63,7 @@ export async function branchPlugin(tape: Tape, options: TapeOptions): Promise<st
   }
 }
 
-/** Prints what `verify` found, for people. */
+/** Prints the result of `verify`, for people. */
 export async function sayVerifyReport(tape: Tape, report: VerifyReport): Promise<void> {
   const { likelyCause } = await import("../../replay/verify/proof.js");
   const { divergence } = report;

@@ -2,24 +2,25 @@ import { fork } from "node:child_process";
 import { type ErrorCode, type ErrorFacts, VmtapeError } from "../../base/errors.js";
 import { whenAborted } from "../../base/stopping.js";
 
-/** What a command in the background tells the one that started it, once. */
+/** The one message that a command in the background sends to the process that started it. */
 type Report =
   | { readonly started: Readonly<Record<string, unknown>> }
   | { readonly failed: { readonly code: ErrorCode; readonly message: string; readonly facts: ErrorFacts } };
 
 const marker = "VMTAPE_BACKGROUND";
 
-/** Is this process one that {@link startInBackground} made? */
+/** Was this process started by {@link startInBackground}? */
 export function isInBackground(): boolean {
   return process.env[marker] === "1";
 }
 
 /**
- * Runs this same command line again as a process of its own session, and waits until it says that it has begun.
+ * Runs this command line again in a process with a session of its own, and waits until that reports that its work has
+ * begun.
  *
- * @param signal interrupts it as long as it has not begun
- * @returns its process id and what it said
- * @throws the error it failed with
+ * @param signal interrupts it, as long as it has not begun
+ * @returns its process id and the facts that it reported
+ * @throws the error with which it failed
  */
 export function startInBackground(
   signal: AbortSignal,
@@ -52,15 +53,15 @@ export function startInBackground(
 
 const endMyself = () => process.kill(process.pid, "SIGTERM");
 
-/** In the background process: says that the work has begun. */
+/** To be called in the background process: reports that the work has begun. */
 export function reportStarted(facts: Readonly<Record<string, unknown>>): void {
   process.off("disconnect", endMyself);
   if (process.connected) process.send?.({ started: facts }, () => process.disconnect?.());
 }
 
 /**
- * In the background process: runs the begin of the work and passes its failure on. When the process that waits
- * for it is killed meanwhile, the work is ended as by SIGTERM.
+ * To be called in the background process with the first part of its work: passes its failure on. When the process
+ * that waits for it is killed meanwhile, the work is ended as by SIGTERM.
  */
 export async function beginning<T>(work: Promise<T>): Promise<T> {
   if (isInBackground() && process.listenerCount("disconnect") === 0) process.once("disconnect", endMyself);
@@ -78,7 +79,7 @@ export async function beginning<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Facts that survive the channel: it carries JSON. */
+/** Facts without bigints, since the channel between the processes carries JSON. */
 function plain(facts: ErrorFacts): ErrorFacts {
   return JSON.parse(
     JSON.stringify(facts, (_key, value) => (typeof value === "bigint" ? String(value) : value)),

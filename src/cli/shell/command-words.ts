@@ -1,28 +1,28 @@
 import type { Command, Option } from "commander";
 
-/** An option as a shell completes it. */
+/** An option, for the shell's completion. */
 export interface OptionWords {
   /** `-o`, `--output`: as they are typed. */
   readonly names: readonly string[];
   readonly description: string;
-  /** What follows it, if anything: a file or directory, or something that no shell can guess. */
+  /** Its argument: none, a file or directory, or something that a shell cannot complete. */
   readonly value: "none" | "file" | "other";
 }
 
-/** A command as a shell completes it. */
+/** A command, for the shell's completion. */
 export interface CommandWords {
-  /** The words that lead to it: `branches dump`; the program itself has none. */
+  /** Its words, such as `branches dump`; empty for the program itself. */
   readonly path: string;
   readonly description: string;
   readonly commands: readonly { readonly name: string; readonly description: string }[];
-  /** What its first argument may be, where those are few. */
+  /** The values of its first argument, if there are only a few. */
   readonly choices: readonly string[];
   readonly options: readonly OptionWords[];
-  /** What its first argument is. */
+  /** The kind of its first argument. */
   readonly first: "tape" | "file" | "other";
 }
 
-/** The program and all its commands, from commander's own tree: so that nothing can be out of date. */
+/** The program and all its commands, from commander's own tree, so that they are never out of date. */
 export function commandWords(program: Command): CommandWords[] {
   const walk = (command: Command, path: string): CommandWords[] => {
     const visible = command.createHelp().visibleCommands(command);
@@ -46,7 +46,7 @@ function optionWords(option: Option): OptionWords {
   return { names, description: firstLine(option.description), value };
 }
 
-/** Placeholders that stand for something in the file system. */
+/** Does a placeholder stand for something in the file system? */
 function isFile(flags: string): boolean {
   return /<[^>]*(file|directory|dir|path|program|image|vmlinu[xz]|kernel|initrd|src)[^>]*>/i.test(flags);
 }

@@ -26,10 +26,13 @@ fish   vmtape completion fish > ~/.config/fish/completions/vmtape.fish`,
     );
 }
 
-/** Lists the tapes, in any shell of the Bourne family: `--home` is not looked at, as it may come later. */
+/**
+ * A command that lists the tapes, for all shells of the Bourne family. It ignores `--home`, which the user may type
+ * later.
+ */
 const tapes = `command ls "\${VMTAPE_HOME:-\${XDG_DATA_HOME:-$HOME/.local/share}/vmtape}" 2>/dev/null`;
 
-/** Where in the tree of commands the typed words lead; `$at` and `$count`, arguments given so far. */
+/** Finds the command that the typed words name (`$at`), and the number of arguments so far (`$count`). */
 const follow = (words: readonly CommandWords[], each: string) => `  local at="" count=0 skip="" word
   for word in ${each}; do
     if [[ -n $skip ]]; then skip=""; continue; fi
@@ -46,7 +49,7 @@ ${words
     esac
   done`;
 
-/** What may come there. */
+/** What can be completed there. */
 const offers = (
   words: readonly CommandWords[],
 ) => `  local commands="" choices="" options="" files="" values="" first=""

@@ -15,7 +15,7 @@ export const exitCodes: Record<ErrorClass, number> = {
   internal: 70,
 };
 
-/** What a user can do about an error that has no mending command of its own. */
+/** Advice for errors that have no command of their own that mends them. */
 const advice: Partial<Record<ErrorCode, string>> = {
   "no-such-tape": "vmtape list shows the tapes there are",
   "tape-exists": "choose another name, or replace it with -f",
@@ -29,11 +29,11 @@ const advice: Partial<Record<ErrorCode, string>> = {
   "bad-guest": "name a Linux bzImage, an ELF vmlinux or a Multiboot kernel",
 };
 
-/** Prints an error as one sentence with advice, on stderr. Answers the exit code. */
+/** Prints an error as one sentence with advice, on stderr. Returns the exit code. */
 export function reportFailure(error: unknown, json = jsonWanted()): number {
   const known = error instanceof VmtapeError ? error : defect(error);
   const help = known.facts.mend ?? advice[known.code];
-  // Names, paths and QEMU's words may hold anything; an error is one line.
+  // Names, paths and QEMU's messages may contain any characters; an error is printed as one line.
   const sentence = printable(known.message.replaceAll("\n", " "));
   if (known.code === "cancelled") {
     process.stderr.write(`vmtape: ${sentence}\n`);
@@ -57,7 +57,7 @@ function defect(error: unknown): VmtapeError {
   );
 }
 
-/** With `--json` an error is an object on stdout, too. */
+/** Prints an error as an object on stdout, for `--json`. */
 export function sayJsonError(
   error: ErrorFacts & { readonly code: ErrorCode; readonly message: string },
 ): void {

@@ -1,6 +1,6 @@
 const perLine = 16;
 
-/** Lines of `ADDRESS: hex bytes  |text|`, sixteen bytes each, as many tools print memory. */
+/** Formats bytes as lines of `ADDRESS: hex bytes |text|`, sixteen bytes each. */
 export function hexDump(address: bigint, bytes: Uint8Array): string[] {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += perLine) {

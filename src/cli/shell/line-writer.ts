@@ -2,7 +2,7 @@ import { print } from "./output.js";
 
 const mostHeld = 1 << 15;
 
-/** Writes many short lines to stdout, several at a time: they are held no longer than it takes to make the next ones. */
+/** Writes many short lines to stdout, several in one write. Lines wait only while the next ones are being made. */
 export class LineWriter {
   private readonly signal: AbortSignal;
   private held = "";
@@ -12,7 +12,7 @@ export class LineWriter {
     this.signal = signal;
   }
 
-  /** Waits while stdout takes no more. */
+  /** Adds a line. Waits while stdout takes no more. */
   async add(line: string): Promise<void> {
     this.held += line;
     if (this.held.length >= mostHeld) return this.flush();

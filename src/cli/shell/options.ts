@@ -13,14 +13,14 @@ export interface TapeOptions {
   readonly qemu?: string;
 }
 
-/** A command on one tape: NAME, `--home`, `-s/--dir`, `--json`. */
+/** Makes a command on one tape: with NAME, `--home`, `-s/--dir`, `--json`. */
 export function tapeCommand(name: string, description: string): Command {
   return homeCommand(name, description)
     .argument("<name>", "the tape")
     .option("-s, --dir <directory>", "the tape's directory, when it is not in the home");
 }
 
-/** A command that looks into the home. */
+/** Makes a command that works on the home. */
 export function homeCommand(name: string, description: string): Command {
   return new Command(name)
     .description(description)
@@ -28,7 +28,7 @@ export function homeCommand(name: string, description: string): Command {
     .option("--json", "print facts as JSON");
 }
 
-/** The option naming another QEMU program than the distribution's. */
+/** The option that names another QEMU program than the distribution's. */
 export const qemuOption = [
   "--qemu <program>",
   "the QEMU program (default: $VMTAPE_QEMU or qemu-system-x86_64)",
@@ -38,13 +38,15 @@ export function placesOf(options: TapeOptions): Places {
   return placesFrom(options.home === undefined ? process.env : { ...process.env, VMTAPE_HOME: options.home });
 }
 
-/** The QEMU programs to try, the user's choice alone when there is one. */
+/** The QEMU programs to try. When the user names one, only that. */
 export function qemuCandidates(options: TapeOptions): string[] {
   const chosen = options.qemu ?? process.env.VMTAPE_QEMU;
   return [chosen || "qemu-system-x86_64"];
 }
 
-/** What a command hands to whatever it calls. Debug lines go to stderr when asked for. */
+/**
+ * The context that a command gives to the functions it calls. Debug lines go to stderr if the user asked for them.
+ */
 export function contextFor(
   options: TapeOptions,
   signal: AbortSignal | undefined,
@@ -68,7 +70,7 @@ export function seconds(text: string): number {
   return value;
 }
 
-/** Gathers an option that may be given several times. */
+/** Collects the values of an option that may be given several times. */
 export function several(value: string, before: readonly string[] = []): string[] {
   return [...before, value];
 }

@@ -3,22 +3,27 @@ import pc from "picocolors";
 import { jsonText } from "../../base/json.js";
 import { escapeJson, printable } from "../../base/printable.js";
 
-/** Prints one line on stdout: whatever it holds, it is one, and nothing in it drives the terminal. */
+/**
+ * Prints one line on stdout. Control characters in it are escaped, so that it stays one line and sends no commands to
+ * the terminal.
+ */
 export function say(line = ""): void {
   sayStyled(printable(line, { tabs: true }));
 }
 
-/** Prints one line with colours of ours on stdout. What is not ours in it has been made `printable`. */
+/**
+ * Prints one line with vmtape's own colours on stdout. All text of others in it must have gone through `printable`.
+ */
 export function sayStyled(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Prints a fact for people that is no result, on stderr: one line, as with {@link say}. */
+/** Prints one line on stderr, escaped as by {@link say}: a fact for people that is no result. */
 export function note(line: string): void {
   process.stderr.write(`${printable(line, { tabs: true })}\n`);
 }
 
-/** JSON with bigints as numbers where they are exact, else as strings. Its text is one line without control characters. */
+/** JSON as one line without control characters. Bigints are numbers up to 2^53, and strings beyond. */
 export function toJson(value: unknown): string {
   return escapeJson(jsonText(value));
 }
@@ -30,7 +35,7 @@ export function sayFacts(facts: Readonly<Record<string, string | undefined>>): v
   for (const [name, value] of rows) sayStyled(`${pc.dim(name.padEnd(width))}  ${printable(value)}`);
 }
 
-/** Writes to stdout, at its reader's pace. */
+/** Writes to stdout, and waits for a slow reader. */
 export async function print(text: string, signal: AbortSignal): Promise<void> {
   if (text !== "" && !process.stdout.write(text)) {
     await once(process.stdout, "drain", { signal }).catch(() => {});

@@ -2,34 +2,34 @@ import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { Socket } from "node:net";
 import { errnoOf } from "../../base/errors.js";
 
-/** Between two tries to write to a reader that does not read. */
+/** How often writing to a reader that does not read is tried again, in ms. */
 const retryMs = 10;
-/** When more than this waits, {@link PatientOutput.write} says so. */
+/** When more bytes than this wait, {@link PatientOutput.write} returns false. */
 const enoughBytes = 64 << 10;
 
 /**
- * Output that never holds the program up: a terminal or a pipe that nobody reads makes Node's own streams wait in the
- * midst of a write, and then no key is heard.
+ * Output that never blocks the program. With Node's own streams a write to a terminal or pipe that is not read blocks
+ * the whole process, which then sees no keys.
  */
 export class PatientOutput {
   private readonly fd: number;
-  /** Is the descriptor our own, and does writing to it never wait? */
+  /** Is it a descriptor that was opened here, to which writing never blocks? */
   private readonly own: boolean;
-  /** Is it a socket? That cannot be opened again, but Node waits for one without standing still. */
+  /** Set when it is a socket. It cannot be opened again, but Node does not block when writing to it. */
   private readonly socket: Socket | undefined;
   private waiting: Buffer[] = [];
   private waitingBytes = 0;
   private timer: NodeJS.Timeout | undefined;
   private failed = false;
-  /** Has {@link write} said that there is no room? */
+  /** Has {@link write} returned false since there was room? */
   private full = false;
   private readonly onRoom: () => void;
   private readonly onGone: () => void;
 
   /**
    * @param fd 1 or 2
-   * @param onRoom called when all has been written after {@link write} said that much waits
-   * @param onGone called when nobody can read it any more
+   * @param onRoom called when all bytes are written after {@link write} has returned false
+   * @param onGone called when the other end was closed
    */
   constructor(fd: 1 | 2, onRoom: () => void = () => {}, onGone: () => void = () => {}) {
     const mine = reopen(fd);
@@ -58,14 +58,14 @@ export class PatientOutput {
     return !this.full;
   }
 
-  /** Waits until all is written, but no longer than `ms`, nor when `signal` has fired. */
+  /** Waits until all bytes are written, but no longer than `ms` or until `signal` fires. */
   async close(ms: number, signal: AbortSignal): Promise<void> {
     const deadline = performance.now() + ms;
     const left = () => this.waitingBytes + (this.socket?.writableLength ?? 0);
     while (left() > 0 && !this.failed && performance.now() < deadline && !signal.aborted)
       await new Promise((resolve) => setTimeout(resolve, retryMs));
     this.forget();
-    this.socket?.unref(); // its descriptor is not ours to close
+    this.socket?.unref(); // its descriptor is not closed, as it was not opened here
     if (this.own) closeSync(this.fd);
     this.failed = true;
   }
@@ -97,7 +97,7 @@ export class PatientOutput {
     this.onRoom();
   }
 
-  /** Nobody can read it any more: what comes is forgotten. */
+  /** Ends the output when the other end was closed: what is written from then on is dropped. */
   private lose(): void {
     if (this.failed) return;
     this.failed = true;
@@ -114,13 +114,13 @@ export class PatientOutput {
   }
 }
 
-/** A descriptor of our own for a terminal or pipe: what is set on it holds for nobody else. */
+/** Opens a terminal or pipe again, so that the flags of the new descriptor do not change those of other processes. */
 function reopen(fd: number): number | undefined {
   const kind = fstatSync(fd);
-  if (!kind.isCharacterDevice() && !kind.isFIFO()) return undefined; // a file has its offset; a socket cannot be opened
+  if (!kind.isCharacterDevice() && !kind.isFIFO()) return undefined; // a file has an offset
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch {
-    return undefined; // a terminal of somebody else
+    return undefined; // a terminal of another user
   }
 }

@@ -3,22 +3,22 @@ import type { ProgressReport, ProgressSink } from "../../base/progress.js";
 
 const terminalEveryMs = 100;
 /**
- * Seconds from one plain line to the next, the last one for ever: a log of an hour's work has some lines of it, not thousands.
- * Short work prints none.
+ * Seconds from one plain line to the next; the last value is used again and again. So the log of an hour's work has
+ * some lines, not thousands, and short work prints none.
  */
 const plainDistances = [5, 5, 10, 30, 60] as const;
 const barWidth = 24;
 
-/** Where progress is shown, and what time it is. */
+/** The stream on which progress is shown, and a clock. */
 export interface ProgressStage {
   readonly stream: Pick<NodeJS.WriteStream, "write" | "isTTY">;
-  /** Milliseconds, ever rising. */
+  /** Milliseconds of a clock that only rises. */
   now(): number;
 }
 
-/** Shows the progress of long work on stderr: a bar on a terminal, a plain line at growing distances elsewhere. */
+/** Shows the progress of long work on stderr: a bar on a terminal, plain lines at growing intervals elsewhere. */
 export class Progress implements Disposable {
-  /** Pass this to the library. */
+  /** The receiver of progress, to be passed to the library. */
   readonly sink: ProgressSink = (report) => this.show(report);
   private readonly stage: ProgressStage;
   private readonly onTerminal: boolean;
@@ -54,7 +54,7 @@ export class Progress implements Disposable {
     }
   }
 
-  /** Removes the bar and shows nothing any more: the terminal is somebody else's from now on. */
+  /** Removes the bar, and shows nothing from then on, because the terminal is used for something else. */
   silence(): void {
     this[Symbol.dispose]();
     this.silent = true;
@@ -89,7 +89,7 @@ function short(value: number): string {
   const units = ["", " k", " M", " G", " T"];
   let unit = 0;
   let scaled = value;
-  // Three digits are shown: what would be rounded to a thousand is one of the next unit.
+  // Three digits are shown. A value that would be rounded to a thousand is shown as one of the next unit.
   while (scaled >= 999.5 && unit < units.length - 1) {
     scaled /= 1000;
     unit++;

@@ -2,21 +2,21 @@ import { type Command, CommanderError } from "commander";
 import { isVmtapeError } from "../../base/errors.js";
 import { exitCodes, jsonWanted, reportFailure, sayJsonError } from "./failure.js";
 
-/** What every command is given. */
+/** What every command's action gets. */
 export interface CommandContext {
   /** Fires on Ctrl-C, SIGTERM, and when the terminal is closed. */
   readonly signal: AbortSignal;
 }
 
 const interruptSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-/** 128 + SIGPIPE, as a shell would say. */
+/** 128 + SIGPIPE, as in shells. */
 const brokenPipeExitCode = 141;
 const interrupt = new AbortController();
 let outputGone = false;
-/** While a program that we started has the terminal, Ctrl-C is for it. */
+/** How many child programs have the terminal now; Ctrl-C is for them. */
 let interruptsElsewhere = 0;
 
-/** Parses the command line, runs the command, and sets the exit code. The one place where errors are printed. */
+/** Parses the command line, runs the command, and sets the exit code. Errors are printed only here. */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<void> {
   for (const signal of interruptSignals) {
     process.on(signal, () => {
@@ -34,21 +34,21 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   try {
     await program.parseAsync([...argv]);
   } catch (error) {
-    // Whoever read what we print has enough: nothing went wrong, and there is nobody to tell.
+    // The reader of the output has left. Nothing failed, and no error is printed.
     if (outputGone && isVmtapeError(error, "cancelled")) process.exitCode = brokenPipeExitCode;
     else process.exitCode = error instanceof CommanderError ? reportUsage(error) : reportFailure(error);
   }
   if (outputGone && !process.exitCode) process.exitCode = brokenPipeExitCode;
 }
 
-/** Wraps a command's action: it gets the context after its own arguments. */
+/** Wraps a command's action, which gets the context before its own arguments. */
 export function action<Args extends unknown[]>(
   body: (context: CommandContext, ...args: Args) => Promise<void>,
 ): (...args: Args) => Promise<void> {
   return (...args) => body({ signal: interrupt.signal }, ...args);
 }
 
-/** Leaves Ctrl-C to a child with the same terminal, until disposed. */
+/** Leaves Ctrl-C to a child program on the same terminal, until disposed. */
 export function leaveInterrupts(): Disposable {
   interruptsElsewhere++;
   return {
@@ -63,7 +63,10 @@ function overrideExit(command: Command): void {
   for (const child of command.commands) overrideExit(child);
 }
 
-/** Commander has said it on stderr already; a program that asked for JSON is told in its own words. */
+/**
+ * Handles an error of the command line. Commander has printed it on stderr already; with `--json` it is printed as
+ * JSON, too.
+ */
 function reportUsage(error: CommanderError): number {
   if (error.exitCode === 0) return 0; // help, or the version
   if (jsonWanted()) sayJsonError({ code: "usage", message: error.message.replace(/^error: /, "") });

@@ -11,8 +11,8 @@ export interface Column<Row> {
 }
 
 /**
- * Prints rows under their heads, in columns as wide on a terminal as they need to be; the last one is not padded. The one
- * way in which commands print tables of a guest's or a user's text.
+ * Prints rows below their heads, in columns that are as wide on a terminal as their contents need; the last one is
+ * not padded. All tables with text of a guest or a user are printed by this, since it escapes control characters.
  */
 export async function sayTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Promise<void> {
   const cells = rows.map((row) => columns.map((column) => printable(column.text(row))));

@@ -4,7 +4,10 @@ export type TextWidth = (text: string) => number;
 /** Printable ASCII: one column a character. */
 const plain = /^[ -~]*$/;
 
-/** What measures these texts. The tables of wide characters are loaded only when there are any: it takes 20 ms or more. */
+/**
+ * A function that measures these texts. The tables of wide characters are loaded only when there are any: it takes 20
+ * ms or more.
+ */
 export async function widthFor(texts: readonly string[]): Promise<TextWidth> {
   if (texts.every((text) => plain.test(text))) return (text) => text.length;
   const { default: stringWidth } = await import("string-width");

@@ -55,7 +55,7 @@ export function coverageCommand(): Command {
 /** Letters of `nm` for code. */
 const codeKinds = new Set(["t", "T", "w", "W", "i"].map((letter) => letter.charCodeAt(0)));
 
-/** All functions with names, each once, by address. */
+/** All functions that have names, each once, by address. */
 function functionsOf(symbols: Symbols): CodePiece[] {
   const starts = new Map<bigint, CodePiece>();
   for (const { table, bias = 0n } of symbols.sources) {
@@ -68,13 +68,13 @@ function functionsOf(symbols: Symbols): CodePiece[] {
     }
   }
   const all = [...starts.values()].sort((a, b) => (a.start < b.start ? -1 : 1));
-  // A size that is not told goes up to the next function.
+  // A function without a size reaches to the next one.
   return all.map((piece, i) =>
     piece.end > piece.start ? piece : { ...piece, end: all[i + 1]?.start ?? piece.start + 1n },
   );
 }
 
-/** What ran of a function, whoever ran it. */
+/** What was executed of a function, in all address spaces. */
 function ranOf(coverage: Coverage, piece: CodePiece): CoveredPiece {
   const isKernel = piece.start >= 1n << 63n;
   const spaces = isKernel ? [-1] : coverage.spaces.filter((space) => space >= 0);

@@ -101,7 +101,7 @@ async function sayProfile(
   );
 }
 
-/** Before Linux there is nobody to have a pid. */
+/** The pid of a task. What ran before Linux has none. */
 function pidText(task: HistoryTask | undefined): string {
   return task && task.pid >= 0 ? String(task.pid) : "";
 }
@@ -114,7 +114,7 @@ function bySyscall(profile: Profile) {
     .map((row) => ({ ...row, name: entryPoint.exec(row.name)![1]! }));
 }
 
-/** Everything: the tree as columns, whose parents lie before their children, and what is summed from it. */
+/** Everything for `--json`: the tree as columns, parents before their children, and sums. */
 function profileFacts(profile: Profile, tasks: readonly HistoryTask[]) {
   const { parent, fn, task, apart, self, total, branches, calls } = profile.columns;
   return {

@@ -13,7 +13,7 @@ import { note } from "../shell/output.js";
 import { Progress } from "../shell/progress.js";
 import { action } from "../shell/run.js";
 
-/** What commands over a window of branches share. */
+/** Options that all commands over a window of branches have. */
 export interface WindowFlags extends TapeOptions {
   readonly task?: string;
   readonly log?: string;
@@ -27,10 +27,10 @@ export interface Window extends AsyncDisposable {
   readonly to: Icount;
   readonly open: OpenLog;
   readonly progress: Progress;
-  /** Of a guest that is no Linux: nothing. */
+  /** Undefined for a guest that is no Linux. */
   readonly history: TaskHistory | undefined;
   readonly names: TaskNames;
-  /** Of the kernel, its modules, and what was named when the tape was made. */
+  /** Symbols of the kernel, its modules, and the files that were named when the tape was made. */
   readonly symbols: Symbols;
   readonly isWanted: ((task: HistoryTask) => boolean) | undefined;
 }
@@ -41,14 +41,14 @@ const logOption = [
   "the tape's branch log, made by vmtape trace (default: the window is traced)",
 ] as const;
 
-/** A command over the branches of a tape, from where to where the user says; it goes on with options of its own. */
+/** Makes a command over the branches of a tape between two positions. The caller adds options of its own. */
 export function windowCommand(name: string, description: string): Command {
   return tapeCommand(name, description)
     .argument("[start]", "start, end, @ICOUNT, SYMBOL[:BRCTR] or 0xADDR[:BRCTR[/REP]]")
     .argument("[end]", "the same");
 }
 
-/** The options that such commands end with, and what they do. */
+/** Adds the last options of such a command, and its action. */
 export function withWindow<Flags extends WindowFlags>(
   command: Command,
   run: (
@@ -72,9 +72,9 @@ export function withWindow<Flags extends WindowFlags>(
 /**
  * Opens a tape with the branches of a window, its tasks and names.
  *
- * @param range as the user wrote it
- * @param whole the branches are those of the whole tape
- * @throws `not-reached` when the end lies before the start; `not-found` for a task that never runs
+ * @param range the two positions as the user wrote them
+ * @param whole true when the branches of the whole tape are needed
+ * @throws `not-reached` when the end lies before the start; `not-found` for a task that does not run on the tape
  */
 export async function openWindow(
   name: string,
@@ -127,7 +127,7 @@ export async function openWindow(
   }
 }
 
-/** Which task ran when; a guest without a Linux that can be followed has one. */
+/** The history of tasks; undefined when the guest has no Linux that can be followed. */
 async function linuxHistory(
   tape: Tape,
   flags: WindowFlags,

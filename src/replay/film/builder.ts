@@ -170,7 +170,7 @@ export class FilmBuilder {
     if (rep > 0n) columns.reps.set(index, rep);
   }
 
-  /** QEMU began an instruction, abandoned it, and begins anew. */
+  /** QEMU abandoned an instruction that it had begun, and begins it anew. */
   private again(index: number): void {
     const { columns } = this;
     const first = columns.firstAccess.at(index);

@@ -7,7 +7,7 @@ import type { Instant } from "../session/timeline-types.js";
 import type { RegisterStep } from "./model.js";
 import { runFilmed } from "./take.js";
 
-/** A register whose changes can be told: all of the `g` block but `rip`. @throws `usage` for others */
+/** A register whose changes can be watched: any of the `g` block but `rip`. @throws `usage` for others */
 export function watchedRegister(name: string): X86Register {
   const register = x86Register(name);
   if (register && name !== "rip") return register;
@@ -18,9 +18,9 @@ export function watchedRegister(name: string): X86Register {
 }
 
 /**
- * Runs a session to an instant, and tells each change of a register on the way, in order.
+ * Runs a session to an instant, and calls `onChange` for each change of a register on the way, in order.
  *
- * Cost: of a general register or flags some 10 ns an instruction; of others little more than a replay.
+ * Cost: for a general register or the flags some 10 ns an instruction; for others little more than a replay.
  *
  * @throws everything `takeFilm` throws
  */

@@ -9,7 +9,7 @@ export class Column<T extends Uint8Array | Uint16Array | Uint32Array | BigUint64
     this.numbers = make(room);
   }
 
-  /** Those there are, borrowed until something is added. */
+  /** All numbers so far, borrowed until something is added. */
   get all(): T {
     return this.numbers.subarray(0, this.length) as T;
   }

@@ -3,14 +3,14 @@ import type { Tape } from "../../tape/tape.js";
 import { EventInstants } from "../session/event-instants.js";
 import type { Film } from "./film.js";
 
-/** Events at which devices may write to memory: answers of disks and networks, and timers. */
+/** Kinds of events at which devices may write to memory: answers of disks and networks, and timers. */
 const meddling = [
   ...(["async-bh", "async-bh-oneshot", "async-input", "async-input-sync", "async-char-read"] as const),
   ...(["async-block", "async-net", "checkpoint-reset-requested", "checkpoint-suspend-requested"] as const),
   ...(["checkpoint-clock-virtual", "checkpoint-clock-host", "checkpoint-clock-virtual-rt"] as const),
 ] as const;
 
-/** The instants of a tape at which devices may write to memory by themselves. Cost: a scan of its log. */
+/** The instants of a tape at which devices may write to memory by themselves. Cost: one scan of its log. */
 export function deviceInstants(tape: Tape): Promise<EventInstants> {
   return EventInstants.of(tape, meddling);
 }

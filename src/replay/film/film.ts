@@ -22,17 +22,17 @@ import {
 } from "./model.js";
 
 /**
- * A stretch of consecutive instants in memory: the position and all registers of each, and what led from each to the next. An
- * instant is named by its index, 0 to {@link length} - 1. What a film tells of registers equals what a stop there reads; where it
- * cannot know that, it says so ({@link isSure}).
+ * A sequence of consecutive instants, kept in memory: the position and all registers of each, and what the step from
+ * each to the next accessed. An instant is named by its index, 0 to {@link length} - 1. Its registers are those that
+ * a stop there would show; where that is not certain, {@link isSure} is false.
  *
  * Cost: some 40 bytes an instant.
  */
 export class Film {
-  /** Of instant 0. */
+  /** The position of instant 0. */
   readonly from: Position;
   readonly length: number;
-  /** From where on memory may have been changed by something other than instructions; rising. */
+  /** Instants from which on memory may have been changed by something other than instructions; rising. */
   readonly doubts: readonly FilmDoubt[];
   private readonly columns: FilmColumns;
 
@@ -43,7 +43,7 @@ export class Film {
     this.length = columns.pcs.length;
   }
 
-  /** Bytes it holds. */
+  /** The memory that it takes, in bytes. */
   get bytes(): number {
     const { words, reps, code, ...plain } = this.columns;
     let sum = 0;
@@ -70,12 +70,15 @@ export class Film {
     return this.columns.pcs.at(index) as GuestAddress;
   }
 
-  /** The instruction that runs at an instant; undefined where an interrupt comes instead, and at the last one. */
+  /**
+   * The instruction that runs at an instant; undefined when an interrupt is delivered in place of it, and at the last
+   * instant.
+   */
   code(index: number): FilmCode | undefined {
     return this.columns.code[this.columns.codes.at(index) - 1];
   }
 
-  /** Deliveries made at its icount before it. */
+  /** How many deliveries were made at the instant's icount before it. */
   delivered(index: number): bigint {
     return BigInt(this.columns.delivered.at(index));
   }
@@ -85,7 +88,10 @@ export class Film {
     return (this.columns.flags.at(index) & filmFlags.delivery) !== 0;
   }
 
-  /** Was an interrupt delivered in place of the instruction here, so that the frame alone tells of this instant? */
+  /**
+   * Was an interrupt delivered in place of the instruction here? The instant is then known only from the frame of the
+   * interrupt.
+   */
   isInferred(index: number): boolean {
     return (this.columns.flags.at(index) & filmFlags.inferred) !== 0;
   }
@@ -104,7 +110,7 @@ export class Film {
     if (index < 0 || icounts.at(index) !== ahead) return undefined;
     if (instant.pc === undefined) {
       while (index > 0 && icounts.at(index - 1) === ahead) index--;
-      // Of the first instant's icount, a film may begin after a delivery.
+      // The film may begin after a delivery, so that it lacks the first instant of its first icount.
       return index === 0 && this.delivered(0) > 0n ? undefined : index;
     }
     for (; index >= 0 && icounts.at(index) === ahead; index--) if (pcs.at(index) === instant.pc) return index;
@@ -128,7 +134,7 @@ export class Film {
     return block;
   }
 
-  /** The registers of one instant after the other, from the first on: cheaper than to ask for each. */
+  /** Yields the registers of all instants in order, which costs less than asking for each. */
   *walk(): Generator<WalkedRegisters, undefined> {
     const { words, pcs } = this.columns;
     const places = words.map(() => 0);
@@ -181,7 +187,7 @@ export class Film {
   /** The last step before an instant that changed a register; undefined when none of the film did. */
   lastChange(name: string, index: number): RegisterStep | undefined {
     const register = x86Register(name);
-    // Between an instant that is not wholly known and its neighbours nobody can tell which step it was.
+    // When not all registers are known before or after the change, the step that made it is not certain.
     const at = this.changeOf(name, index + 1, "back");
     if (!register || at === undefined || !this.isSure(at) || !this.isSure(at - 1)) return undefined;
     const { offset, bytes } = register;
@@ -212,7 +218,7 @@ export class Film {
     return ahead <= 0 ? 0 : lastAtMost(this.columns.icounts.all, ahead - 1) + 1;
   }
 
-  /** Names of the registers that another value has at `index` than at the instant before; without `rip`. */
+  /** Names of the registers, without `rip`, whose value at `index` differs from that at the instant before. */
   changed(index: number): string[] {
     if (index === 0) return [];
     return x86Registers
@@ -222,12 +228,12 @@ export class Film {
       .map(({ name }) => name);
   }
 
-  /** Did the step from `index` to the next instant touch memory? */
+  /** Did the step from `index` to the next instant access memory? */
   hasAccess(index: number): boolean {
     return this.columns.firstAccess.at(index) < this.columns.firstAccess.at(index + 1);
   }
 
-  /** What the step from `index` to the next instant touched, in order. */
+  /** The accesses of the step from `index` to the next instant, in order. */
   accesses(index: number): FilmAccess[] {
     const { firstAccess } = this.columns;
     const found: FilmAccess[] = [];
@@ -279,7 +285,7 @@ export class Film {
     return place >= 0 && at.at(place) === index;
   }
 
-  /** The nearest instant at which any word of a register was told. */
+  /** The nearest instant in a direction at which the film has a new value for any word of a register. */
   private nextTold(register: X86Register, index: number, step: 1 | -1): number | undefined {
     let nearest: number | undefined;
     for (const word of wordsOf(register)) {

@@ -4,7 +4,7 @@ import { pagingState } from "../../qemu/x86-paging.js";
 import type { Film } from "./film.js";
 import type { FilmAccess } from "./model.js";
 
-/** A film cannot tell what memory holds: whoever asks goes there. */
+/** Thrown when a film does not know what memory contains. The caller then reads the machine itself. */
 export class UnsureError extends Error {
   override readonly name = "UnsureError";
 }
@@ -13,16 +13,18 @@ export class UnsureError extends Error {
 export type FirstMemory = (address: bigint, length: number) => Promise<Uint8Array | undefined>;
 
 const pageBytes = 4096;
-/** Screen and firmware: what is seen there is not always what was written. */
+/** Pages of screen and firmware: what is read there may differ from what was written. */
 const shadowed = { from: 0xa0, to: 0x100 } as const;
 
 /**
- * Memory at the instants of a film: what it held at the first, with the writes since. It knows what it does not know:
+ * Memory at the instants of a film: its contents at the first one, with the writes since. It does not answer where
+ * its contents are not certain:
  *
- * - page tables, in which the processor sets bits (accessed, dirty) without an instruction that writes them;
- * - everything from the first instant on at which a device may have written ({@link Film.doubts}, and events of the log).
+ * - in page tables, in which the processor sets bits (accessed, dirty) without an instruction that writes them;
+ * - anywhere, from the first instant on at which a device may have written ({@link Film.doubts}, and events of the
+ *   log).
  *
- * All else that changes memory is an instruction or a delivery, and on the film.
+ * Everything else that changes memory is an instruction or a delivery, which the film has.
  */
 export class FilmMemory {
   private readonly film: Film;
@@ -32,8 +34,8 @@ export class FilmMemory {
   private tables: Promise<ReadonlyMap<number, number>> | undefined;
 
   /**
-   * @param first memory at the film's first instant, as long as this is used
-   * @param unsureFrom the index of the first instant whose memory may not be what instructions made of it
+   * @param first reads memory at the film's first instant; it must work as long as this object is used
+   * @param unsureFrom the index of the first instant at which a device may have changed memory
    */
   constructor(film: Film, first: FirstMemory, unsureFrom: number) {
     this.film = film;
@@ -58,7 +60,9 @@ export class FilmMemory {
     return index < this.unsureFrom;
   }
 
-  /** Memory at an instant. All its methods reject with {@link UnsureError} where the film cannot tell. */
+  /**
+   * Memory at an instant. All its methods reject with {@link UnsureError} where the film does not know the contents.
+   */
   at(index: number): PagedMemory {
     return new MemoryAt(
       (address, length) => this.read(address, length, index),
@@ -81,7 +85,7 @@ export class FilmMemory {
     return this.plain(address, length, index);
   }
 
-  /** What instructions made of it, page tables included. */
+  /** The contents after the writes of instructions, also for page tables. */
   private async plain(address: bigint, length: number, index: number): Promise<Uint8Array | undefined> {
     const before = await this.first(address, length);
     if (!before) return undefined;
@@ -100,7 +104,7 @@ export class FilmMemory {
     return bytes;
   }
 
-  /** All pages that hold tables at any instant of the film, with the levels below each. */
+  /** All pages that contain page tables at any instant of the film, with the number of levels below each. */
   private tablePages(): Promise<ReadonlyMap<number, number>> {
     this.tables ??= this.findTables();
     return this.tables;
@@ -128,7 +132,7 @@ export class FilmMemory {
       if (!access.write || access.physical === undefined || !access.bytes) continue;
       const below = found.get(Number(access.physical / BigInt(pageBytes)));
       if (below === undefined || below === 0) continue;
-      // An entry of a table was written, or a part of one.
+      // The write changed an entry of a table, or a part of one.
       const size = state.mode === "32-bit" ? 4 : 8;
       const from = access.physical - (access.physical % BigInt(size));
       const written = await this.plain(from, access.length + size, access.index + 1);
@@ -154,7 +158,7 @@ class MemoryAt extends PagedMemory {
   }
 }
 
-/** Puts what was written over bytes that begin at a physical address. */
+/** Applies a write to bytes that begin at a physical address. */
 function overlay(bytes: Uint8Array, first: number, { physical, bytes: written }: FilmAccess): void {
   const at = Number(physical!) - first;
   const from = Math.max(0, -at);

@@ -3,9 +3,9 @@ import type { filmDoubts } from "../../formats/film-stream.js";
 import type { Position } from "../session/position.js";
 import type { Column } from "./column.js";
 
-/** What is known of an instant beside its position. */
+/** Flags of an instant. */
 export const filmFlags = {
-  /** No instruction ran here: an interrupt came, and its frame tells. */
+  /** No instruction ran here, but an interrupt was delivered; the instant is known from its frame. */
   inferred: 1,
   /** Not all of its registers are known. */
   vague: 2,
@@ -17,26 +17,26 @@ export const filmFlags = {
 export interface FilmCode {
   readonly address: bigint;
   readonly bytes: Uint8Array;
-  /** Bits of the code segment. */
+  /** Whether the code segment is one of 16, 32 or 64 bits. */
   readonly width: 16 | 32 | 64;
 }
 
-/** Columns of a film: of each instant, of each change of a register, of each access. */
+/** The columns of a film: by instant, by change of a register, by access. */
 export interface FilmColumns {
-  /** Differences from the first instant's. */
+  /** Differences from the icount of the first instant. */
   readonly icounts: Column<Uint32Array>;
   readonly brctrs: Column<Uint32Array>;
   readonly pcs: Column<BigUint64Array>;
-  /** The instruction that runs there, by its number in `code`, from 1 on; 0 where none does. */
+  /** The number in `code`, from 1 on, of the instruction that runs there; 0 when none does. */
   readonly codes: Column<Uint32Array>;
   readonly code: FilmCode[];
   readonly flags: Column<Uint8Array>;
-  /** Deliveries made at its icount before it. */
+  /** How many deliveries were made at the instant's icount before it. */
   readonly delivered: Column<Uint16Array>;
   readonly reps: Map<number, bigint>;
-  /** Words of the `g` block: the instants at which each changed, and to what. */
+  /** Of each word of the `g` block: the instants at which it changed, and its new values. */
   readonly words: readonly { readonly at: Column<Uint32Array>; readonly values: Column<BigUint64Array> }[];
-  /** Of each instant, and one more. */
+  /** The index of each instant's first access, and at the end the number of all. */
   readonly firstAccess: Column<Uint32Array>;
   readonly addresses: Column<BigUint64Array>;
   readonly physical: Column<BigUint64Array>;
@@ -46,29 +46,29 @@ export interface FilmColumns {
   readonly bytes: Column<Uint8Array>;
 }
 
-/** A piece of memory that one step touched; it lies in one page. */
+/** An access of one step to memory, within one page. */
 export interface FilmAccess {
-  /** The instant before it. */
+  /** The index of the instant before it. */
   readonly index: number;
   readonly address: GuestAddress;
   /** Undefined where it could not be known. */
   readonly physical: PhysicalAddress | undefined;
   readonly length: number;
   readonly write: boolean;
-  /** No RAM: `bytes` are not known. */
+  /** It was to a device, so that `bytes` are not known. */
   readonly device: boolean;
-  /** Of a write to RAM: the bytes after it. Borrowed. */
+  /** Of a write to RAM: the written bytes. Borrowed. */
   readonly bytes: Uint8Array | undefined;
 }
 
-/** Why, and from which instant on, something other than instructions may have written to memory. */
+/** An instant from which on memory may have been written by something other than instructions, and why. */
 export interface FilmDoubt {
   readonly index: number;
   readonly why: (typeof filmDoubts)[number] | "event";
   readonly address: bigint;
 }
 
-/** A `g` block, and which of its words are others than in the block before. */
+/** A `g` block, and the words in which it differs from the block before. */
 export interface WalkedRegisters {
   readonly block: Uint8Array;
   readonly changed: readonly number[];
@@ -76,7 +76,7 @@ export interface WalkedRegisters {
 
 /** One instruction or delivery that changed a register. */
 export interface RegisterStep {
-  /** Before it. */
+  /** The instant before it. */
   readonly position: Position;
   readonly kind: "instruction" | "delivery";
   /** As they lie in the `g` block: little-endian. */

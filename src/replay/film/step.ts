@@ -14,37 +14,40 @@ export interface RegisterChange {
   readonly after: Uint8Array;
 }
 
-/** Memory that a step touched; it lies in one page. */
+/** An access of a step to memory, within one page. */
 export interface MemoryTouch extends Omit<FilmAccess, "index" | "bytes"> {
-  /** What stood there before; undefined of a device, and where that cannot be told. */
+  /** The bytes before it; undefined for a device, and when they are not known. */
   readonly before: Uint8Array | undefined;
-  /** Of a write: what stands there afterwards. */
+  /** Of a write: the bytes after it. */
   readonly after: Uint8Array | undefined;
 }
 
 /** One step from an instant to the next: an instruction, or the delivery of an interrupt or exception. */
 export interface Step {
-  /** Before it. */
+  /** The instant before it. */
   readonly position: Position;
   /** The address that is next after it. */
   readonly next: GuestAddress;
-  /** `delivery`: an interrupt or exception was delivered; where that came instead of the instruction, there is no `code`. */
+  /**
+   * `delivery`: an interrupt or exception was delivered. When it was delivered in place of the instruction, there is
+   * no `code`.
+   */
   readonly kind: "instruction" | "delivery";
-  /** Made a branch record: control went elsewhere than to the next instruction. */
+  /** Did it make a branch record, because it did not go on to the next instruction? */
   readonly branches: boolean;
   /** The instruction, as it was executed. */
   readonly code: FilmCode | undefined;
-  /** Changed registers but the instruction pointer, in the order of the `g` block. */
+  /** The registers that it changed, without the instruction pointer, in the order of the `g` block. */
   readonly registers: readonly RegisterChange[];
   readonly writes: readonly MemoryTouch[];
-  /** Only where reads were asked for. */
+  /** Only when reads were asked for. */
   readonly reads: readonly MemoryTouch[];
 }
 
 /**
  * The steps of a film, in order.
  *
- * @param memory for what stood in memory before; without it that is not told
+ * @param memory gives the bytes before accesses; without it these are undefined
  */
 export async function* stepsOf(film: Film, memory?: FilmMemory): AsyncGenerator<Step> {
   const walk = film.walk();

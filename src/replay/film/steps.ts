@@ -12,22 +12,23 @@ export interface StepsOptions extends Stoppable {
   readonly from: Icount;
   /** The last step ends at the first instant of this icount. */
   readonly to: Icount;
-  /** Reads of memory, too. */
+  /** Also film reads of memory. Default false. */
   readonly reads?: boolean;
-  /** What stood in memory before each access, as far as that can be told. */
+  /** Also give the bytes before each access, as far as they are known. Default false. */
   readonly before?: boolean;
-  /** Called with the icount up to which all is filmed, now and then. */
+  /** Called now and then with the icount up to which everything was filmed. */
   readonly onProgress?: (at: Icount) => void;
 }
 
-/** So many instructions are filmed at once. */
+/** How many instructions one film has. */
 const filmed = 50_000n;
 
 /**
- * All steps between two icounts, in order, film after film: memory is bounded whatever the distance.
+ * All steps between two icounts, in order. They are filmed piece by piece, so that the memory needed does not depend
+ * on the distance.
  *
- * @param start gives a session that stands at an icount; it is disposed here
- * @param events at which devices may write
+ * @param start makes a session that stands at an icount; this function disposes of it
+ * @param events the events at which devices may write to memory
  */
 export async function* steps(
   start: (at: Icount) => Promise<CountedSession>,

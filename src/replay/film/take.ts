@@ -6,9 +6,9 @@ import { FilmBuilder } from "./builder.js";
 import type { Film } from "./film.js";
 
 export interface TakeOptions {
-  /** Where it ends: the first instant of this icount. */
+  /** The icount at which the film ends, at its first instant. */
   readonly to: Icount;
-  /** Reads of memory, too. */
+  /** Also film reads of memory. Default false. */
   readonly reads?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
@@ -16,7 +16,7 @@ export interface TakeOptions {
 /**
  * Runs a session from where it stands to an icount, and films the way. The session then stands there.
  *
- * @throws `cancelled`: the session stands somewhere on the way; `inexact`; everything `Session.runTo` throws
+ * @throws `cancelled`: the session then stands somewhere on the way; `inexact`; everything `Session.runTo` throws
  */
 export async function takeFilm(
   session: CountedSession,
@@ -33,7 +33,7 @@ export async function takeFilm(
   return builder.end(await session.shot());
 }
 
-/** Runs a session to an instant, and tells what its film has, piece by piece. */
+/** Runs a session to an instant, and passes on the stream of its film, piece by piece. */
 export async function runFilmed(
   session: CountedSession,
   what: Exclude<Parameters<CountedSession["film"]>[0], "off">,

@@ -23,10 +23,10 @@ import { guardFor } from "../session/tape-cache.js";
 import { firstVisitsPath, hasFirstVisits, readFirstVisits, removeFirstVisits } from "./first-visits-file.js";
 import { indexFiles, placeInLog, readIndexTable, removeTable, tableStamp } from "./table-file.js";
 
-/** What a check of an index found. What was damaged is removed: the next index makes it again. */
+/** What a check of an index found. What was damaged has been removed; the next indexing makes it again. */
 export interface IndexReport {
   readonly ok: boolean;
-  /** How many were looked at. */
+  /** How many checkpoints were checked. */
   readonly checkpoints: number;
   readonly rows: number;
   /** Were the checkpoints' states compared with a replay? */
@@ -69,7 +69,7 @@ export async function checkIndex(tape: Tape, options: CheckOptions): Promise<Ind
   };
 }
 
-/** What is damaged, or of another log, is removed. */
+/** Removes first visits that are damaged or belong to another log. */
 async function checkVisits(tape: Tape, cache: string): Promise<string[]> {
   if (!(await hasFirstVisits(cache))) return [];
   const visits = await readFirstVisits(cache);
@@ -92,7 +92,7 @@ async function checkTable(tape: Tape, table: IndexTable): Promise<string[]> {
     : [`the table's row of icount ${table.rows[wrong]!.icount} has a wrong place in the log`];
 }
 
-/** Counts of the table and of the checkpoints rise together. */
+/** Branch counts must rise with icounts, over the rows of the table and the checkpoints together. */
 function checkCounts(table: IndexTable, checkpoints: readonly Checkpoint[]): string[] {
   const counts = [
     ...table.rows.map(({ icount, brctr }) => ({ icount, brctr })),
@@ -131,7 +131,9 @@ async function checkFiles(
   return whole;
 }
 
-/** One replay from the beginning, and one from each checkpoint: they must be in the same state. */
+/**
+ * Compares states: a replay from the tape's beginning must be in the state of each checkpoint when it comes there.
+ */
 async function checkStates(
   tape: Tape,
   checkpoints: readonly Checkpoint[],
@@ -148,7 +150,7 @@ async function checkStates(
   });
   await straight.start(undefined, signal);
   for (const checkpoint of checkpoints) {
-    // Where something was delivered, a straight run stops before or after that by chance.
+    // Deliveries at its icount are part of this checkpoint, and a straight run may stop before them.
     if (checkpoint.delivered) continue;
     await straight.runTo(icount(checkpoint.icount), signal);
     const difference = firstDifference(await straight.hashState(), await stateAt(tape, checkpoint, common));
@@ -166,7 +168,7 @@ async function stateAt(tape: Tape, from: Checkpoint, options: SessionOptions): P
   return await session.hashState();
 }
 
-/** Removes a tape's index. Sessions that use it go on. */
+/** Removes a tape's index. Sessions that use it can go on. */
 export async function dropIndex(cache: string): Promise<void> {
   const root = checkpointsRoot(cache);
   for (const build of await readdir(root).catch(() => [] as string[]))

@@ -10,10 +10,10 @@ import {
 } from "../../formats/first-visits.js";
 import { isGone } from "./lock.js";
 
-/** The file of first visits in a tape's cache; written by whoever indexes the tape alone. */
+/** The path of the file of first visits in a tape's cache. Only the process that is indexing the tape writes it. */
 export const firstVisitsPath = (cache: string) => join(cache, "first-visits");
 
-/** The tape's first visits; undefined when there are none, or they are not whole. Cost: 15 ms for a boot. */
+/** The tape's first visits; undefined when there is no file, or it is damaged. Cost: 15 ms for a boot. */
 export async function readFirstVisits(cache: string): Promise<FirstVisits | undefined> {
   const path = firstVisitsPath(cache);
   const facts = await stat(path).catch(() => undefined);
@@ -22,7 +22,7 @@ export async function readFirstVisits(cache: string): Promise<FirstVisits | unde
   return bytes && decodeFirstVisits(bytes);
 }
 
-/** Is there a file, whole or not? */
+/** Does the file exist, damaged or not? */
 export async function hasFirstVisits(cache: string): Promise<boolean> {
   return stat(firstVisitsPath(cache)).then(
     () => true,
@@ -31,7 +31,7 @@ export async function hasFirstVisits(cache: string): Promise<boolean> {
 }
 
 /**
- * Replaces the tape's first visits. Readers see the old ones or the new.
+ * Replaces the tape's first visits. Readers see either the old file or the new one.
  *
  * @throws `disk-full`, `not-writable`
  */

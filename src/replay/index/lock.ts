@@ -6,7 +6,7 @@ import { FileLock } from "../../tape/lock.js";
 const lookMs = 20;
 
 /**
- * Waits until nobody else holds a lock. It ends with its holder, so nothing stale is waited for.
+ * Waits until no other process holds a lock, and takes it. A lock ends with its holder, so a killed one leaves none.
  *
  * @param onWait called before each wait
  * @throws `cancelled`; what `FileLock.tryTake` throws
@@ -24,7 +24,7 @@ export async function waitForLock(
   }
 }
 
-/** Did a file or its directory disappear? */
+/** Is an error due to a file or directory that is not there? */
 export function isGone(error: unknown): boolean {
   return errnoOf(error) === "ENOENT" || (isVmtapeError(error) && error.facts.errno === "ENOENT");
 }

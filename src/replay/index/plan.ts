@@ -3,16 +3,16 @@ import type { CountedCheckpoint } from "../session/checkpoint.js";
 import { nextGap, type Pass } from "./spacing.js";
 import type { TapeIndex } from "./tape-index.js";
 
-/** Bytes of a first checkpoint, shortly after a machine was started. */
+/** The size assumed for the first checkpoint, shortly after the machine's start, in bytes. */
 const firstGuess = 20e6;
-/** A gap so many times too wide is no reason for another checkpoint. */
+/** A gap between checkpoints may be so many times as wide as wanted before it gets another one. */
 const tolerance = 1.6;
 
 export interface IndexLimits extends Pick<Pass, "most" | "least"> {
   readonly budget: number;
-  /** Bytes of the budget that are kept for stretches that take long to replay. Default 0. */
+  /** Bytes of the budget that are reserved for stretches that take long to replay. Default 0. */
   readonly spare?: number;
-  /** First visits are known to here, or no more of them are wanted. Default: everywhere. */
+  /** The icount up to which first visits are known, or beyond which none are wanted. Default: the tape's end. */
   readonly visited?: number;
 }
 
@@ -43,7 +43,7 @@ export class IndexPlan {
     return this.index.nearest(icount(Math.min(wanted ?? this.end, counted)));
   }
 
-  /** The next instant after `at` where a checkpoint is wanted and none is near; undefined when there is none. */
+  /** The icount of the next checkpoint that is wanted after `at`; undefined when none is missing. */
   nextAfter(at: number): number | undefined {
     const { budget, most, least, spare = 0 } = this.limits;
     const { existing, end } = this;
@@ -62,7 +62,10 @@ export class IndexPlan {
     }
   }
 
-  /** Is there room for another one, where a stretch takes long? Never without a spare share. */
+  /**
+   * Is there room for another checkpoint in a stretch that takes long? Always false where no bytes are reserved for
+   * it.
+   */
   hasRoom(): boolean {
     const { budget, most, spare = 0 } = this.limits;
     if (spare === 0) return false;
@@ -70,7 +73,7 @@ export class IndexPlan {
     return this.existing.length < most && budget - sumBytes(this.existing) >= largest;
   }
 
-  /** One was made. */
+  /** Notes a checkpoint that was made. */
   add(made: { readonly icount: number; readonly bytes: number }): void {
     this.existing.push(made);
     this.existing.sort((a, b) => a.icount - b.icount);

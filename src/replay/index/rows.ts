@@ -1,10 +1,10 @@
 import type { Tape } from "../../tape/tape.js";
 import { addToTable, type CountedRow } from "./table-file.js";
 
-/** Rows are kept at least so often: what a killed pass has counted is not counted again. */
+/** Rows are saved at least so often, in ms, so that little is counted again when the pass is killed. */
 const saveMs = 2000;
 
-/** Gathers the rows of one pass through a tape and puts them into its table now and then. */
+/** Gathers the rows of one pass through a tape, and saves them into its table now and then. */
 export class RowKeeper {
   private readonly tape: Tape;
   private readonly cache: string;
@@ -31,12 +31,12 @@ export class RowKeeper {
     this.at = Math.max(this.at, row.icount);
   }
 
-  /** Puts the rows into the table when it is time. Cost: one scan of the log then. */
+  /** Saves the rows when the last time was long enough ago. Cost of saving: one scan of the log. */
   async saveSometimes(): Promise<void> {
     if (performance.now() - this.savedAt >= saveMs) await this.save(this.at);
   }
 
-  /** @param to up to here no row is missing */
+  /** @param to the icount up to which no row is missing */
   async save(to: number): Promise<void> {
     const rows = this.rows;
     this.rows = [];

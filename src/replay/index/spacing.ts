@@ -1,6 +1,9 @@
-/** Where checkpoints go, and which of them go first when there are too many. Numbers below 2^53 throughout. */
+/**
+ * Where checkpoints are made, and which of them are removed first when there are too many. All numbers are below
+ * 2^53.
+ */
 
-/** A checkpoint as far as its place and its price matter. */
+/** The facts of a checkpoint that decide whether it stays: its instant, size and age. */
 export interface Spaced {
   readonly icount: number;
   readonly bytes: number;
@@ -8,31 +11,33 @@ export interface Spaced {
   readonly made: number;
 }
 
-/** Bytes that the checkpoints of a tape may take when nobody says otherwise: 1.5 GB or, for large guests, more. */
+/** The default budget for the checkpoints of a tape, in bytes: 1.5 GB, or for large guests 5 times their memory. */
 export function defaultBudget(memoryMB: number): number {
   return Math.max(1.5e9, 5 * memoryMB * 2 ** 20);
 }
 
-/** Closer together they gain nothing: a replay of so many instructions takes as long as its start. */
+/**
+ * The least useful distance between checkpoints: replaying so many instructions takes as long as starting a session.
+ */
 export const closest = 50_000_000;
-/** Room is spread over checkpoints that may grow to so many times the last one until the tape's end. */
+/** Checkpoints are expected to grow with time, to so many times the size of the last one at the tape's end. */
 const growth = 2;
 
 /** What an indexing pass knows when it looks for its next checkpoint. */
 export interface Pass {
-  /** Where it stands, and where the tape ends. */
+  /** The icount where it stands, and that of the tape's end. */
   readonly at: number;
   readonly end: number;
-  /** Bytes that are not taken yet, and those of the last checkpoint. */
+  /** Bytes of the budget that are still free, and the size of the last checkpoint. */
   readonly room: number;
   readonly last: number;
-  /** Checkpoints in all, at most. */
+  /** The most checkpoints there may be. */
   readonly most: number;
-  /** Instructions between two of them, at least. */
+  /** The fewest instructions between two of them. */
   readonly least: number;
 }
 
-/** Instructions from here to the next checkpoint, so that the room lasts to the tape's end. */
+/** Instructions from here to the next checkpoint, chosen so that the budget lasts to the tape's end. */
 export function nextGap({ at, end, room, last, most, least }: Pass): number {
   const left = end - at;
   const expected = last * (1 + ((growth - 1) * left) / end / 2);
@@ -40,12 +45,15 @@ export function nextGap({ at, end, room, last, most, least }: Pass): number {
   return Math.ceil(Math.max(left / (count + 1), end / (most + 1), least));
 }
 
-/** The newest are kept: whoever made them in passing is about to use them. */
+/**
+ * How many of the newest checkpoints stay as long as there are older ones to remove: the session that made them in
+ * passing is about to use them.
+ */
 const keptNewest = 3;
 
 /**
- * Which checkpoints to remove so that the others take no more than `budget`: always one whose neighbours lie closest
- * together, so that what stays is spread over the tape.
+ * Which checkpoints to remove so that the others take no more than `budget`. The next to go is always the one whose
+ * neighbours lie closest together, so those that stay are spread over the tape.
  *
  * @param spaced in order
  * @param end the tape's
@@ -65,7 +73,9 @@ export function thin<One extends Spaced>(spaced: readonly One[], budget: number,
   return removed;
 }
 
-/** The one without which the gap around it is the smallest; of equal ones the largest file. */
+/**
+ * The index of the checkpoint whose removal leaves the smallest gap; of equal ones, the one that takes most bytes.
+ */
 function leastMissed(left: readonly Spaced[], kept: readonly Spaced[], end: number): number {
   let best = -1;
   let smallest = Number.POSITIVE_INFINITY;
@@ -79,7 +89,10 @@ function leastMissed(left: readonly Spaced[], kept: readonly Spaced[], end: numb
   return best;
 }
 
-/** Instructions between rows of the table: about a thousand of them, never denser than they can be asked for. */
+/**
+ * Instructions between rows of the table, so that there are about a thousand of them, but never fewer than the least
+ * distance that can be asked for.
+ */
 export function rowDistance(end: number): number {
   const finest = 2 ** 20;
   let every = finest;

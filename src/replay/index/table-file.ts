@@ -18,10 +18,10 @@ import type { Tape } from "../../tape/tape.js";
 import { isGone, waitForLock } from "./lock.js";
 import { rowDistance } from "./spacing.js";
 
-/** A row before its place in the log is looked up. */
+/** A row without its place in the log, which is looked up later. */
 export type CountedRow = Pick<IndexRow, "icount" | "brctr">;
 
-/** Rows in a table, at most. */
+/** The most rows of a table. */
 const mostRows = 8192;
 
 const tablePath = (cache: string) => join(cache, "index.jsonl");
@@ -32,10 +32,10 @@ export function indexFiles(cache: string): string[] {
   return [tablePath(cache), lockPath(cache), indexingLock(cache)];
 }
 
-/** Held by who runs through a tape for its index. */
+/** The lock of the process that is indexing the tape. */
 export const indexingLock = (cache: string) => join(cache, "indexing.lock");
 
-/** The tape's table; undefined when there is none, or it is not whole. Cost: 1 ms. */
+/** The tape's table; undefined when there is none, or it is damaged. Cost: 1 ms. */
 export async function readIndexTable(cache: string): Promise<IndexTable | undefined> {
   const file = await openRegular(tablePath(cache), noLinks).catch(() => undefined);
   if (!file) return undefined;
@@ -49,7 +49,7 @@ export async function readIndexTable(cache: string): Promise<IndexTable | undefi
   }
 }
 
-/** Changes when the table does; "" without one. */
+/** A text that changes when the table does; "" when there is none. */
 export async function tableStamp(cache: string): Promise<string> {
   const facts = await stat(tablePath(cache), { bigint: true }).catch(() => undefined);
   return facts ? `${facts.ino} ${facts.mtimeNs} ${facts.ctimeNs}` : "";
@@ -58,14 +58,14 @@ export async function tableStamp(cache: string): Promise<string> {
 /** What a pass adds to a table. */
 export interface TableAddition {
   readonly rows: readonly CountedRow[];
-  /** Rows of this stretch are complete. */
+  /** A stretch in which no row is missing. */
   readonly counted?: { readonly from: number; readonly to: number };
   readonly budget?: number;
 }
 
 /**
- * Adds to the tape's table, making it when needed; several may do so at once. Readers see the old table or the new.
- * Cost: one scan of the log, about 500 MB/s.
+ * Adds to the tape's table, and makes it when there is none. Several processes may do so at once. Readers see either
+ * the old table or the new one. Cost: one scan of the log, about 500 MB/s.
  *
  * @throws `disk-full`, `not-writable`
  */
@@ -98,7 +98,7 @@ function emptyTable(tape: Tape): IndexTable {
   };
 }
 
-/** Old and new rows in order: each instant once, and none much closer to another than the table's distance. */
+/** Old and new rows in order: each instant once, and no two much closer together than the table's distance. */
 export function mergeRows(table: IndexTable, { rows: added }: TableAddition): CountedRow[] {
   const all: CountedRow[] = [...table.rows, ...added].sort((a, b) => a.icount - b.icount);
   const merged: CountedRow[] = [];
@@ -108,14 +108,14 @@ export function mergeRows(table: IndexTable, { rows: added }: TableAddition): Co
     const isLast = i === all.length - 1;
     if (before && row.icount - before.icount < least) {
       if (!isLast || row.icount === before.icount) continue;
-      merged.pop(); // the tape's end counts more
+      merged.pop(); // the row of the tape's end replaces it
     }
     merged.push(row);
   }
   return merged;
 }
 
-/** Looks up what the log has at each row. */
+/** Looks up the guest's time and the log offset of each row. */
 export async function placeInLog(tape: Tape, rows: readonly CountedRow[]): Promise<IndexRow[]> {
   const placed: IndexRow[] = [];
   let time: number | null = null;

@@ -16,18 +16,19 @@ import { readIndexTable, tableStamp } from "./table-file.js";
 export interface TapeRow {
   readonly icount: Icount;
   readonly brctr: Brctr;
-  /** Nanoseconds of guest time since the machine was started, as far as the log tells. */
+  /** Nanoseconds of guest time since the machine was started, undefined where the log has none yet. */
   readonly time: bigint | undefined;
   /** Byte offset in the log of the last event at or before it. */
   readonly logOffset: number;
 }
 
 /**
- * What a tape's cache knows: checkpoints to start from, and rows that tell branch counts, times and log offsets. It
- * may know nothing at all, and nothing depends on it but time.
+ * The index of a tape, as its cache has it: checkpoints to start from, and rows that give branch counts, times and
+ * log offsets. It may be empty; then all answers are the same, but take longer.
  *
- * It is what the cache held at the last {@link refresh}: others may add and remove. A session that cannot start
- * from a checkpoint says so (`isLostCheckpoint`); refresh, and take the one before (`withoutLost`).
+ * It shows the cache at the last {@link refresh}; other processes may add and remove checkpoints at any time. A
+ * session whose checkpoint is gone fails with `isLostCheckpoint`. Its caller refreshes the index and takes the
+ * checkpoint before (`withoutLost` does that).
  */
 export class TapeIndex {
   private readonly cache: string;
@@ -43,10 +44,10 @@ export class TapeIndex {
   }
 
   /**
-   * Cost: about 5 ms.
+   * Opens the index of a tape. Cost: about 5 ms.
    *
    * @param cache the tape's (`tapeCache`)
-   * @param build the tape's QEMU: checkpoints of others are none
+   * @param build the tape's QEMU; checkpoints of other builds are ignored
    */
   static async open(cache: string, build: Pick<QemuBuild, "sha256">): Promise<TapeIndex> {
     const index = new TapeIndex(cache, build);
@@ -54,14 +55,14 @@ export class TapeIndex {
     return index;
   }
 
-  /** Reads again what has changed since. Cost: two looks at the file system when nothing has. */
+  /** Reads again what has changed since the last time. Cost where nothing has changed: two calls of `stat`. */
   async refresh(): Promise<boolean> {
     const now = {
       checkpoints: await stampOf(checkpointHome(this.cache, this.build)),
       table: await tableStamp(this.cache),
     };
     const before = this.stamps;
-    this.stamps = now; // taken before reading: what changes meanwhile is read next time
+    this.stamps = now; // taken before reading, so that a change meanwhile is read the next time
     if (now.checkpoints !== before.checkpoints) {
       this.known = await listCheckpoints(this.cache, this.build);
       this.counted = this.known.filter(isCounted);
@@ -75,7 +76,7 @@ export class TapeIndex {
     return this.counted;
   }
 
-  /** Those too that nobody counted at. */
+  /** All checkpoints, with those whose branch count is not known. */
   get allCheckpoints(): readonly Checkpoint[] {
     return this.known;
   }
@@ -85,12 +86,12 @@ export class TapeIndex {
     return this.known.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
   }
 
-  /** Bytes they may take; undefined until an index was made. */
+  /** Bytes that all checkpoints may take on disk; undefined until the tape was indexed. */
   get budget(): number | undefined {
     return this.table?.budget || undefined;
   }
 
-  /** From the beginning to this icount no row is missing. */
+  /** The icount up to which no row is missing. */
   get countedTo(): Icount {
     return icount(this.table?.counted ?? 0);
   }
@@ -106,24 +107,26 @@ export class TapeIndex {
   }
 
   /**
-   * The last checkpoint at or before an instant; one at the very icount only if no delivery of that icount was made
-   * in it, so that every instant of the icount can be reached from it.
+   * The last checkpoint from which every instant of an icount can be reached. A checkpoint at the same icount counts
+   * only if it was made before all deliveries at it.
    */
   nearest(at: Icount): CountedCheckpoint | undefined {
     return lastOf(this.counted, (one) => one.icount < at || (one.icount === at && !one.delivered));
   }
 
-  /** The last checkpoint with at most so many branch records before it. */
+  /** The last checkpoint whose brctr is at most `count`. */
   nearestToBrctr(count: Brctr): CountedCheckpoint | undefined {
     return lastOf(this.counted, (one) => one.brctr <= count);
   }
 
-  /** The last row at or before an instant. */
+  /** The last row at or before an icount. */
   rowAt(at: Icount): TapeRow | undefined {
     return this.row(this.countRows((row) => row.icount <= Number(at)) - 1);
   }
 
-  /** The last row with at most so many branch records before it: the wanted instant comes before the row after it. */
+  /**
+   * The last row whose brctr is at most `count`. The instant with that brctr lies between this row and the next one.
+   */
   rowOfBrctr(count: Brctr): TapeRow | undefined {
     return this.row(this.countRows((row) => row.brctr <= Number(count)) - 1);
   }
@@ -133,19 +136,19 @@ export class TapeIndex {
     return this.row(this.countRows((row) => row.time === null || row.time <= Number(time)) - 1);
   }
 
-  /** The row after one of these; undefined after the last. */
+  /** The row after `row`; undefined after the last. */
   rowAfter(row: TapeRow): TapeRow | undefined {
     return this.row(this.countRows((one) => one.icount <= Number(row.icount)));
   }
 
-  /** Removes a checkpoint. Sessions that started from it go on. */
+  /** Removes a checkpoint. Sessions that started from it can go on. */
   async drop(checkpoint: Checkpoint): Promise<void> {
     await removeCheckpoint(checkpoint.directory);
     this.known = this.known.filter((one) => one.directory !== checkpoint.directory);
     this.counted = this.known.filter(isCounted);
   }
 
-  /** How many of the first rows pass; those that do come before those that do not. */
+  /** How many rows pass a test that all rows up to some row pass, and none after it. A binary search. */
   private countRows(passes: (row: IndexTable["rows"][number]) => boolean): number {
     const rows = this.table?.rows ?? [];
     let low = 0;
@@ -170,17 +173,20 @@ export class TapeIndex {
   }
 }
 
-/** The last of some in order that passes. */
+/** The last element that passes. */
 function lastOf<One>(ordered: readonly One[], passes: (one: One) => boolean): One | undefined {
   for (let i = ordered.length - 1; i >= 0; i--) if (passes(ordered[i]!)) return ordered[i];
   return undefined;
 }
 
-/** The kernel's stamps move in ticks of some ms: after a change, another one may follow within the same. */
+/**
+ * The kernel's time stamps have a resolution of some ms, so that two changes within this time may leave the same
+ * stamp.
+ */
 const tickMs = 50;
 let unsettled = 0;
 
-/** Changes when something comes into a directory or goes. */
+/** A text that changes when a file is added to a directory or removed from it. */
 async function stampOf(directory: string): Promise<string> {
   const facts = await stat(directory, { bigint: true }).catch(() => undefined);
   if (!facts) return "";

@@ -21,28 +21,34 @@ import { affordable, keepBudget } from "./thinning.js";
 import { knownVisits, VisitKeeper } from "./visit-keeper.js";
 
 export interface IndexOptions extends RunContext {
-  /** The tape's cache (`tapeCache`): table and checkpoints go there. */
+  /** The tape's cache (`tapeCache`): the table, checkpoints and first visits go there. */
   readonly cache: string;
   /** The built plugin (`buildPlugin`): it counts the branches. */
   readonly plugin: string;
-  /** Checkpoints at most. Default: as many as the budget holds, but none that gains nothing. */
+  /**
+   * The most checkpoints there may be. Default: as many as the budget holds, at a useful distance ({@link closest}).
+   */
   readonly checkpoints?: number;
   /** Bytes that the checkpoints may take on disk. Default: {@link affordable}. */
   readonly budget?: number;
 }
 
-/** More checkpoints than anybody needs. */
+/** The most checkpoints of a tape where the options name no number. */
 const mostCheckpoints = 4096;
-/** This share of the budget is for checkpoints in stretches that replay slowly. */
+/** The share of the budget that is reserved for checkpoints in stretches that replay slowly. */
 const sparedForSlow = 0.15;
-/** A stretch is slow when it takes so many times as long as those before it on average, and not less than so many ms. */
+/** A stretch is slow when it takes `times` as long as the average of those before it, and at least `leastMs`. */
 const slow = { times: 2, leastMs: 250 };
-/** Where a checkpoint could not be made, the next try comes so many instructions later, then twice as many. */
+/**
+ * Where a checkpoint cannot be made, it is tried again so many instructions later, then twice as many later, and so
+ * on.
+ */
 const firstStep = 1 << 16;
 
 /**
- * Replays a tape once, counting branches, and leaves a table, checkpoints and first visits in its cache. What is there stays and
- * is used, whoever left it; where all is there, nothing runs. Several at once wait for one another.
+ * Replays a tape once, counts its branches, and leaves a table, checkpoints and first visits in its cache. What is
+ * there already stays and is used; where nothing is missing, nothing is replayed. Several processes that index the
+ * same tape wait for one another.
  *
  * Cost: one replay that counts, and some 60 ms a checkpoint.
  *
@@ -75,19 +81,19 @@ export async function indexTape(tape: Tape, options: IndexOptions): Promise<Tape
       await index.refresh();
       return index;
     } catch (error) {
-      if (!isLostCheckpoint(error)) throw error; // it is gone now: begin before it
+      if (!isLostCheckpoint(error)) throw error; // it has been removed: begin at the one before it
     }
   }
 }
 
-/** Who says how many wants them, close together or not. */
+/** A user who asks for a number of checkpoints gets it, however close together they lie. */
 function limitsOf({ checkpoints }: IndexOptions, budget: number): IndexLimits {
   return checkpoints === undefined
     ? { budget, most: mostCheckpoints, least: closest, spare: budget * sparedForSlow }
     : { budget, most: checkpoints, least: 1 };
 }
 
-/** Runs from a checkpoint, or the beginning, to the end, and leaves what is missing. */
+/** Replays from a checkpoint, or from the beginning, to the end, and makes what is missing. */
 async function runPass(
   tape: Tape,
   plan: IndexPlan,
@@ -123,12 +129,12 @@ async function runPass(
   }
 }
 
-/** The row of a stop: before the deliveries made at its icount. */
+/** The row for a position: its branch count without the deliveries made at its icount. */
 function rowOf({ icount: at, brctr, delivered }: PluginPosition): CountedRow {
   return { icount: Number(at), brctr: Number(brctr - delivered) };
 }
 
-/** A session on its way through a tape, which leaves the checkpoints that a plan wants. */
+/** A session on its way through a tape, which makes the checkpoints of a plan. */
 class IndexPass {
   private readonly plan: IndexPlan;
   private readonly session: Session;
@@ -172,7 +178,7 @@ class IndexPass {
     if (last > at && last < this.plan.end) await this.travel(last, signal);
   }
 
-  /** Runs to an instant. Where that takes long, checkpoints are left on the way. */
+  /** Runs to an icount. Where that takes long, checkpoints are made on the way. */
   private async travel(to: number, signal?: AbortSignal): Promise<void> {
     const { session, plan, quiet } = this;
     for (;;) {
@@ -196,12 +202,12 @@ class IndexPass {
     }
   }
 
-  /** Waits until what was left is in the cache. */
+  /** Waits until the last checkpoint is in the cache. */
   async settle(): Promise<void> {
     await this.storing;
   }
 
-  /** Leaves a checkpoint here; false when there can be none just now. */
+  /** Makes a checkpoint here; false when that is not possible at this instant. */
   private async leaveOne(): Promise<boolean> {
     const at = await this.channel.where();
     this.rows.add(rowOf(at));
@@ -213,12 +219,15 @@ class IndexPass {
     if (!begun) return false;
     this.plan.add({ icount: Number(at.icount), bytes: begun.bytes });
     this.storing = begun.stored.catch(unlessFatal);
-    this.storing.catch(() => {}); // told when it is waited for
+    this.storing.catch(() => {}); // its error is thrown where it is awaited
     return true;
   }
 }
 
-/** The cache may be removed at any time, and some instants can have no checkpoint: neither ends a pass. */
+/**
+ * Throws an error again, unless the cache was removed or no checkpoint can be made at this instant: a pass goes on
+ * after these.
+ */
 function unlessFatal(error: unknown): undefined {
   if (!isGone(error) && !isTooEarly(error)) throw error;
 }

@@ -9,10 +9,11 @@ import { defaultBudget, thin } from "./spacing.js";
 import { readIndexTable } from "./table-file.js";
 
 /**
- * Removes checkpoints until the others keep the budget, spread over the tape. Several may do so at once.
+ * Removes checkpoints until the others fit into the budget; those that stay are spread over the tape. Several
+ * processes may do so at once.
  *
  * @param limits.end the tape's last icount
- * @returns how many went
+ * @returns how many were removed
  */
 export async function keepBudget(
   cache: string,
@@ -28,12 +29,15 @@ export async function keepBudget(
     for (const { directory } of removed) await removeCheckpoint(directory);
     return removed.length;
   } catch (error) {
-    if (isGone(error)) return 0; // the cache was removed: nothing takes room
+    if (isGone(error)) return 0; // the cache was removed, and all checkpoints with it
     throw error;
   }
 }
 
-/** The same with the budget that was chosen for the tape, or the default. For who leaves checkpoints in passing. */
+/**
+ * As {@link keepBudget}, with the budget that the tape was indexed with, or the default one. For sessions that make
+ * checkpoints in passing.
+ */
 export async function keepTapeBudget(
   tape: Tape,
   cache: string,
@@ -45,8 +49,8 @@ export async function keepTapeBudget(
 }
 
 /**
- * Leaves a checkpoint where a session stands, which must have been made with `checkpointsTo`. The tape's budget is kept:
- * others may go for it.
+ * Makes a checkpoint where a session stands, which must have been made with `checkpointsTo`. When the tape's budget
+ * is exceeded, other checkpoints are removed.
  *
  * @throws as `CountedSession.checkpoint`
  */
@@ -57,9 +61,9 @@ export async function leaveCheckpoint(counted: CountedSession): Promise<void> {
 }
 
 /**
- * The default budget, but no more than half of what is free where the cache lies.
+ * The default budget, but no more than half of the free space of the cache's file system.
  *
- * @param used bytes that its checkpoints take now
+ * @param used bytes that the tape's checkpoints take now
  */
 export async function affordable(tape: Tape, cache: string, used: number): Promise<number> {
   const wanted = defaultBudget(tape.machine.memoryMB);

@@ -3,12 +3,12 @@ import type { PluginChannel } from "../../qemu/plugin-channel.js";
 import type { Tape } from "../../tape/tape.js";
 import { readFirstVisits, writeFirstVisits } from "./first-visits-file.js";
 
-/** Writing the file again may take this share of the time. */
+/** The share of a pass's time that may be spent on writing the file. */
 const savingShare = 0.05;
-/** It is written no more often than rows are. */
+/** The least time between two writes, as that for rows. */
 const leastMs = 2000;
 
-/** Gathers first visits of one pass through a tape, and puts them into its cache now and then. */
+/** Gathers the first visits of one pass through a tape, and saves them into its cache now and then. */
 export class VisitKeeper {
   private readonly cache: string;
   private readonly channel: PluginChannel;
@@ -27,14 +27,16 @@ export class VisitKeeper {
     this.isFull = before.isFull;
   }
 
-  /** Begins at the stopped machine's instant, which is not behind what is known. */
+  /**
+   * Begins at the stopped machine's instant. It must not lie beyond the icount up to which first visits are known.
+   */
   static async begin(tape: Tape, cache: string, channel: PluginChannel): Promise<VisitKeeper> {
     const keeper = new VisitKeeper(cache, channel, await knownVisits(tape, cache));
     await keeper.gather();
     return keeper;
   }
 
-  /** Fetches what came since, from the stopped machine. */
+  /** Fetches the first visits since the last time. The machine must be stopped. */
   async gather(): Promise<void> {
     if (this.isFull) return;
     const { to, bytes, isFull } = await this.channel.firstVisits();
@@ -43,7 +45,7 @@ export class VisitKeeper {
     this.isFull = isFull;
   }
 
-  /** Puts them into the cache when it is time. */
+  /** Saves them when the last time was long enough ago. */
   async saveSometimes(): Promise<void> {
     const patience = Math.max(leastMs, this.savingMs / savingShare);
     if (performance.now() - this.savedAt >= patience) await this.save();
@@ -64,7 +66,7 @@ export class VisitKeeper {
   }
 }
 
-/** What the cache has of this tape, or nothing. */
+/** The first visits that the cache has of this tape; an empty table when it has none. */
 export async function knownVisits(tape: Tape, cache: string): Promise<FirstVisits> {
   const { sha256 } = tape.end.log;
   const known = await readFirstVisits(cache);

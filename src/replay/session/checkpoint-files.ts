@@ -22,18 +22,18 @@ import {
   stateName,
 } from "./checkpoint.js";
 
-/** Of a terabyte of RAM. */
+/** The longest page map in bytes, that of a terabyte of RAM. */
 const longestMap = 32 << 20;
 /** Unit of a file's `blocks`. */
 export const sectorBytes = 512;
 
 /**
- * The files of a checkpoint, open for reading and known to be whole. They stay as they are, whoever removes or
- * replaces the checkpoint meanwhile.
+ * The files of a checkpoint, open for reading and known to be whole. They stay readable when another process removes
+ * or replaces the checkpoint meanwhile.
  *
- * Files are known to be whole by the kernel's stamps (inode, times of change): nothing writes a file without moving
- * them. When a stamp has moved, and after each start of the host, since a crash may lose what was written, the
- * files are hashed once and their stamps noted again.
+ * That files are whole is known by their stamps (inode, times of change), which move whenever a file is written. When
+ * a stamp has moved, the files are hashed and their stamps noted again; so they are once after each boot of the host,
+ * since a crash may lose what was written.
  */
 export class CheckpointFiles implements AsyncDisposable {
   readonly ram: FileHandle;
@@ -50,9 +50,9 @@ export class CheckpointFiles implements AsyncDisposable {
   }
 
   /**
-   * Cost: 0.5 ms; about 0.1 s once for each start of the host.
+   * Opens the files of a checkpoint. Cost: 0.5 ms; once after each boot of the host about 0.1 s.
    *
-   * @param options.thorough hash the files, whatever their stamps say
+   * @param options.thorough hash the files even if their stamps have not moved
    * @throws `bad-file` (`isLostCheckpoint`) when it is gone or damaged; it has then been removed
    */
   static async open(
@@ -98,7 +98,7 @@ async function openContent(checkpoint: Checkpoint, name: string): Promise<FileHa
   try {
     return await openRegular(join(checkpoint.directory, name), noLinks);
   } catch (error) {
-    // Gone, or something else in its place.
+    // The file is gone, or something that is no file is in its place.
     if (isVmtapeError(error, "bad-file")) throw lostCheckpoint(checkpoint, `has no ${name}`);
     throw error;
   }
@@ -114,7 +114,8 @@ async function requireWhole(
     const file = handles[i]!;
     const wanted = facts.files[name];
     const { size, blocks } = await file.stat();
-    // More on disk than was stored: there may be something in the holes.
+    // The file takes more blocks than when it was stored: what should be holes may have been written, so it is hashed
+    // as a whole.
     const map =
       name === ramFileName && blocks * sectorBytes <= facts.stored ? await readMap(handles[1]!) : undefined;
     const isRight = wanted?.bytes === size && (!map || map.length === mapBytes(size));
@@ -131,7 +132,7 @@ async function readMap(file: FileHandle): Promise<PageMap> {
   return map;
 }
 
-/** What the kernel says of the open files now. */
+/** The present stamps of the open files. */
 export async function look(names: readonly string[], handles: readonly FileHandle[]): Promise<SeenFiles> {
   const stamps: Record<string, string> = {};
   for (const [i, name] of names.entries()) {
@@ -148,7 +149,10 @@ function isSame(now: SeenFiles, before: SeenFiles): boolean {
   );
 }
 
-/** The facts are replaced as a whole. A cache that cannot be written is hashed again next time. */
+/**
+ * Notes stamps: replaces the file of facts as a whole. Where the cache cannot be written, the files are hashed again
+ * next time.
+ */
 async function noteSeen(directory: string, facts: CheckpointFacts): Promise<void> {
   const temporary = join(directory, `${factsName}.${randomUUID()}`);
   try {
@@ -161,11 +165,11 @@ async function noteSeen(directory: string, facts: CheckpointFacts): Promise<void
 
 let boot: Promise<string> | undefined;
 
-/** Tells one start of the host from another. Source: proc(5), /proc/sys/kernel/random/boot_id. */
+/** An id that is another one after each boot of the host. Source: proc(5), /proc/sys/kernel/random/boot_id. */
 function bootId(): Promise<string> {
   boot ??= readFile("/proc/sys/kernel/random/boot_id", "utf8").then(
     (id) => id.trim(),
-    () => randomUUID(), // unknown: no file is believed by its stamps
+    () => randomUUID(), // unknown: then no stamp is trusted
   );
   return boot;
 }

@@ -33,13 +33,16 @@ export interface CheckpointInstant {
   readonly rep?: bigint;
 }
 
-/** A directory in the making has this name and a random end; its lock, held by its maker, `.lock` behind that. */
+/**
+ * A directory of a checkpoint in the making is named by this and random digits. Its maker holds a lock file of the
+ * same name with `.lock` added.
+ */
 const making = "making-";
 const lockEnding = ".lock";
 
 /**
- * A checkpoint in the making: its directory appears in the cache whole or not at all. What a killed maker left is
- * known by its lock, which ended with it (`sweepCheckpoints`).
+ * A checkpoint in the making. Its directory appears in the cache complete or not at all. What a killed maker leaves
+ * is recognised by its lock, which nobody holds any more (`sweepCheckpoints`).
  */
 export class CheckpointDraft implements AsyncDisposable {
   private readonly home: string;
@@ -70,8 +73,8 @@ export class CheckpointDraft implements AsyncDisposable {
   }
 
   /**
-   * Copies the stopped machine's files, in which a snapshot has just been saved. The machine may then go on. Cost:
-   * 2 GB/s of what the guest's RAM holds.
+   * Copies the stopped machine's files, into which a snapshot has just been saved. When it has returned, the machine
+   * may go on. Cost: 2 GB/s of what the guest's RAM holds.
    *
    * @returns bytes on disk
    */
@@ -90,7 +93,7 @@ export class CheckpointDraft implements AsyncDisposable {
   }
 
   /**
-   * Hashes the copies and puts the checkpoint into the cache, unless there is one of this instant.
+   * Hashes the copies and publishes the checkpoint in the cache, unless there is one of the same icount.
    *
    * @throws `disk-full`; `bad-file` when the cache was removed meanwhile
    */
@@ -137,7 +140,7 @@ export class CheckpointDraft implements AsyncDisposable {
       } catch (error) {
         if (errnoOf(error) !== "ENOTEMPTY" && errnoOf(error) !== "EEXIST") throw error;
         const there = await readFacts(target);
-        // One that was not counted gives way to one that was.
+        // A checkpoint without a branch count is replaced by one that has it.
         if (there?.build === facts.build && (there.brctr !== undefined || facts.brctr === undefined)) {
           return describeCheckpoint(target, there);
         }
@@ -155,8 +158,9 @@ export class CheckpointDraft implements AsyncDisposable {
 }
 
 /**
- * Removes what killed makers and removers left, what another version wrote, and checkpoints of other builds of QEMU:
- * only the tape's own build can replay it. Safe beside others that make, use or sweep.
+ * Removes what killed processes left half made or half removed, checkpoints of other versions of the format, and
+ * those of other builds of QEMU, since only the tape's own build can replay it. Other processes may make, use and
+ * sweep checkpoints at the same time.
  */
 export async function sweepCheckpoints(cache: string, build: Pick<QemuBuild, "sha256">): Promise<void> {
   const root = checkpointsRoot(cache);
@@ -176,10 +180,10 @@ export async function sweepCheckpoints(cache: string, build: Pick<QemuBuild, "sh
   }
 }
 
-/** A draft without a living maker. */
+/** Removes a draft whose maker is no longer running. */
 async function sweepDraft(directory: string): Promise<void> {
   const lock = directory + lockEnding;
-  // The maker takes its lock before it makes the directory.
+  // A maker takes its lock before it makes the directory, so a free lock means that it has ended.
   const held = await FileLock.tryTake(lock).catch(() => undefined);
   if (!held) return;
   await using _held = held;

@@ -8,10 +8,10 @@ import type { QemuBuild } from "../../qemu/build.js";
 import { ramFileName } from "../../qemu/ram.js";
 
 /**
- * A machine's state at an instant, from which a replay can start. A cache: it is never needed, and worthless to
- * another build of QEMU. Its directory (docs/FORMATS.md, "Checkpoint"):
+ * A machine's state at an instant, from which a replay can start. It only saves time, and only the build of QEMU that
+ * made it can load it. Its directory (docs/FORMATS.md, "Checkpoint"):
  *
- *     checkpoint.json     facts, and how to know that the other files are whole
+ *     checkpoint.json     facts, with the hashes and stamps of the other files
  *     state.qcow2         the devices, as a snapshot in an empty image
  *     guest-ram           the RAM, a sparse file; sessions map it copy-on-write, so starting reads none of it
  *     guest-ram.map       which pages of it are not zero
@@ -19,7 +19,7 @@ import { ramFileName } from "../../qemu/ram.js";
  */
 export interface Checkpoint {
   readonly icount: Icount;
-  /** Branch records before it, those of `delivered` included; undefined when nobody counted. */
+  /** Branch records before it, those of `delivered` included; undefined when they were not counted. */
   readonly brctr?: Brctr;
   /** Interrupts and faults delivered at this very icount. Default 0. */
   readonly delivered?: bigint;
@@ -40,7 +40,7 @@ export const factsName = "checkpoint.json";
 export const mapName = `${ramFileName}.map`;
 export const diskName = (index: number) => `disk-${index}.qcow2`;
 
-/** What a directory of a checkpoint is called. */
+/** The name of a checkpoint's directory: its icount. */
 const checkpointName = /^\d{1,16}$/;
 
 /** Where a tape's checkpoints lie, a directory for each build of QEMU. */
@@ -58,8 +58,8 @@ export function buildKey({ sha256 }: Pick<QemuBuild, "sha256">): string {
 }
 
 /**
- * All checkpoints in a tape's cache, in order; those half made are not among them. Their files are only looked at
- * when a session starts from one. Cost: about 0.1 ms each.
+ * All checkpoints in a tape's cache, in order; those in the making are not listed. The files of a checkpoint are only
+ * checked when a session starts from it. Cost: about 0.1 ms each.
  */
 export async function listCheckpoints(
   cache: string,
@@ -97,7 +97,7 @@ export function describeCheckpoint(directory: string, facts: CheckpointFacts): C
   };
 }
 
-/** A checkpoint's facts; undefined when there are none, or not whole. */
+/** A checkpoint's facts; undefined when the file is missing or damaged. */
 export async function readFacts(directory: string): Promise<CheckpointFacts | undefined> {
   const text = await readRegular(join(directory, factsName), noLinks).then(String, () => "");
   const facts = decodeCheckpointFacts(text);
@@ -105,18 +105,20 @@ export async function readFacts(directory: string): Promise<CheckpointFacts | un
 }
 
 /**
- * Removes a checkpoint. Nobody sees half of it; sessions that started from it go on.
+ * Removes a checkpoint, for others at one stroke. Sessions that started from it can go on.
  */
 export async function removeCheckpoint(directory: string): Promise<void> {
   const gone = `${directory}.gone-${process.pid}-${Date.now().toString(36)}`;
   const moved = await rename(directory, gone).then(
     () => true,
-    () => false, // somebody else removes it, or all of the cache
+    () => false, // another process is removing it, or all of the cache
   );
   if (moved) await rm(gone, { recursive: true, force: true }).catch(() => {});
 }
 
-/** A session's checkpoint that is gone, or damaged: take another, or begin at the tape's beginning. */
+/**
+ * The error of a session whose checkpoint is gone or damaged. Its caller takes another one, or the tape's beginning.
+ */
 export function lostCheckpoint(checkpoint: Checkpoint, why: string): VmtapeError {
   return new VmtapeError("bad-file", `the checkpoint at icount ${checkpoint.icount} ${why}`, {
     file: checkpoint.directory,
@@ -125,17 +127,17 @@ export function lostCheckpoint(checkpoint: Checkpoint, why: string): VmtapeError
   });
 }
 
-/** Could a session not start because its checkpoint is gone or damaged? It is then not there any more. */
+/** Is an error due to a checkpoint that is gone or damaged? A damaged one has been removed by then. */
 export function isLostCheckpoint(error: unknown): error is VmtapeError {
   return isVmtapeError(error) && error.facts.checkpoint !== undefined;
 }
 
-/** So often another checkpoint is tried: more than one at a time is lost only with the whole cache. */
+/** How many checkpoints are tried. More than one at a time is lost only with the whole cache. */
 const mostLost = 50;
 
 /**
- * Does something that starts from checkpoints, and again when one of them is gone or damaged: it is not listed any
- * more by then, so another is taken.
+ * Does work that starts from checkpoints, and does it again when one of them is gone or damaged: that one is no
+ * longer listed then, so `work` takes another.
  */
 export async function withoutLost<T>(work: () => Promise<T>): Promise<T> {
   for (let lost = 0; ; lost++) {

@@ -5,7 +5,10 @@ import { dialectFor } from "../../formats/replay-log-dialect.js";
 import { readReplayLog } from "../../formats/replay-log-reader.js";
 import type { Tape } from "../../tape/tape.js";
 
-/** When the guest printed byte `offset` of its console: the log notes each write to the serial line. */
+/**
+ * The icount at which the guest printed byte `offset` of its console. The log has an event for each write to the
+ * serial line.
+ */
 export async function consoleIcount(tape: Tape, offset: number): Promise<Icount> {
   for await (const piece of consolePieces(tape)) {
     if (offset < piece.offset + piece.length) return piece.at;
@@ -16,7 +19,7 @@ export async function consoleIcount(tape: Tape, offset: number): Promise<Icount>
 /** Bytes of the console that were printed at one instant. */
 export interface ConsolePiece {
   readonly at: Icount;
-  /** Of the piece's first byte in `console.raw`. */
+  /** The offset of the piece's first byte in `console.raw`. */
   readonly offset: number;
   readonly length: number;
 }

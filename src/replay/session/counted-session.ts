@@ -27,7 +27,7 @@ export interface CountedSessionOptions extends RunContext {
   readonly checkpointsTo?: string | undefined;
 }
 
-/** What a session tells of the instant it stands at. */
+/** A session's position, registers and number of deliveries at one instant. */
 export interface Shot {
   readonly position: Position;
   /** The `g` block. */
@@ -36,19 +36,22 @@ export interface Shot {
   readonly delivered: bigint;
 }
 
-/** So few instructions are made by single steps; more of them by QEMU's `replay-break`, which costs some 2 ms. */
+/**
+ * Up to so many instructions are executed by single steps; more of them by QEMU's `replay-break`, which costs some 2
+ * ms.
+ */
 const fewSteps = 6n;
-/** So much code is read at once. */
+/** So much code is read at once, in bytes. */
 const codeBytes = 96;
-/** Deliveries at one instant: an interrupt whose handler faults, whose handler faults … */
+/** The most deliveries at one icount: an interrupt whose handler faults at once, whose handler faults at once … */
 const mostDeliveries = 16;
 
 /**
  * A running replay whose position is always known, and whose state can be read: a {@link Session} with the branch
  * plugin and QEMU's own GDB stub. Like any session it only ever moves forward.
  *
- * It stops exactly: QEMU's `replay-break` stops before or after a delivery of its instant by chance, a single step of
- * the stub does not. So the last instruction on the way to an instant is a single step.
+ * It stops exactly at the wanted instant. QEMU's `replay-break` stops before or after a delivery at its icount, as it
+ * happens; a single step of the stub does not. So the last instruction on the way to an instant is a single step.
  */
 export class CountedSession implements AsyncDisposable {
   readonly session: Session;
@@ -96,7 +99,7 @@ export class CountedSession implements AsyncDisposable {
   }
 
   /**
-   * Starts one, at a checkpoint or the tape's beginning. Cost: some 50 ms.
+   * Starts a session at a checkpoint or at the tape's beginning. Cost: some 50 ms.
    *
    * @throws everything `Session.create` and `Session.start` throw. The tape's files are not checked again.
    */
@@ -137,19 +140,19 @@ export class CountedSession implements AsyncDisposable {
   }
 
   /**
-   * Begins or ends a film (plugin/branches/film.h): what comes of it are hits of the id `filmRecordId`. Blocks are translated
-   * anew, some 10 ms.
+   * Begins or ends a film (plugin/branches/film.h): its records arrive as hits with the id `filmRecordId`. Cost: some
+   * 10 ms, because QEMU translates its blocks anew.
    */
   async film(what: "writes" | "accesses" | "off" | { readonly register: number }): Promise<void> {
     await this.channel.command(`film ${typeof what === "string" ? what : `register ${what.register}`}`);
   }
 
-  /** The instant just before this one; undefined when it did not come here by a step. */
+  /** The instant just before this one; undefined when the session did not come here by a step. */
   get previous(): Instant | undefined {
     return this.before;
   }
 
-  /** Its machine can go on. */
+  /** Can its machine go on? */
   get alive(): boolean {
     return this.session.state === "paused" || this.session.state === "running";
   }
@@ -157,13 +160,14 @@ export class CountedSession implements AsyncDisposable {
   /** Can it get to `instant` by running forward? */
   isBefore(instant: Instant): boolean {
     const { icount: now, pc } = this.here;
-    // Of several instants with one icount, the first leads to all others; else only the address tells.
+    // From the first of several instants with one icount all others are reached; from a later one only itself, as far
+    // as is known.
     if (now < instant.icount) return true;
     return now === instant.icount && (pc === instant.pc || this.delivered === 0n);
   }
 
   /**
-   * Runs forward to `instant`, exactly. On cancellation it stands somewhere on the way.
+   * Runs forward to `instant`, exactly. When cancelled, it stands somewhere on the way.
    *
    * @throws `not-reached` when no delivery at that icount leads to the instant's address; `cancelled`; everything
    *   `Session.runTo` throws
@@ -197,7 +201,9 @@ export class CountedSession implements AsyncDisposable {
     return this.here;
   }
 
-  /** To the next instant: one instruction, or one delivery of an interrupt or exception. Some 0.5 ms. */
+  /**
+   * Goes to the next instant: by one instruction, or one delivery of an interrupt or exception. Cost: some 0.5 ms.
+   */
   async step(): Promise<Position> {
     const { icount: now, pc } = this.here;
     if (await this.goesToWait()) {
@@ -234,7 +240,7 @@ export class CountedSession implements AsyncDisposable {
     return this.code.bytes;
   }
 
-  /** The registers here, as the stub's `g` packet lays them out. Borrowed until it moves. */
+  /** The registers here, as the stub's `g` packet lays them out. Borrowed until the session moves. */
   async registers(): Promise<Uint8Array> {
     this.block ??= await this.stub.registers();
     return this.block;
@@ -257,14 +263,17 @@ export class CountedSession implements AsyncDisposable {
     return this.memory.readPhysical(address, length);
   }
 
-  /** The kind of code segment, which no register of the stub tells. */
+  /**
+   * Whether the code segment is one of 16, 32 or 64 bits. No register of the stub tells that, so the monitor is
+   * asked.
+   */
   async codeSize(): Promise<16 | 32 | 64> {
     const text = await this.session.qmp.human("info registers");
     const [, size] = /^CS =.* CS(16|32|64) /m.exec(text) ?? [];
     return size === "16" ? 16 : size === "32" ? 32 : 64;
   }
 
-  /** Where a virtual address lies in physical memory; undefined when it is not mapped. */
+  /** The physical address of a virtual one; undefined when it is not mapped. */
   async translate(address: bigint): Promise<bigint | undefined> {
     return this.memory.translate(await this.registers(), address);
   }
@@ -274,14 +283,14 @@ export class CountedSession implements AsyncDisposable {
     return this.memory.mappedRange(await this.registers(), address);
   }
 
-  /** Was it made to leave checkpoints? */
+  /** Was the session made to leave checkpoints? */
   get leavesCheckpoints(): boolean {
     return this.session.leavesCheckpoints;
   }
 
   /**
-   * Leaves a checkpoint of this instant; the session must have been made with `checkpointsTo`. `leaveCheckpoint`
-   * also keeps the tape's budget.
+   * Makes a checkpoint of this instant; the session must have been made with `checkpointsTo`. The tape's budget is
+   * not checked here; `leaveCheckpoint` does that.
    */
   async checkpoint(): Promise<void> {
     const { delivered } = this;
@@ -294,8 +303,8 @@ export class CountedSession implements AsyncDisposable {
   }
 
   /**
-   * Sets points in the stopped machine, and no others: those of execution stop it by themselves. They stay until other
-   * ones are set, or {@link runTo} goes somewhere.
+   * Sets these points in the stopped machine, in place of those that were set before. A breakpoint stops the machine
+   * by itself. They stay set until the next call of this or {@link runTo}.
    */
   async arm(points: readonly StopPoint[]): Promise<void> {
     const text = pointsText(points);
@@ -305,7 +314,7 @@ export class CountedSession implements AsyncDisposable {
     await placePoints(this.probes, points, { stop: true });
   }
 
-  /** What is met goes to `listener` (batches are borrowed), until the returned function is called. */
+  /** Gives all hits to `listener`, in batches, which are borrowed. The function that is returned ends that. */
   onHits(listener: (batch: HitBatch) => void): () => void {
     this.hitListener = listener;
     return () => {
@@ -313,7 +322,7 @@ export class CountedSession implements AsyncDisposable {
     };
   }
 
-  /** With the machine stopped: resolves when the listener has been told all up to here. */
+  /** Resolves when the listener has got all hits up to here. The machine must be stopped. */
   settled(): Promise<void> {
     return this.probes.settled();
   }
@@ -322,11 +331,11 @@ export class CountedSession implements AsyncDisposable {
     try {
       for await (const batch of this.probes.hits()) this.hitListener?.(batch);
     } catch {
-      // the machine is gone, or sends nonsense: whoever moves it is told
+      // the machine is gone, or sends nonsense: the next call that moves it fails
     }
   }
 
-  /** By `replay-break`, which may stop before or after a delivery at `target`. */
+  /** Runs by `replay-break`, which may stop before or after a delivery at `target`. */
   private async coarse(target: Icount, signal?: AbortSignal): Promise<"break" | "end" | "paused"> {
     this.before = undefined;
     this.code = { start: 0n, bytes: new Uint8Array() };

@@ -12,7 +12,7 @@ export interface Divergence {
   readonly what: string;
   readonly expected: string | undefined;
   readonly got: string | undefined;
-  /** A file of the tape is not what was recorded: nothing is said of the recording. */
+  /** A file of the tape is damaged. Whether the recording would replay is not known then. */
   readonly damage?: true;
 }
 
@@ -22,7 +22,7 @@ export interface StateDifference {
   readonly values: { readonly expected: string; readonly got: string };
 }
 
-/** How two states that should be equal differ, or undefined. */
+/** The first difference between two states that should be equal; undefined when they are. */
 export function firstDifference(expected: StateHash, got: StateHash): StateDifference | undefined {
   const parts = [
     ["icount", "icount", String(expected.icount), String(got.icount)],
@@ -35,7 +35,7 @@ export function firstDifference(expected: StateHash, got: StateHash): StateDiffe
   return undefined;
 }
 
-/** The tape's next event at or after `at`, in words: what the machine should have come to. */
+/** The tape's next event at or after `at`, in words: what the replay should have come to. */
 export async function nextEvent(tape: Tape, at: Icount): Promise<string> {
   await using source = await openFileSource(tape.layout.log, noLinks);
   try {

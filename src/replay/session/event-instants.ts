@@ -5,7 +5,7 @@ import { type EventKind, kindCodes } from "../../formats/replay-log-layout.js";
 import { ReplayLogScanner } from "../../formats/replay-log-scanner.js";
 import type { Tape } from "../../tape/tape.js";
 
-/** All instants of a tape that have an event of certain kinds, rising, each once. */
+/** The icounts of a tape at which the log has an event of certain kinds, rising, each once. */
 export class EventInstants {
   private readonly icounts: Float64Array;
 
@@ -36,7 +36,7 @@ export class EventInstants {
     return new EventInstants(found.subarray(0, length));
   }
 
-  /** The place of the first one from `at` on; how many there are when there is none. */
+  /** The index of the first one at or after `at`; their number when there is none. */
   indexFrom(at: number): number {
     let low = 0;
     let high = this.icounts.length;
@@ -48,7 +48,7 @@ export class EventInstants {
     return low;
   }
 
-  /** The first one from `at` on; infinity when there is none. */
+  /** The first one at or after `at`; infinity when there is none. */
   firstFrom(at: number): number {
     return this.icounts[this.indexFrom(at)] ?? Number.POSITIVE_INFINITY;
   }
@@ -58,7 +58,7 @@ export class EventInstants {
     return this.icounts[this.indexFrom(at) - 1] ?? -1;
   }
 
-  /** The first icount from `at` on that has none. */
+  /** The first icount at or after `at` without an event. */
   firstWithout(at: number): number {
     let quiet = at;
     for (let i = this.indexFrom(at); this.icounts[i] === quiet; i++) quiet++;

@@ -8,13 +8,14 @@ import type { Session } from "./session.js";
 export interface HitBatchOptions extends ProbedSessionOptions {
   /** Where to end; default: the tape's end. */
   readonly to?: Icount | undefined;
-  /** Called when the machine has come to the end, with all hits on their way. */
+  /** Called when the machine has come to the end and has sent all its hits. */
   readonly arrived?: (channel: PluginChannel) => Promise<void>;
 }
 
 /**
- * Replays a stretch of a tape and gives what its probes meet, in order, as it comes. Unlike `scan` it waits for its
- * reader, who may take a hit at a time and stop at any: the guest is held up meanwhile, and nothing piles up.
+ * Replays a stretch of a tape, and yields the hits of its probes in order as they come. Unlike `scan` it waits for
+ * its reader: while the reader is busy, the guest is held up, so hits do not pile up. The reader may stop at any
+ * time.
  *
  * @throws `cancelled`; everything `Session.runTo` throws. The tape's files are not checked again.
  */
@@ -28,7 +29,7 @@ export async function* hitBatches(tape: Tape, options: HitBatchOptions): AsyncGe
   await ran;
 }
 
-/** Runs to the end, has all hits sent, and lets QEMU go, which ends their stream. */
+/** Runs to the end, has all hits sent, and lets QEMU exit, which ends the stream of hits. */
 async function run(
   session: Session,
   channel: PluginChannel,
@@ -41,7 +42,7 @@ async function run(
     await channel.command("hits");
     await session.quit();
   } catch (error) {
-    await session.stop(); // or nobody would end the stream
+    await session.stop(); // ends the stream of hits, too
     throw error;
   }
 }

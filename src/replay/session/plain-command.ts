@@ -3,8 +3,8 @@ import { machineArguments } from "../../qemu/machine.js";
 import type { Tape } from "../../tape/tape.js";
 
 /**
- * The argument list, program first, with which anybody can replay a tape by hand: the guest's console comes out
- * on stdout, and QEMU exits where the recording ended.
+ * The argument list, program first, that replays a tape without vmtape: the guest's console comes out on stdout, and
+ * QEMU exits where the recording ended.
  *
  * @throws `wrong-qemu`, `missing-tool`
  */

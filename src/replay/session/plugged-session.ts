@@ -17,17 +17,17 @@ export interface PluggedSessionOptions extends Omit<SessionOptions, "from" | "at
   readonly plugin: string;
   /** Where to begin; default: the tape's start. */
   readonly from?: CountedCheckpoint | undefined;
-  /** With a channel for the hits of probes, the third; `follow`: branches are counted, too. Default: none. */
+  /** Adds a third channel, for the hits of probes. `follow`: branches are counted, too. Default: no such channel. */
   readonly probes?: { readonly follow: boolean };
-  /** One more channel, which a character device of this name stands on: the last of `session.channels`. */
+  /** Adds a channel, the last of `session.channels`, as a character device of this name. */
   readonly device?: string;
 }
 
-/** A paused machine at its beginning, with the branch plugin in it. Disposal ends it. */
+/** A machine with the branch plugin, paused where it begins. Disposal ends it. */
 export interface PluggedSession extends AsyncDisposable {
   readonly session: Session;
   readonly channel: PluginChannel;
-  /** Where the plugin began to count. */
+  /** The position where the plugin began to count. */
   readonly begun: PluginPosition;
 }
 

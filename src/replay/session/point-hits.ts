@@ -4,14 +4,16 @@ import type { ProbeChannel, ProbePlace } from "../../qemu/probe-channel.js";
 import type { HitBatch, ProbeHit } from "../../qemu/probe-hits.js";
 import type { Access, Instant, StopPoint } from "./timeline-types.js";
 
-/** All that was met at one instant. */
+/** All hits at one instant. */
 export interface Meeting {
   readonly instant: Instant;
-  /** Their ids are places in the list of points. */
+  /** The id of a hit is the place of its point in the list of points. */
   readonly hits: readonly ProbeHit[];
 }
 
-/** Sets points in a stopped machine, each with its place in the list as id. `stop`: those of execution stop it. */
+/**
+ * Sets points in a stopped machine; the id of each is its place in the list. `stop`: breakpoints stop the machine.
+ */
 export async function placePoints(
   channel: ProbeChannel,
   points: readonly StopPoint[],
@@ -25,7 +27,7 @@ export async function placePoints(
   }
 }
 
-/** Are two lists of points the same, so that those that are set can stay? */
+/** A text that is the same for equal lists of points: points that are set already need not be set again. */
 export function pointsText(points: readonly StopPoint[]): string {
   return points.map(pointText).join(";");
 }
@@ -48,8 +50,9 @@ export function* hitsOf(batch: HitBatch): Generator<ProbeHit> {
 }
 
 /**
- * Where a hit stops a forward run: before an instruction that is a breakpoint, after one that touched watched memory.
- * After a delivery, which takes no instruction, that is the end of the handler's first one.
+ * Where a hit stops a forward run: before an instruction with a breakpoint, after one that touched watched memory. A
+ * delivery executes no instruction, so one that touched watched memory stops the run after the first instruction of
+ * its handler.
  */
 export function stopForward({ icount: at, pc, access }: ProbeHit): Instant {
   return access ? { icount: icount(at + 1n) } : { icount: at, pc };
@@ -60,19 +63,22 @@ export function stopBack({ icount: at, pc }: ProbeHit): Instant {
   return { icount: at, pc };
 }
 
-/** Are they one instant? Without an address, an instant is taken for the same as others of its icount. */
+/** Are two instants the same? An instant without a pc counts as the same as any other of its icount. */
 export function isSame(a: Instant, b: Instant): boolean {
   return a.icount === b.icount && (a.pc === undefined || b.pc === undefined || a.pc === b.pc);
 }
 
-/** The access of a hit, as a debugger is told. */
+/** The access of a hit in the form that debuggers get. */
 export function accessOf({ access, pc }: ProbeHit): Access | undefined {
   if (!access) return undefined;
   const { address, physical, length, write } = access;
   return { address, physical, length, write, pc: pc as GuestAddress };
 }
 
-/** May a condition ask for the branch count? Yes, too, where the byte is part of a number: that costs only time. */
+/**
+ * May a condition ask for the branch count? A number in it may hold the same byte as the opcode; then the answer is a
+ * needless yes, which costs only time.
+ */
 export function mayAskForBranches(points: readonly StopPoint[]): boolean {
   return points.some(({ condition }) => condition?.includes(agentOps.brctr[0]));
 }

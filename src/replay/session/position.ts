@@ -11,9 +11,10 @@ import {
 } from "../../base/units.js";
 
 /**
- * An instant between two instructions. `icount` alone says which; (pc, brctr, rep) says the same, as in XenTT's
- * locations: the address about to run, the branches so far, which tell one visit of it from another, and for a
- * `rep` instruction half way the iterations done.
+ * An instant between two instructions. It can be named in two ways: by its icount (where deliveries share that, with
+ * the pc), or by (pc, brctr, rep), as XenTT's locations are. There, pc is the address of the next instruction, brctr,
+ * the number of branch records so far, tells one visit to that address from another, and rep is the number of
+ * iterations done of a `rep` instruction that is half way.
  */
 export interface Position {
   readonly icount: Icount;
@@ -23,14 +24,14 @@ export interface Position {
   readonly rep: bigint;
 }
 
-/** A position as a user writes it. A place alone means the first time it is reached. */
+/** A position as a user writes it. A place without a visit means its first one. */
 export type WrittenPosition =
   | { readonly kind: "start" | "end" }
   | { readonly kind: "icount"; readonly icount: Icount }
   | { readonly kind: "address"; readonly address: GuestAddress; readonly visit?: Visit }
   | { readonly kind: "symbol"; readonly name: string; readonly visit?: Visit };
 
-/** Which visit of a place: that with so many branches before it, and so many `rep` iterations done. */
+/** One visit to a place: the one with `brctr` branch records before it, and `rep` iterations done. */
 export interface Visit {
   readonly brctr: Brctr;
   readonly rep: bigint;
@@ -47,7 +48,7 @@ const largestCount = BigInt(Number.MAX_SAFE_INTEGER);
 export function parsePosition(text: string): WrittenPosition {
   if (text === "start" || text === "end") return { kind: text };
   if (text.startsWith("@")) return { kind: "icount", icount: icount(parseCount(text.slice(1), text)) };
-  // A C++ name holds colons of its own: a visit begins at the last one, and is a number.
+  // A C++ name may contain colons. A visit follows the last one, and is a number.
   const match = /^(.+?)(?::(\d[\d_,]*)(?:\/(\d[\d_,]*))?)?$/s.exec(text);
   const [, place = "", branches, rep] = match ?? [];
   const visit = branches === undefined ? undefined : parseVisit(branches, rep, text);
@@ -105,7 +106,7 @@ export function formatPosition(position: Position, name?: string): string {
   return `${hex(position.pc)}${visit} @${position.icount}${name === undefined ? "" : ` <${name}>`}`;
 }
 
-/** A position as JSON has it: counts as numbers, the address as text. */
+/** A position in JSON: counts as numbers, or as text beyond 2^53; the address as text. */
 export interface PositionJson {
   readonly icount: number | string;
   readonly brctr: number | string;
@@ -121,6 +122,6 @@ export function positionToJson({ icount: at, brctr: branches, pc, rep }: Positio
 /** Orders positions of one tape in time: negative when `a` is the earlier. */
 export function comparePositions(a: Position, b: Position): number {
   if (a.icount !== b.icount) return a.icount < b.icount ? -1 : 1;
-  // A delivery takes no instruction, but is a branch.
+  // A delivery executes no instruction, but is a branch record.
   return a.brctr < b.brctr ? -1 : a.brctr > b.brctr ? 1 : 0;
 }

@@ -11,13 +11,16 @@ export interface ProbedSessionOptions extends RunContext {
   readonly plugin: string;
   /** Where to begin; default: the tape's start. */
   readonly from?: CountedCheckpoint | undefined;
-  /** Count branches, too: hits then have a brctr, and conditions may ask for it. Costs a fifth more. Default false. */
+  /**
+   * Count branches, too: hits then have a brctr, and conditions may use it. Cost: the replay takes a fifth longer.
+   * Default false.
+   */
   readonly follow?: boolean;
-  /** Sets the probes, and asks of the plugin whatever else is wanted, before the machine runs. */
+  /** Sets the probes, and whatever else is wanted of the plugin, before the machine runs. */
   readonly prepare: (probes: ProbeChannel, channel: PluginChannel) => Promise<void>;
 }
 
-/** A paused session whose probes are set, and the ways to them. Disposal ends the session. */
+/** A paused session whose probes are set, with its channels. Disposal ends the session. */
 export interface ProbedSession extends AsyncDisposable {
   readonly session: Session;
   readonly channel: PluginChannel;
@@ -25,7 +28,7 @@ export interface ProbedSession extends AsyncDisposable {
 }
 
 /**
- * Starts a session that is to be run past probes. The tape's files are not checked again.
+ * Starts a session with probes set, ready to run. The tape's files are not checked again.
  *
  * @throws everything `Session.create` and `Session.start` throw
  */

@@ -2,7 +2,7 @@ import type { Icount } from "../../base/units.js";
 import type { Tape } from "../../tape/tape.js";
 import { EventInstants } from "./event-instants.js";
 
-/** Kinds of events that change registers or memory at once. */
+/** Kinds of events that change registers or memory at their instant. */
 const changing = [
   "interrupt",
   "exception",
@@ -13,9 +13,9 @@ const changing = [
 ] as const;
 
 /**
- * Those of `instants` at which something is delivered: an interrupt, an exception, a disk's answer or a packet with the
- * very same icount. Without the guard, `replay-break` stops there before or after the delivery, as it happens, so states
- * at them cannot be compared. (Measured on 7.2 and 10.0: about half each.) A halted guest waits at such an instant.
+ * Those of `instants` at which there is a delivery: an interrupt, an exception, a disk's answer or a packet with the
+ * same icount. Without the guard, `replay-break` stops there either before or after the delivery (measured with QEMU
+ * 7.2 and 10.0: about half each), so states there cannot be compared. A halted guest waits at such an instant.
  *
  * Cost: one scan of the log, about 500 MB/s.
  */
@@ -27,8 +27,8 @@ export async function deliveringInstants(tape: Tape, instants: readonly Icount[]
 }
 
 /**
- * All instants at which something is delivered, or the host's clock is read, for who looks for one where nothing is. (A
- * snapshot reads that clock, and would take its value.)
+ * Finds icounts at which there is no delivery and the host's clock is not read, where a snapshot can be taken.
+ * (Saving a snapshot reads that clock, and would take its recorded value.)
  */
 export class QuietInstants {
   private readonly events: EventInstants;
@@ -42,7 +42,7 @@ export class QuietInstants {
     return new QuietInstants(await EventInstants.of(tape, [...changing, "clock-host"]));
   }
 
-  /** The first icount from `at` on at which nothing is delivered. */
+  /** The first such icount at or after `at`. */
   from(at: number): number {
     return this.events.firstWithout(at);
   }

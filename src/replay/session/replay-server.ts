@@ -4,22 +4,24 @@ import { basename, dirname } from "node:path";
 import { errnoOf, fileError } from "../../base/errors.js";
 import { makeRuntimeDirectory, type Places, socketStem } from "../../tape/home.js";
 
-/** Sockets of one replay that others may attach to. */
+/** Paths of the sockets of one replay, to which other processes may attach. */
 export interface ReplaySockets {
   /** QEMU's machine protocol. */
   readonly qmp: string;
-  /** GDB: `target remote PATH`. */
+  /** QEMU's GDB stub, for gdb's `target remote PATH`. */
   readonly gdb: string;
 }
 
 const kinds = ["qmp", "gdb", "control"] as const;
 
-/** Makes a running replay known, so that others can attach to it or end it. Owns its sockets' files. */
+/**
+ * Makes a running replay known to other processes, so that they can attach to it or end it. Owns its socket files.
+ */
 export class ReplayServer implements AsyncDisposable {
   readonly sockets: ReplaySockets;
   private readonly server: Server;
   private readonly stem: string;
-  /** Those who wait for the end: they see it when their socket is closed. */
+  /** The clients that wait for the end of the replay: closing their sockets tells them. */
   private readonly waiting = new Set<Socket>();
 
   private constructor(server: Server, stem: string) {
@@ -28,7 +30,7 @@ export class ReplayServer implements AsyncDisposable {
     this.sockets = { qmp: `${stem}.qmp`, gdb: `${stem}.gdb` };
   }
 
-  /** @param end called when somebody wants the replay to end */
+  /** @param end called when a client asks the replay to end */
   static async listen(places: Places, directory: string, end: () => void): Promise<ReplayServer> {
     await makeRuntimeDirectory(places);
     const stem = `${socketStem(places, directory)}.replay-${process.pid}`;
@@ -60,8 +62,8 @@ export class ReplayServer implements AsyncDisposable {
 }
 
 /**
- * Ends all replays of the tape in `directory` and waits until they have let go; sockets of replays that were
- * killed are swept away.
+ * Ends all replays of the tape in `directory`, and waits until they have. Removes the sockets of replays that were
+ * killed.
  *
  * @returns how many ended
  */

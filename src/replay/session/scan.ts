@@ -7,13 +7,13 @@ import { type ProbedSessionOptions, startProbed } from "./probed-session.js";
 export interface ScanOptions extends ProbedSessionOptions {
   /** Where to end. */
   readonly to: Icount;
-  /** What is met, in order, as it comes (borrowed). */
+  /** Called with the hits, in order, as they come. The batch is borrowed. */
   readonly onHits: (batch: HitBatch) => void;
 }
 
 /**
- * Replays a stretch of a tape without a stop, and tells what the probes meet. Without hits and without following
- * branches it costs what a plain replay costs.
+ * Replays a stretch of a tape without a stop, and calls `onHits` with the hits of its probes. Cost: with no hits, and
+ * without `follow`, that of a plain replay.
  *
  * @throws `cancelled`; everything `Session.runTo` throws. The tape's files are not checked again.
  */
@@ -26,7 +26,9 @@ export async function scan(tape: Tape, options: ScanOptions): Promise<void> {
   await Promise.race([probes.settled(), told.failed]);
 }
 
-/** Tells hits until the machine ends. `failed` never resolves. */
+/**
+ * Calls `onHits` with all hits until the machine ends. `failed` rejects when reading them fails, and never resolves.
+ */
 function tell(probes: ProbeChannel, onHits: (batch: HitBatch) => void): { readonly failed: Promise<never> } {
   const failed = new Promise<never>((_, reject) => {
     (async () => {

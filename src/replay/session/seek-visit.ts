@@ -7,13 +7,13 @@ import type { CountedSessionOptions } from "./counted-session.js";
 import { startPlugged } from "./plugged-session.js";
 import type { Session } from "./session.js";
 
-/** What is looked for: an address, a visit of it, or the first instant with so many branches before it. */
+/** What is sought: the first visit to an address, a certain visit to it, or the first instant with a brctr. */
 export type SoughtPoint =
   | Extract<PluginPoint, { at: "address" | "visit" }>
   | { readonly at: "brctr"; readonly brctr: Brctr };
 
 /**
- * Runs a tape until a point is met, and says where that was. The machine that ran is gone afterwards.
+ * Replays a tape until a point is met, and returns where that was. The machine is ended afterwards.
  *
  * @param from where to begin; it must lie before the point
  * @throws `not-reached` with the nearest visits; everything `Session.runTo` throws
@@ -48,7 +48,7 @@ async function missed(session: Session, channel: PluginChannel, point: SoughtPoi
 /**
  * The error for a point that is not on a tape.
  *
- * @param visits of its address
+ * @param the visits to its address before and after the sought one
  */
 export function neverReached(point: SoughtPoint, visits?: PluginVisits): VmtapeError {
   const nearest = [visits?.before, visits?.after].filter((one) => one !== undefined);

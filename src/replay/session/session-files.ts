@@ -16,20 +16,20 @@ import type { Tape } from "../../tape/tape.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { CheckpointFiles } from "./checkpoint-files.js";
 
-/** Virtual size of the image that holds nothing but a snapshot of the devices. */
+/** Virtual size of the empty image that holds the snapshot of the devices. */
 const stateImageBytes = 1n << 20n;
 const memoryDirectory = "/dev/shm";
-/** Left free in it, beside the RAM. */
+/** Bytes that are to stay free there beside the RAM. */
 const spareMemory = 64 << 20;
 
 /**
- * Files of one session that starts from a checkpoint, or is to leave some. QEMU inherits them open, and by then they
- * have no name any more: nothing can be left over, and nothing can be removed under a session.
+ * The files of a session that starts from a checkpoint or is to make some. Files of its own are removed before QEMU
+ * inherits them open. So they end with the session however it ends, and no other process can remove them meanwhile.
  */
 export class SessionFiles implements AsyncDisposable {
-  /** In the order QEMU inherits them. */
+  /** In the order in which QEMU inherits them. */
   readonly handles: readonly FileHandle[];
-  /** Files a checkpoint is copied from; undefined when the session was not made to leave any. */
+  /** The files from which a checkpoint is copied; undefined when the session was not made to leave any. */
   readonly sources: CheckpointSources | undefined;
   private readonly tape: Tape;
   /** The checkpoint's RAM. */
@@ -53,9 +53,9 @@ export class SessionFiles implements AsyncDisposable {
   }
 
   /**
-   * Files for a session from `checkpoint`; RAM and disks are shared with all others from there. Cost: 1 ms.
+   * Files for a session from `checkpoint`; RAM and disks are shared with all other sessions from it. Cost: 1 ms.
    *
-   * @param leaves it is to leave checkpoints: it gets copies, about 40 ms
+   * @param leaves the session is to make checkpoints: it gets copies, which takes about 40 ms
    * @throws `bad-file` (`isLostCheckpoint`)
    */
   static async from(tape: Tape, checkpoint: Checkpoint, leaves = false): Promise<SessionFiles> {
@@ -102,7 +102,7 @@ export class SessionFiles implements AsyncDisposable {
     }
   }
 
-  /** The descriptors QEMU is to inherit. */
+  /** The file descriptors that QEMU is to inherit. */
   get descriptors(): readonly number[] {
     return this.handles.map(({ fd }) => fd);
   }
@@ -110,7 +110,7 @@ export class SessionFiles implements AsyncDisposable {
   /**
    * The tape's machine on these files.
    *
-   * @param channels of the QEMU that inherits them
+   * @param channels how many channels the QEMU inherits; they come before these files
    */
   plan(channels: number): { machine: Machine; plan: Pick<RunPlan, "ram" | "stateImage" | "disks"> } {
     const path = (index: number) => inheritedFile(channels, index);
@@ -131,7 +131,7 @@ export class SessionFiles implements AsyncDisposable {
   }
 
   /**
-   * Puts the checkpoint's RAM back where a starting QEMU wrote something else: images of roms at its reset.
+   * Writes the checkpoint's RAM again where a starting QEMU has overwritten it, at its reset, with images of ROMs.
    *
    * @param pid the QEMU, stopped
    */
@@ -156,14 +156,14 @@ export class SessionFiles implements AsyncDisposable {
   }
 }
 
-/** Files of a session, as its QEMU writes them. */
+/** The files that a session's QEMU writes. */
 export interface CheckpointSources {
   readonly ram: FileHandle;
   readonly state: FileHandle;
   readonly disks: readonly FileHandle[];
 }
 
-/** A file that loses its name at once: whatever happens to us, it ends with those who have it open. */
+/** Opens a new file and removes its name at once, so that it ends with the last process that has it open. */
 async function openNameless(directory: string, kind: string): Promise<FileHandle> {
   const path = join(directory, `vmtape-session-${randomBytes(8).toString("hex")}.${kind}`);
   try {
@@ -175,7 +175,7 @@ async function openNameless(directory: string, kind: string): Promise<FileHandle
   }
 }
 
-/** The same open file, to be closed by somebody else. */
+/** Opens the same file once more, for an owner that closes it at another time. */
 function openAgain(file: FileHandle): Promise<FileHandle> {
   return open(`/proc/self/fd/${file.fd}`, "r");
 }
@@ -193,7 +193,7 @@ async function roomyDirectory(tape: Tape): Promise<string> {
   return free > tape.machine.memoryMB * 2 ** 20 + spareMemory ? memoryDirectory : tmpdir();
 }
 
-/** The size the guest sees. */
+/** The size of a disk as the guest sees it. */
 async function sizeOf({ file, format }: MachineDisk): Promise<bigint> {
   if (format === "raw") return (await stat(file, { bigint: true })).size;
   return decodeQcow2Head(await readHead(file, qcow2HeadBytes, noLinks), file).virtualBytes;

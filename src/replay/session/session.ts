@@ -24,60 +24,73 @@ import { SessionFiles } from "./session-files.js";
 import { runDelays, StallClock } from "./stall-clock.js";
 
 /**
- * `initialized`: made, no machine yet. `paused`, `running`: a machine replays. `ended`: it replayed to the tape's
+ * `initialized`: created, no machine yet. `paused`, `running`: a machine replays. `ended`: it replayed to the tape's
  * last instruction. `stopped`: its machine was ended; it can start again. `failed`: the machine went wrong.
  */
 export type SessionState = "initialized" | "paused" | "running" | "ended" | "stopped" | "failed";
 
 export interface SessionOptions extends RunContext {
-  /** The tape's files were checked a moment ago. */
+  /** Skip checking the tape's files, because the caller has just done so. Default false. */
   readonly trusted?: boolean | undefined;
-  /** More monitors and a GDB stub for others, and options that the guest cannot see. */
+  /** Further monitors, a GDB stub for other programs, and QEMU options that change nothing for the guest. */
   readonly attach?: Pick<RunPlan, "monitors" | "gdb" | "extra">;
-  /** Start from here in place of the tape's beginning. */
+  /** The checkpoint to start from. Default: the tape's beginning. */
   readonly from?: Checkpoint | undefined;
   /**
-   * Leave checkpoints in this cache of the tape (`tapeCache`); the session then keeps RAM and disks in files of its
-   * own (with `from`, copies of the checkpoint's: some 40 ms). See {@link Session.checkpoint}.
+   * Make it possible to leave checkpoints, in this cache of the tape (`tapeCache`). The session then has RAM and
+   * disks in files of its own; with `from` these are copies of the checkpoint's, which take some 40 ms. See {@link
+   * Session.checkpoint}.
    */
   readonly checkpointsTo?: string | undefined;
-  /** How many connected pairs its QEMU inherits for a plugin. */
+  /** How many socket pairs its QEMU inherits for a plugin. Default 0. */
   readonly channels?: number;
   /**
-   * The built guard (`guardOf`): the machine can then be stopped at any icount, before all events at it, and goes on as
-   * if it had not stopped. Without it QEMU stops before or after a delivery at that icount, as it happens, and may not
-   * get past some instants.
+   * The built guard (`guardOf`): with it a machine stops before all events at the wanted icount, and goes on as if it
+   * had not stopped. Without it QEMU stops either before or after a delivery at that icount, and the replay may stand
+   * still after some stops.
    */
   readonly guard?: string | undefined;
   /** What the guest prints, as it comes (borrowed). */
   readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
-  /** A running machine whose icount stands still for so long, though it had a processor, has parted from its tape. Default 10. */
+  /**
+   * A running machine whose icount stands still for so long, though the host gave it a processor, has diverged from
+   * its tape. In seconds. Default 10.
+   */
   readonly stallSeconds?: number | undefined;
 }
 
 /** Where a session stopped, and why. */
 export interface Stop {
   readonly at: Icount;
-  /** `break`: the wanted icount. `end`: the tape's end. `paused`: somebody paused it. */
+  /**
+   * `break`: the wanted icount. `end`: the tape's end. `paused`: another client of QEMU, or {@link Session.pause},
+   * stopped it.
+   */
   readonly why: "break" | "end" | "paused";
 }
 
-/** A QEMU that ends by one of these was ended from outside; by any other signal it crashed on its log. */
+/**
+ * A QEMU that ends by one of these signals was killed from outside; one that ends by another has crashed because of
+ * its log.
+ */
 const endingSignals: ReadonlySet<string> = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
-/** Between two looks at a busy machine; while it is as fast as one that never waits, each time twice as long. */
+/**
+ * The time between two questions to a busy machine, in ms. It doubles with each question as long as the machine is as
+ * fast as one that never waits.
+ */
 const busyLookMs = { least: 5, most: 40 };
 const busyInstructionsPerMs = 400_000;
-/** A machine that executes fewer instructions between two looks idles, and is asked again at once. */
+/** A machine that executes fewer instructions between two questions is idle, and is asked again at once. */
 const idleInstructions = 20_000n;
-/** The same while the machine is paused by others. */
+/** The time between two questions while the machine is paused by another client. */
 const pausedLookMs = 50;
 const progressEveryMs = 250;
-/** A QEMU that has closed a channel is gone soon after. */
+/** How long a QEMU that has closed a channel may take to exit. */
 const lastWordsMs = 2000;
 
 /**
- * One replay of a tape: it only ever runs forward. Successor of XenTT's `xentt_replay_*` calls: create, start
- * (paused, or to run until a position), stop, destroy, and `loc`.
+ * One replay of a tape: a QEMU that only runs forward. Its methods follow XenTT's `xentt_replay_*` calls: create,
+ * start (paused, or until a position), stop, destroy, and `loc`.
  */
 export class Session implements AsyncDisposable {
   readonly tape: Tape;
@@ -106,7 +119,7 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Checks the tape and finds its QEMU. No machine yet.
+   * Checks the tape and finds its QEMU. Starts no machine yet.
    *
    * @throws everything `checkTape` and `chooseQemu` throw
    */
@@ -120,17 +133,17 @@ export class Session implements AsyncDisposable {
     return this.current;
   }
 
-  /** QEMU's reason of the shutdown that ended the replay, e.g. `guest-shutdown`. */
+  /** QEMU's reason for the shutdown that ended the replay, e.g. `guest-shutdown`; undefined until then. */
   get shutdownReason(): string | undefined {
     return this.shutdown;
   }
 
-  /** The icount that was seen last, without asking: while it runs, some ms ago. */
+  /** The icount that was seen last. QEMU is not asked: of a running machine it is some ms old. */
   get seen(): Icount {
     return icount(this.lastSeen);
   }
 
-  /** The cache in which it leaves checkpoints; undefined when it was not made to. */
+  /** The cache in which it leaves checkpoints; undefined when it was not made to leave any. */
   get checkpointsTo(): string | undefined {
     return this.options.checkpointsTo;
   }
@@ -141,10 +154,10 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Starts the machine from the tape's beginning, paused before the first instruction; with `until`, runs to that
-   * icount first.
+   * Starts the machine at the tape's beginning, or at the checkpoint `from`, and pauses it before the first
+   * instruction; with `until`, at that icount.
    *
-   * @throws `usage` when a machine is there already; `qemu-failed`; everything `runTo` throws
+   * @throws `usage` when the session has a machine already; `qemu-failed`; everything `runTo` throws
    */
   async start(until?: Icount, signal?: AbortSignal): Promise<void> {
     if (this.machine || this.starting) {
@@ -181,7 +194,7 @@ export class Session implements AsyncDisposable {
     let loaded: Promise<PhysicalRange[]> | undefined;
     const monitor = await connectMonitor(qemu, signal, (qmp) => {
       loaded = load(qmp, { ramIsFile: files !== undefined, fromCheckpoint: from !== undefined });
-      loaded.catch(() => {}); // told below
+      loaded.catch(() => {}); // its error is thrown below
     });
     this.shutdown = undefined;
     this.current = "paused";
@@ -205,7 +218,7 @@ export class Session implements AsyncDisposable {
     };
   }
 
-  /** Keeps the state true whoever drives the machine. */
+  /** Follows QEMU's events, so that the state is right when other clients drive the machine, too. */
   private notice(event: string, data: Readonly<Record<string, unknown>>): void {
     if (event === "RESUME" && this.current === "paused") this.current = "running";
     if (event === "STOP" && this.current === "running") this.current = "paused";
@@ -226,12 +239,13 @@ export class Session implements AsyncDisposable {
   /**
    * Runs to `target` and pauses there, or at the tape's end when that comes first.
    *
-   * @throws `usage` when `target` lies behind; `diverged` when the machine parts from its tape; `cancelled`
-   *   (the machine is then paused somewhere on the way)
+   * @throws `usage` when `target` lies before the present icount; `diverged` when the machine does something else
+   *   than its tape; `cancelled` (the machine is then paused somewhere on the way)
    */
   async runTo(target: Icount, signal?: AbortSignal): Promise<Stop> {
     const { qmp } = this.running();
-    // QEMU answers `cont` on a running machine with a STOP event, which would be taken for the wanted one.
+    // A running machine is paused first: QEMU answers `cont` on a running one with a STOP event, which would be
+    // mistaken for the one at `target`.
     const at = this.current === "running" ? await this.pause() : await this.position();
     if (target < at) {
       throw new VmtapeError("usage", `icount ${target} lies behind ${at}: a session only runs forward`, {
@@ -266,16 +280,16 @@ export class Session implements AsyncDisposable {
     return this.position();
   }
 
-  /** A fingerprint of registers and memory, of a paused machine. */
+  /** A hash of the paused machine's registers and memory. */
   hashState(): Promise<StateHash> {
     const { qmp, qemu } = this.running();
     return this.alive(hashState(qmp, qemu.pid));
   }
 
   /**
-   * Leaves a checkpoint of the paused machine, from which other sessions can start (`SessionOptions.from`).
-   * The session must have been made with `checkpointsTo`. Cost: see {@link beginCheckpoint}, and the hashing. Others
-   * do not go for it: whoever leaves many calls `keepTapeBudget` after each.
+   * Makes a checkpoint of the paused machine, from which other sessions can start (`SessionOptions.from`). The
+   * session must have been made with `checkpointsTo`. No other checkpoint is removed for it: a caller that makes many
+   * calls `keepTapeBudget` after each. Cost: see {@link beginCheckpoint}, and the hashing.
    */
   async checkpoint(at: CheckpointInstant): Promise<Checkpoint> {
     const { stored } = await this.beginCheckpoint(at);
@@ -283,11 +297,13 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * The same, but tells its bytes on disk, and the machine may go on, before the checkpoint is in the cache. Cost: 10 ms and, of what the guest's
-   * RAM holds, 2 GB/s; beside the running machine 1.5 GB/s for its hash.
+   * As {@link checkpoint}, but returns as soon as the machine may go on, with the checkpoint's bytes on disk;
+   * `stored` resolves when it is in the cache. Cost: 10 ms, and a copy of what the guest's RAM holds, at 2 GB/s; then
+   * its hash at 1.5 GB/s, while the machine may run.
    *
-   * @throws `disk-full`, `not-writable`; `bad-file` when the cache is removed meanwhile; `qemu-failed`: when a disk's
-   *   answer is on its way there can be none (`isTooEarly`), but some instructions later
+   * @throws `disk-full`, `not-writable`; `bad-file` when the cache is removed meanwhile; `qemu-failed`: while a
+   *   disk's answer or a packet is on its way no checkpoint can be made (`isTooEarly`); some instructions later it
+   *   can
    */
   async beginCheckpoint(
     at: CheckpointInstant,
@@ -305,7 +321,8 @@ export class Session implements AsyncDisposable {
       try {
         bytes = await draft.copy(files.sources);
       } finally {
-        // One that stayed, when the cache is removed or the disk full, would forbid the next.
+        // Also when copying failed (the cache removed, the disk full): a snapshot that stays would make the next one
+        // fail.
         await this.alive(deleteSnapshot(qmp, disks));
       }
     } catch (error) {
@@ -313,18 +330,18 @@ export class Session implements AsyncDisposable {
       throw error;
     }
     const stored = draft.finish(at, this.build).finally(() => draft[Symbol.asyncDispose]());
-    stored.catch(() => {}); // whoever waits for it is told
+    stored.catch(() => {}); // its error is thrown where it is awaited
     return { bytes, stored };
   }
 
-  /** QEMU's snapshots leave out what waits in a network's queue. */
+  /** Do packets wait in a network queue? QEMU's snapshots leave them out. */
   private async packetsWaiting(): Promise<boolean> {
     const { guard } = this.running();
     if (!guard || this.tape.machine.network === "none") return false;
     return (await this.alive(guard.packetsWaiting())) > 0;
   }
 
-  /** Was it made to leave checkpoints? */
+  /** Was the session made to leave checkpoints? */
   get leavesCheckpoints(): boolean {
     return this.options.checkpointsTo !== undefined;
   }
@@ -334,24 +351,24 @@ export class Session implements AsyncDisposable {
     return this.running().qemu.channels.slice(0, this.options.channels ?? 0);
   }
 
-  /** The guard has one of its own. */
+  /** Socket pairs in all: the guard has one of its own. */
   private get allChannels(): number {
     return (this.options.channels ?? 0) + (this.options.guard === undefined ? 0 : 1);
   }
 
-  /** QEMU's monitor, for what this class has no word for. */
+  /** QEMU's monitor, for commands that this class does not have. */
   get qmp(): Qmp {
     return this.running().qmp;
   }
 
-  /** Lets QEMU exit by itself, so that its plugins say their last words. */
+  /** Lets QEMU exit by itself, so that its plugins can send all they have. */
   async quit(): Promise<void> {
     const { qmp, qemu } = this.running();
     void qmp.execute("quit").catch(() => {});
     await qemu.leave();
   }
 
-  /** Ends the machine; the tape stays, and the session can start again from the beginning. */
+  /** Ends the machine. The session can then start again from its beginning. */
   async stop(): Promise<void> {
     const { machine } = this;
     this.machine = undefined;
@@ -359,7 +376,7 @@ export class Session implements AsyncDisposable {
     await machine?.scope[Symbol.asyncDispose]();
   }
 
-  /** Ends the machine and the session. */
+  /** Ends the machine and the session. The tape stays. */
   async destroy(): Promise<void> {
     this.destroyed = true;
     await this.stop();
@@ -382,7 +399,7 @@ export class Session implements AsyncDisposable {
       ...attach,
       ...plan,
       monitors: [`socket,fd=${monitorFd}`, ...(attach.monitors ?? [])],
-      // A paused shutdown keeps the machine's last state readable.
+      // The machine pauses at its shutdown in place of exiting, so that its last state can be read.
       extra: [
         "-no-shutdown",
         ...(attach.extra ?? []),
@@ -393,19 +410,19 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Watches a machine that others may drive (QMP, gdb) until the tape's end. It neither starts nor stops it.
+   * Waits for the tape's end while other clients (QMP, gdb) drive the machine. Neither starts nor stops it.
    *
-   * @throws as `runTo`; `cancelled` leaves the machine as it is
+   * @throws as `runTo`; when `cancelled`, the machine stays as it is
    */
   follow(signal?: AbortSignal): Promise<Stop> {
     return this.watch({ target: this.tape.end.at, untilEnd: true }, signal);
   }
 
-  /** Lets the machine run until it stops by itself. On cancellation it is paused. */
+  /** Lets the machine run until it stops by itself. When cancelled, pauses it. */
   private async run(target: Icount, signal?: AbortSignal): Promise<Stop> {
     throwIfAborted(signal);
     const watched = this.watch({ target, untilEnd: false }, signal);
-    watched.catch(() => {}); // it may fail before the machine has answered
+    watched.catch(() => {}); // it may fail before `resume` has returned
     try {
       await this.resume();
       return await watched;
@@ -415,7 +432,7 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** The watch over a machine: progress, stalls, death, cancellation. */
+  /** Watches a machine until it stops: reports progress, and notices stalls, the death of QEMU and cancelling. */
   private async watch(until: { target: Icount; untilEnd: boolean }, signal?: AbortSignal): Promise<Stop> {
     const { qmp, qemu } = this.running();
     const { onProgress } = this.options;
@@ -455,12 +472,12 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Waits a moment before QEMU is asked again, or until it says something by itself.
+   * Waits for some ms before QEMU is asked again, or until it sends an event.
    *
-   * The asking is not only for progress: an idle guest's QEMU sleeps in its main loop for as long as the guest
-   * did, though the recorded clock values lie ready. Any monitor command wakes the loop, which then takes the next
-   * ones. It changes nothing that the guest sees: state hashes are equal with and without. A guest that idled for
-   * 32 s replayed in 20 s unasked, in 6 s asked every 2 ms, and in 4 s asked at once while it idles.
+   * Asking is not only for progress. When the guest idles, QEMU sleeps in its main loop for as long as the guest once
+   * did, though the recorded clock values are in the log. Any monitor command wakes the loop, which then goes on to
+   * the next values. The guest sees no difference: state hashes are equal with and without. A guest that idled for 32
+   * s replayed in 20 s unasked, in 6 s asked every 2 ms, and in 4 s asked at once while it idles.
    */
   private wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
@@ -495,7 +512,7 @@ export class Session implements AsyncDisposable {
     return { at, why: at === target ? "break" : "paused" };
   }
 
-  /** The result of a question to QEMU; when it has gone away meanwhile, why it did. */
+  /** Waits for an answer of QEMU. When QEMU has ended meanwhile, throws the reason. */
   private async alive<T>(answer: Promise<T>): Promise<T> {
     try {
       return await answer;
@@ -505,7 +522,10 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Whoever loses a channel to QEMU does not know why: the reason where QEMU has ended or does so now, else the error. */
+  /**
+   * The reason for an error of a channel to QEMU: why QEMU has ended, where it has or is about to; otherwise the
+   * error itself.
+   */
   async explain(error: unknown): Promise<unknown> {
     const { machine } = this;
     if (!machine || !isVmtapeError(error, "qemu-failed")) return error;
@@ -513,7 +533,7 @@ export class Session implements AsyncDisposable {
     return (await Promise.race([ended, delay(lastWordsMs, false, { ref: false })])) ? this.death() : error;
   }
 
-  /** Why QEMU has ended: a log that is not what the machine does, or somebody from outside. */
+  /** The error for a QEMU that has ended: because the machine diverged from its log, or because it was killed. */
   private async death(): Promise<VmtapeError> {
     const { qemu } = this.running();
     const end = await qemu.ended;
@@ -534,7 +554,9 @@ export class Session implements AsyncDisposable {
     );
   }
 
-  /** @param died QEMU has ended, so the icount is only the last that was seen */
+  /**
+   * @param died QEMU has ended, so that the icount is the last one that was seen, not the last one that was reached
+   */
   private fault(code: "diverged" | "qemu-failed", message: string, got?: string, died = false): VmtapeError {
     this.current = "failed";
     return new VmtapeError(code, message, { file: this.tape.directory, icount: this.lastSeen, got, died });
@@ -547,9 +569,9 @@ export class Session implements AsyncDisposable {
 }
 
 /**
- * The first commands of a session, sent before QEMU is up: they are answered in order.
+ * Sends the first commands of a session. They are sent before QEMU has started, and answered in order.
  *
- * @returns where QEMU has overwritten a checkpoint's RAM by loading its state
+ * @returns the ranges of a checkpoint's RAM that QEMU has overwritten
  */
 async function load(
   qmp: Qmp,
@@ -563,7 +585,7 @@ async function load(
   return roms;
 }
 
-/** What the machine's events have said since the watch began. */
+/** Notes which events the machine has sent since the watch began. */
 function watchEvents(qmp: Qmp) {
   const seen = { stopped: false, shutdown: false, running: false, dispose: () => {} };
   seen.dispose = qmp.onEvent(({ event }) => {

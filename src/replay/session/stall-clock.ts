@@ -1,14 +1,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** How long each thread of a process has waited for a processor so far, in ns, by its id. */
+/** How long each thread of a process has waited for a processor so far, in ns, by thread id. */
 export type RunDelays = ReadonlyMap<string, number>;
 
-/** Of a machine that stands still for less than this nobody asks why. */
+/** A machine that stands still for less than this is not looked into. */
 const brieflyMs = 1000;
 
 /**
- * How long a machine has been standing still though it could have run. On a host with too much to do a QEMU may wait for a
- * processor longer than any patience; that is no fault of its tape.
+ * Measures how long a machine has stood still though it could have run. On a busy host a QEMU may wait for a
+ * processor for many seconds; that says nothing about its tape.
  */
 export class StallClock {
   private readonly delays: () => RunDelays;
@@ -16,7 +16,7 @@ export class StallClock {
   private looked: { readonly at: number; readonly delays: RunDelays } | undefined;
 
   /**
-   * @param delays of the machine's threads; see {@link runDelays}
+   * @param delays reads the delays of the machine's threads; see {@link runDelays}
    * @param now ms, as `performance.now`
    */
   constructor(delays: () => RunDelays, now: number) {
@@ -24,13 +24,16 @@ export class StallClock {
     this.since = now;
   }
 
-  /** It has moved, or is not meant to. */
+  /** Notes that the machine has moved, or is paused. */
   moved(now: number): void {
     this.since = now;
     this.looked = undefined;
   }
 
-  /** Ms of standing still, less those in which the thread that waited longest for a processor had none. */
+  /**
+   * The ms for which the machine has stood still, less those that the thread that waited longest spent without a
+   * processor.
+   */
   stalled(now: number): number {
     const ms = now - this.since;
     if (ms < brieflyMs) return ms;
@@ -45,8 +48,8 @@ export class StallClock {
 }
 
 /**
- * From `/proc/PID/task/TID/schedstat`, whose second number it is; a thread that has just ended has none, nor has a kernel
- * without CONFIG_SCHED_INFO. Source: Linux, Documentation/scheduler/sched-stats.rst.
+ * Reads the delays of a process's threads: the second number of `/proc/PID/task/TID/schedstat`. A thread that has
+ * just ended is left out; without CONFIG_SCHED_INFO all are. Source: Linux, Documentation/scheduler/sched-stats.rst.
  */
 export function runDelays(pid: number): RunDelays {
   const delays = new Map<string, number>();
@@ -57,7 +60,7 @@ export function runDelays(pid: number): RunDelays {
       delays.set(thread, Number(delay));
     }
   } catch {
-    // It is going away: whoever watches it will see that.
+    // The process is ending; the caller learns that elsewhere.
   }
   return delays;
 }

@@ -12,13 +12,13 @@ import type { SessionOptions } from "./session.js";
 const keyDigits = 32;
 
 /**
- * Where what was derived from a tape is kept: checkpoints, where its kernel lies, its modules. It can be deleted at
- * any time.
+ * The directory of all that was derived from a tape: its index, checkpoints, the place of its kernel, modules. It can
+ * be deleted at any time.
  *
- * It is in the user's cache, not in the tape: tapes come from strangers, and a checkpoint is something QEMU loads.
- * The key is the log's hash and that of everything else a replay depends on: the machine with the hashes of its kernel, initrd,
- * firmware and disks, the build of QEMU, and where the tape ends. So a copy of a tape shares the cache, a repaired one does
- * not, and a manifest whose machine was changed never loads another machine's checkpoint.
+ * It is in the user's cache, not in the tape: tapes may come from strangers, and QEMU loads checkpoints. The key is
+ * the log's hash and that of everything else a replay depends on: the machine with the hashes of its kernel, initrd,
+ * firmware and disks, the build of QEMU, and where the tape ends. So a copy of a tape shares the cache, a repaired
+ * one does not, and a manifest whose machine was changed never loads another machine's checkpoint.
  */
 export function tapeCache(places: Places, tape: Tape): string {
   return join(cachesOf(places), cacheName(tape.manifest));
@@ -28,7 +28,7 @@ function cachesOf(places: Places): string {
   return join(places.cache, "tapes");
 }
 
-/** `LOG-REPLAY`: the log's hash, and that of what it is replayed by. */
+/** `LOG-REPLAY`: the log's hash, and the hash of everything else that a replay depends on. */
 function cacheName(manifest: Manifest): string {
   const { machine, qemu, end } = manifest;
   if (!end) throw new VmtapeError("tape-unfinished", "an unfinished tape has no cache");
@@ -40,7 +40,7 @@ function cacheName(manifest: Manifest): string {
 
 const logKey = (sha256: string) => sha256.slice(0, keyDigits);
 
-/** JSON whose objects have their members in order: a manifest means the same however it is written. */
+/** JSON with the members of each object sorted, so that manifests with the same content give the same text. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, item) =>
     typeof item === "object" && item !== null && !Array.isArray(item)
@@ -50,10 +50,10 @@ function canonical(value: unknown): string {
 }
 
 /**
- * Removes the caches of a tape that is destroyed, unless another tape of the home has the same: what was made while its
- * manifest said something else, or by an earlier vmtape, goes as well.
+ * Removes the caches of a tape that is being destroyed, unless another tape of the home shares them. These include
+ * caches that were made under another manifest of the tape, or by an earlier vmtape.
  *
- * @param directory the tape's own
+ * @param directory the tape's
  */
 export async function dropTapeCache(places: Places, manifest: Manifest, directory: string): Promise<void> {
   if (!manifest.end) return;
@@ -72,7 +72,7 @@ export async function dropTapeCache(places: Places, manifest: Manifest, director
   }
 }
 
-/** The guard for sessions of a tape with this cache, as an option of theirs: where it was built. */
+/** The session option `guard` for a tape with this cache; empty where no guard was built. */
 export async function guardFor(tape: Tape, cache: string): Promise<Pick<SessionOptions, "guard">> {
   const cacheDir = dirname(dirname(cache));
   const guard = await builtGuard({ cacheDir, qemuVersion: tape.manifest.qemu.version });

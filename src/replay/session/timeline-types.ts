@@ -6,7 +6,8 @@ export type Direction = "forward" | "back";
 
 /**
  * When a point counts: GDB's agent-expression bytecode (GDB manual, appendix "The GDB Agent Expression Mechanism"),
- * with the extensions of `formats/agent-opcodes.ts`. It counts where the expression is not zero, or fails.
+ * with the extensions of `formats/agent-opcodes.ts`. A point counts where the expression is not zero, or cannot be
+ * evaluated.
  */
 export type Condition = Uint8Array;
 
@@ -17,7 +18,10 @@ export interface Breakpoint {
   readonly condition?: Condition;
 }
 
-/** Bytes that stop a timeline after (forward) or before (back) an instruction that touches any of them. */
+/**
+ * Bytes that stop a timeline when an instruction touches any of them: after it on a run forward, before it on a run
+ * back.
+ */
 export interface Watchpoint {
   readonly kind: "write" | "read" | "access";
   readonly space: "virtual" | "physical";
@@ -29,7 +33,7 @@ export interface Watchpoint {
 
 export type StopPoint = Breakpoint | Watchpoint;
 
-/** Names a point of a timeline, until it is removed. */
+/** The id of a point of a timeline. It is not used again after the point was removed. */
 export type PointId = number;
 
 /** The access that met a watchpoint. */
@@ -38,37 +42,40 @@ export interface Access {
   readonly physical: PhysicalAddress | undefined;
   readonly length: number;
   readonly write: boolean;
-  /** Address of the instruction that did it. */
+  /** Address of the instruction that made the access. */
   readonly pc: GuestAddress;
 }
 
 /** Where a timeline stands, and what stopped it there. */
 export interface Arrival {
   readonly position: Position;
-  /** `reached`: the wanted position. `start`, `end`: of the tape. `cancelled`: on request, somewhere on the way. */
+  /** `reached`: the wanted position. `start`, `end`: of the tape. `cancelled`: somewhere on the way. */
   readonly why: "reached" | "point" | "start" | "end" | "cancelled";
   /** With `point`: all points met at this instant. */
   readonly points: readonly PointId[];
-  /** With a watchpoint. */
+  /** With a watchpoint: the access that met it. */
   readonly access?: Access;
 }
 
-/** An instant inside a tape: `pc` tells those apart that deliveries part at one icount; without it the first. */
+/**
+ * An instant inside a tape: where deliveries make several instants share an icount, `pc` tells which; without it the
+ * first is meant.
+ */
 export interface Instant {
   readonly icount: Icount;
   readonly pc?: GuestAddress;
 }
 
 /**
- * What a debugger needs of a timeline ({@link Timeline} is the real one). One call at a time; a second one waits.
- * Cancelling any of the moving calls settles within a second; the timeline then stands somewhere on the way, and the
- * arrival says `cancelled`.
+ * What a debugger needs of a timeline ({@link Timeline} is the real one). Calls are served one at a time, in order. A
+ * call that moves settles within a second when it is cancelled; the timeline then stands somewhere on the way, and
+ * the arrival says `cancelled`.
  */
 export interface DebugTarget {
   readonly position: Position;
-  /** Goes anywhere, both ways. */
+  /** Goes to an instant, forward or back. */
   goTo(instant: Instant, signal?: AbortSignal): Promise<Arrival>;
-  /** Goes on by single instants: an instruction, or one delivery of an interrupt or exception. */
+  /** Moves by `count` instants (default 1): each an instruction, or one delivery of an interrupt or exception. */
   stepForward(count?: number, signal?: AbortSignal): Promise<Arrival>;
   stepBack(count?: number, signal?: AbortSignal): Promise<Arrival>;
   /** Runs until a point is met, or the tape's start or end. A point at the present instant does not count. */
@@ -77,13 +84,16 @@ export interface DebugTarget {
   removePoint(id: PointId): boolean;
   /** General registers and more, as QEMU's `g` packet lays them out (`qemu/x86-registers.ts`). */
   registers(): Promise<Uint8Array>;
-  /** One register by QEMU's number; undefined when there is none. Those beyond the `g` block are asked one by one. */
+  /** One register by QEMU's number, also one that the `g` packet leaves out; undefined when there is none. */
   register(number: number): Promise<Uint8Array | undefined>;
   /** QEMU's own target description: `target.xml` and the files it includes, by name. */
   description(annex: string): Promise<string | undefined>;
-  /** As many bytes from `address` on as are mapped; undefined when the first is not. Device memory is never read. */
+  /**
+   * Up to `length` bytes from `address` on, as far as they are mapped; undefined when the first is not. Device memory
+   * is never read.
+   */
   readMemory(address: GuestAddress, length: number): Promise<Uint8Array | undefined>;
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined>;
-  /** How the addresses around one are mapped in the present address space. */
+  /** The range around `address` that is mapped in one way in the present address space. */
   mappedRange(address: GuestAddress): Promise<MappedRange>;
 }

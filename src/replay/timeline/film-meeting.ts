@@ -5,13 +5,13 @@ import type { FilmAccess } from "../film/model.js";
 import type { Meeting } from "../session/point-hits.js";
 import type { StopPoint, Watchpoint } from "../session/timeline-types.js";
 
-/** `none`: there is none in the film. `unsure`: the film does not know what would be needed to tell. */
+/** `none`: the film has no meeting. `unsure`: the film does not have what is needed to know that. */
 export type FilmedMeeting = Meeting | "none" | "unsure";
 
 /**
- * The last meeting with a point before an instant of a film, in the film.
+ * The last meeting with a point before an instant of a film, within the film.
  *
- * @param earliest nothing before this icount counts
+ * @param earliest meetings before this icount do not count
  */
 export function lastFilmed(
   film: Film,
@@ -19,12 +19,12 @@ export function lastFilmed(
   points: readonly StopPoint[],
   earliest: Icount,
 ): FilmedMeeting {
-  // Reads are not on it.
+  // Films have no reads.
   if (points.some(({ kind }) => kind === "read" || kind === "access")) return "unsure";
   const last = points.reduce((latest, point) => Math.max(latest, lastOf(film, index, point)), -1);
   if (last < 0 || film.position(last).icount < earliest) return "none";
   const met = [...points.entries()].filter(([, point]) => isMet(film, last, point));
-  // Conditions are for the plugin.
+  // Only the plugin can evaluate conditions.
   if (met.some(([, { condition }]) => condition !== undefined)) return "unsure";
   const { icount: at, pc } = film.position(last);
   return { instant: { icount: at, pc }, hits: met.map(([id, point]) => hitOf(film, last, id, point)) };
@@ -43,7 +43,9 @@ function lastOf(film: Film, index: number, point: StopPoint): number {
   return -1;
 }
 
-/** Did the instruction there begin to execute, before a delivery came? An interrupt comes instead of it. */
+/**
+ * Did the instruction at this instant begin to execute? It did not when an interrupt was delivered in place of it.
+ */
 const executes = (film: Film, index: number) => !film.isInferred(index);
 
 function isMet(film: Film, index: number, point: StopPoint): boolean {

@@ -14,27 +14,30 @@ import type { Instant } from "../session/timeline-types.js";
 import { isWorthAnother, type SessionPool } from "./session-pool.js";
 
 export interface FilmOptions {
-  /** Bytes that films may take; 0: none are taken. Default: {@link defaultFilmBytes}. */
+  /** The most bytes that films may take in memory; with 0 no films are made. Default: {@link defaultFilmBytes}. */
   readonly filmBytes?: number | undefined;
 }
 
 export const defaultFilmBytes = 256 * 2 ** 20;
-/** So many instants before one that somebody looks at are filmed, and so many after it. */
+/** How many instants before and after the one that is looked at are filmed. */
 const reach = { back: 100_000, forward: 2_000 } as const;
-/** A film that would tell of memory for fewer instants than this begins before the event that ends what it can tell. */
+/**
+ * A film begins after the last event at which a device may have written to memory, so that it knows memory, unless it
+ * would then have fewer instants than this before the wanted one.
+ */
 const leastWithMemory = 2_000;
-/** Some bytes an instant takes, while nothing is known of it. */
+/** The bytes of an instant that are assumed for planning. */
 const guessedBytes = 64;
-/** Films whose memory can be read at the same time: each keeps a session. */
+/** How many films keep a session, by which their memory can be read. */
 const mostAnchors = 2;
 
-/** An instant of a film, which stands for a session there. */
+/** An instant of a film. A timeline can stand there without a session. */
 export interface Frame {
   readonly film: ShelvedFilm;
   readonly index: number;
 }
 
-/** A film that is kept, and the session that stands at its first instant once somebody has asked for memory. */
+/** A film that is kept. Once its memory is asked for, it also keeps a session at its first instant (the anchor). */
 export class ShelvedFilm implements AsyncDisposable {
   readonly film: Film;
   private readonly unsureFrom: number;
@@ -53,7 +56,7 @@ export class ShelvedFilm implements AsyncDisposable {
     return this.anchor !== undefined;
   }
 
-  /** Memory at an instant; undefined where the film knows nothing of it. */
+  /** Memory at an instant; undefined when the film does not know it. */
   async memoryAt(index: number): Promise<PagedMemory | undefined> {
     if (index >= this.unsureFrom) return undefined;
     this.anchor ??= this.drop();
@@ -62,13 +65,13 @@ export class ShelvedFilm implements AsyncDisposable {
       if (session.alive) return memory.isSure(index) ? memory.at(index) : undefined;
       await session[Symbol.asyncDispose]();
     } catch {
-      // another one, the next time
+      // the next call makes a new one
     }
     this.anchor = undefined;
     return undefined;
   }
 
-  /** Lets the session go; it is made anew when it is needed again. */
+  /** Gives the session back to the pool. A new one is made when it is needed again. */
   async release(): Promise<void> {
     const { anchor } = this;
     this.anchor = undefined;
@@ -91,12 +94,12 @@ export class ShelvedFilm implements AsyncDisposable {
   }
 }
 
-/** The films of a timeline: the latest ones, within a budget, and the one that is being taken. */
+/** The films of a timeline: those used latest, within a budget of memory, and the one that is being made. */
 export class FilmShelf implements AsyncDisposable {
   private readonly tape: Tape;
   private readonly pool: SessionPool;
   private readonly budget: number;
-  /** The one used last is the last. */
+  /** In the order of their last use. */
   private readonly films: ShelvedFilm[] = [];
   private events: Promise<EventInstants> | undefined;
   private taking: Taking | undefined;
@@ -109,9 +112,9 @@ export class FilmShelf implements AsyncDisposable {
   }
 
   /**
-   * The film that has an instant, with registers that are known there.
+   * The film that has an instant with known registers.
    *
-   * @param step 1 or -1: it has the instant after or before as well
+   * @param step 1 or -1: it must also have the instant after or before
    */
   find(instant: Instant, step: 0 | 1 | -1 = 0): Frame | undefined {
     for (let i = this.films.length - 1; i >= 0; i--) {
@@ -125,9 +128,9 @@ export class FilmShelf implements AsyncDisposable {
   }
 
   /**
-   * The film that has an instant and the one before it. One that is being taken is waited for.
+   * The film that has an instant and the one before it. Waits for a film that is being made and will have them.
    *
-   * @param take one is taken when there is none
+   * @param take make a film when there is none
    */
   async before(instant: Instant, take: boolean, signal?: AbortSignal): Promise<Frame | undefined> {
     const found = this.find(instant, -1);
@@ -138,30 +141,30 @@ export class FilmShelf implements AsyncDisposable {
     return this.find(instant, -1);
   }
 
-  /** Takes the film that leads to an instant, beside whatever else goes on, unless there is one or one is being taken. */
+  /** Makes the film that leads to an instant, in the background, unless there is one or it is being made. */
   expect({ icount: at, pc }: Position): void {
     if (this.instants() === 0 || this.stopping.signal.aborted) return;
     const there = this.find({ icount: at, pc });
-    // Near a film's start the one before it will be wanted next.
+    // Near the start of a film the film before it will be needed next, so that is made.
     if (there && (there.index > reach.back / 4 || there.film.film.from.icount === 0n)) return;
     const to = there ? there.film.film.from.icount : at;
     if (!this.taking?.covers(to)) this.begin(to);
   }
 
-  /** Ends the film that is being taken. */
+  /** Ends the film that is being made, and all sessions. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.stopping.abort();
     await this.taking?.done;
     await Promise.all(this.films.splice(0).map((film) => film[Symbol.asyncDispose]()));
   }
 
-  /** Keeps few sessions at films' starts. */
+  /** Must be called before a film's memory is read. Releases sessions of other films when there are too many. */
   async anchored(film: ShelvedFilm): Promise<void> {
     const others = this.films.filter((one) => one !== film && one.isAnchored);
     while (others.length >= mostAnchors) await others.shift()!.release();
   }
 
-  /** The instants at which devices may write to memory. */
+  /** The instants of the tape at which devices may write to memory. */
   deviceEvents(): Promise<EventInstants> {
     this.events ??= deviceInstants(this.tape);
     return this.events;
@@ -187,7 +190,7 @@ export class FilmShelf implements AsyncDisposable {
     const to = forward < limit ? forward : limit;
     const covers = (at: bigint) => at >= from && at <= to && !abort.signal.aborted;
     const done = this.makeFilm(icount(from), near, icount(to), abort.signal)
-      .catch(() => {}) // steps are slower then
+      .catch(() => {}) // without it steps are only slower
       .finally(() => {
         abort[Symbol.dispose]();
         if (this.taking?.done === done) this.taking = undefined;
@@ -233,7 +236,7 @@ interface Taking {
   covers(at: bigint): boolean;
 }
 
-/** A film begins after the last event at which a device may have written, where that leaves enough of it. */
+/** Where a film begins: after the last event at which a device may have written, if that leaves enough instants. */
 function filmStart(events: EventInstants, from: number, near: number): number {
   const before = events.lastBefore(near);
   return before >= from && near - before > leastWithMemory

@@ -5,8 +5,9 @@ import { knownVisits } from "../index/visit-keeper.js";
 import type { CountedCheckpoint } from "../session/checkpoint.js";
 
 /**
- * What a tape's cache knows of an address's first visit: the machine is not there before this icount, or never. Where the
- * tape is indexed this is the very visit; else as far as was looked.
+ * What a tape's cache knows of the first visit to an address: an icount before which the code there is not executed,
+ * or `never`. Where the tape is indexed, this is the icount of the first visit itself; otherwise it is the icount up
+ * to which first visits are known.
  *
  * Cost: some 20 ms for a boot.
  */

@@ -7,11 +7,11 @@ import { CountedSession } from "../session/counted-session.js";
 import { backwards, type Here, type RunBackOptions, type Stretch } from "./run-back.js";
 
 /**
- * The last instruction or delivery before `here` that changed a register, on the whole tape: stretches between checkpoints are
- * replayed from the latest to the earliest, until one has a change.
+ * The last instruction or delivery of the tape before `here` that changed a register. The stretches between
+ * checkpoints are replayed from the latest to the earliest, until one has a change.
  *
- * @returns undefined when it never changed since the tape's start
- * @throws `usage` for a register whose changes are not told; `cancelled`; everything `Session.runTo` throws
+ * @returns undefined when it has not changed since the tape's start
+ * @throws `usage` for a register whose changes cannot be watched; `cancelled`; everything `Session.runTo` throws
  */
 export function lastRegisterChange(
   tape: Tape,

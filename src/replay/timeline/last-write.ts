@@ -14,7 +14,7 @@ import type { Position } from "../session/position.js";
 import type { Instant, Watchpoint } from "../session/timeline-types.js";
 import type { Timeline } from "./timeline.js";
 
-/** Bytes whose past is asked for: virtual ones in the address space of the present instant. */
+/** Bytes whose past is asked for. A virtual address is one of the address space at the present instant. */
 export interface AskedBytes {
   readonly space: "virtual" | "physical";
   readonly address: GuestAddress | PhysicalAddress;
@@ -26,24 +26,27 @@ export const mostAskedBytes = 4096;
 
 const pageBytes = 4096n;
 
-/** One instruction, or delivery, that wrote. */
+/** One instruction or delivery that wrote to the bytes. */
 export interface Write {
-  /** Before the instruction. */
+  /** The instant before the instruction or delivery. */
   readonly position: Position;
-  /** All asked bytes before and after it. */
+  /** All bytes that were asked for, before and after it. */
   readonly before: Uint8Array;
   readonly after: Uint8Array;
-  /** What it wrote; only a part of it may be asked for. */
+  /** All that it wrote; this may reach beyond the bytes that were asked for. */
   readonly written: { readonly address: GuestAddress; readonly length: number };
-  /** The processor wrote it, delivering an interrupt or exception. */
+  /** The processor wrote it when it delivered an interrupt or exception. */
   readonly delivery: boolean;
-  /** What the write before this one, when that is told, too, had left: it changed meanwhile, see {@link Past}. */
+  /**
+   * The bytes as the write before this one left them, where they are not {@link before}: something that is no
+   * instruction changed them meanwhile (see {@link Past}). Only where that write is listed, too.
+   */
   readonly changedSince?: Uint8Array;
 }
 
 /**
- * The past of some bytes. `unseen`: after the last write (or, with no write, after `since`) they changed without
- * an instruction that wrote them: a device did it (DMA), or the processor's page walk (accessed and dirty bits).
+ * The past of some bytes. `unseen`: they changed after the last write (without a write: after `since`), though no
+ * instruction wrote them. A device did it (DMA), or the processor's page walk (accessed and dirty bits).
  */
 export interface Past {
   readonly writes: readonly Write[];
@@ -51,17 +54,18 @@ export interface Past {
 }
 
 export interface PastOptions {
-  /** All writes since then, the latest `limit` of them; without it, the last write alone. */
+  /** All writes since this icount, but no more than the latest `limit`. Default: only the last write. */
   readonly since?: Icount;
   /** Default 1000. */
   readonly limit?: number;
 }
 
 /**
- * Who wrote these bytes, before the instant where `timeline` stands; it stands there again afterwards. Writes are found
- * by physical address: through whatever mapping they were made, in whatever address space.
+ * Which instructions wrote these bytes before the instant where `timeline` stands. It travels, and is back at that
+ * instant at the end. Writes are looked for at the bytes' physical addresses, so that those through other mappings
+ * and address spaces are found, too.
  *
- * Cost: a replay of the stretch, at some 3 times its plain duration, and 0.1 s for each write told.
+ * Cost: a replay of the stretch, at some 3 times its plain duration, and 0.1 s for each write that is returned.
  *
  * @throws `not-mapped` when a virtual address is not mapped here; `usage`; `cancelled`
  */
@@ -112,7 +116,7 @@ interface Piece {
   readonly length: number;
 }
 
-/** A range as physical ones, page by page. */
+/** Translates a range of addresses to physical ranges, one a page. */
 async function piecesOf(timeline: Timeline, { space, address, length }: AskedBytes): Promise<Piece[]> {
   if (space === "physical") return [{ physical: physicalAddress(address), length }];
   const pieces: Piece[] = [];
@@ -151,7 +155,7 @@ async function readPieces(timeline: Timeline, pieces: readonly Piece[]): Promise
   return Buffer.concat(parts);
 }
 
-/** Goes there, and reads the bytes before and after. */
+/** Goes to where the bytes were written, and reads them before and after. */
 async function look(
   timeline: Timeline,
   { instant, hits }: Meeting,
@@ -166,7 +170,10 @@ async function look(
   return { position, before, after: await bytes(), written: { address, length }, delivery };
 }
 
-/** What happened without any instruction since the last write; without one, since the first instant that was looked at. */
+/**
+ * How the bytes changed without an instruction since the last write; without a write, since `since` or the tape's
+ * start.
+ */
 async function unseenChange(
   timeline: Timeline,
   last: Write | undefined,

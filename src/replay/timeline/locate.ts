@@ -11,13 +11,13 @@ import { earliestVisit, lastBefore } from "./first-visits.js";
 import type { PoolOptions } from "./session-pool.js";
 
 export interface LocateOptions extends PoolOptions {
-  /** The address of a symbol; throws `not-found`. Needed for positions that name one. */
+  /** Gives the address of a symbol, or throws `not-found`. Needed for positions that name a symbol. */
   readonly addressOf?: (symbol: string) => bigint;
 }
 
 /**
- * The instant a written position means. A place alone: the first time it is reached; that takes a replay from the
- * checkpoint before it where the tape is indexed, else from its start. With a brctr: one from the checkpoint before it.
+ * The instant that a written position means. A place without a brctr means its first visit. Cost: one replay, from
+ * the checkpoint before the visit where the tape is indexed or a brctr is given, else from the tape's start.
  *
  * @throws `not-found` for a symbol that does not exist; `not-reached`, with the nearest visits, for a place or visit
  *   that is not on the tape
@@ -68,8 +68,8 @@ async function seekOnce(tape: Tape, point: SoughtPoint, options: LocateOptions):
 }
 
 /**
- * The last checkpoint that is before the first visit of an address, for certain: what is told of first visits is no answer
- * but says where to begin.
+ * The last checkpoint that certainly lies before the first visit to an address. The table of first visits only tells
+ * where to begin; the visit itself is found by the replay from there.
  */
 async function beforeFirstVisit(
   tape: Tape,

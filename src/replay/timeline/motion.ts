@@ -4,16 +4,16 @@ import { agentOps } from "../../formats/agent-opcodes.js";
 import { registerValue, x86Register } from "../../qemu/x86-registers.js";
 import type { Arrival, Condition, DebugTarget, PointId } from "../session/timeline-types.js";
 
-/** Addresses a step may stay within, the second exclusive: one source line. */
+/** The addresses within which a step goes on, usually those of one source line: `start` to `end`, without `end`. */
 export interface StepRange {
   readonly start: GuestAddress;
   readonly end: GuestAddress;
 }
 
 /**
- * Steps while the pc stays in a range, and over interrupts and faults: their handlers are no part of a source line.
- * Ends at the first instant outside the range, at a point, at the tape's end, or when cancelled. A handler that never
- * returns here ends only by these.
+ * Steps while the pc stays in a range. Interrupts and faults are stepped over: their handlers are no part of a source
+ * line. Ends at the first instant outside the range, at a point, at the tape's end, or when cancelled. Where a
+ * handler never returns to the range, only a point, the tape's end or cancelling ends the step.
  *
  * Cost: two requests an instruction, plus a run for each delivery.
  *
@@ -34,7 +34,10 @@ export async function stepRange(
   }
 }
 
-/** Executes one instruction of the present task; when an interrupt or fault comes first, its handler too. */
+/**
+ * Executes one instruction of the present task. When an interrupt or fault comes before it, runs through the handler
+ * first.
+ */
 async function stepOver(target: DebugTarget, signal: AbortSignal): Promise<Arrival> {
   for (;;) {
     const { pc, icount } = target.position;
@@ -47,7 +50,10 @@ async function stepOver(target: DebugTarget, signal: AbortSignal): Promise<Arriv
   }
 }
 
-/** Runs until a handler returns to the place it was called at: the same address, stack and, for a program, memory. */
+/**
+ * Runs until a handler returns to the place that was interrupted: the same address and stack pointer and, in a user
+ * program, the same page table.
+ */
 async function returnTo(
   target: DebugTarget,
   pc: GuestAddress,
@@ -70,7 +76,10 @@ function isAlone({ why, points }: Arrival, id: PointId): boolean {
 /** The bits of cs that are 0 in the kernel. */
 const privilege = 3n;
 
-/** `rsp == now`, and in a program `&& (cr3 & mask) == now`: a kernel's thread may come back with another's cr3. */
+/**
+ * `rsp == now`, and in a program `&& (cr3 & mask) == now`: a kernel thread may go on under another cr3, since it
+ * borrows the address space of the task before it.
+ */
 function sameTask(registers: Uint8Array): Condition {
   const code = [...register("rsp"), ...const64(registerValue(registers, "rsp")), agentOps.equal[0]];
   if ((registerValue(registers, "cs") & privilege) !== 0n) {

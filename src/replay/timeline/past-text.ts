@@ -2,7 +2,7 @@ import { hex } from "../../base/units.js";
 import type { Position } from "../session/position.js";
 import type { Past, Write } from "./last-write.js";
 
-/** Who wrote `place`, in lines for people. */
+/** The past of `place` as lines of text for people. */
 export function pastLines(
   { writes, unseen }: Past,
   place: string,
@@ -27,7 +27,7 @@ export function pastLines(
   return lines;
 }
 
-/** The same as JSON has it; `symbolAt` names an address. */
+/** The past as `--json` prints it. `symbolAt` gives the name of an address. */
 export function pastFacts({ writes, unseen }: Past, symbolAt: (pc: bigint) => string | undefined) {
   return {
     writes: writes.map((write) => ({
@@ -52,7 +52,7 @@ function writeFacts({ position, before, after, written, delivery, changedSince }
 
 const bytesText = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
-/** A word as a number, anything else as bytes. */
+/** 1, 2, 4 or 8 bytes as a little-endian number, any other length as single bytes. */
 function valueText(bytes: Uint8Array): string {
   if (![1, 2, 4, 8].includes(bytes.length)) return bytesText(bytes);
   return `0x${Buffer.from(bytes).reverse().toString("hex")}`;

@@ -7,7 +7,7 @@ import { hitsOf, isSame, type Meeting, placePoints, stopBack } from "../session/
 import { type ScanOptions, scan } from "../session/scan.js";
 import type { Instant, StopPoint } from "../session/timeline-types.js";
 
-/** How many stretches are looked through at once. */
+/** How many stretches are searched at once. */
 const jobs = 2;
 
 /** Where a run back begins. */
@@ -26,7 +26,7 @@ export interface RunBackOptions extends Omit<ScanOptions, "from" | "to" | "prepa
  * The last meeting with a point before `here`: the stretches between checkpoints are replayed from the latest to the
  * earliest, two at a time, until one has a hit.
  *
- * @param earliest nothing before this icount counts
+ * @param earliest hits before this icount do not count
  * @returns undefined when there is none
  * @throws `cancelled`; everything `Session.runTo` throws
  */
@@ -53,7 +53,7 @@ async function searchBack(
   const running: Promise<Meeting | undefined>[] = [];
   try {
     for (let next = 0; ; ) {
-      // The nearest stretch first, alone: what one looks for is often there.
+      // The nearest stretch is searched first and alone: the hit is often there.
       const most = next === 0 ? 1 : jobs;
       while (running.length < most && next < stretches.length) {
         const stretch = stretches[next++]!;
@@ -62,7 +62,7 @@ async function searchBack(
           earliest,
           signal: enough.signal,
         });
-        search.catch(() => {}); // awaited in its turn, or not wanted any more
+        search.catch(() => {}); // it is awaited in its turn, or no longer wanted
         running.push(search);
       }
       const found = await running.shift();
@@ -75,18 +75,22 @@ async function searchBack(
   }
 }
 
-/** A part of a tape, replayed by itself. */
+/** A stretch of a tape that is replayed by a session of its own. */
 export interface Stretch {
   readonly from: CountedCheckpoint | undefined;
   readonly to: Icount;
 }
 
-/** A checkpoint in the midst of deliveries does not show the first instants of its icount. */
+/**
+ * Was the checkpoint made before all deliveries at its icount? A replay from any other skips the first instants of
+ * the icount.
+ */
 const isQuiet = ({ delivered = 0n }: CountedCheckpoint) => delivered === 0n;
 
 /**
- * Stretches from checkpoints, the latest first. The nearest ones are short, since what one looks for is often there; then
- * each pair spans twice as many checkpoints as the one before, since every start costs time.
+ * The stretches from checkpoint to checkpoint, the latest first. The first ones are short, because the hit is often
+ * near. Each pair of stretches spans twice as many checkpoints as the pair before it, because every start of a
+ * session costs time.
  */
 export function backwards(all: readonly CountedCheckpoint[], end: Icount, earliest: Icount): Stretch[] {
   const before = all.filter((one) => one.icount < end && isQuiet(one)).reverse();
@@ -159,7 +163,7 @@ async function collectMeetings(
 
 type StretchOptions = Omit<RunBackOptions, "checkpoints"> & { readonly earliest: Icount };
 
-/** Tells the hits of a stretch that lie before `here`, in order. */
+/** Replays a stretch, and calls `tell` with its hits between `earliest` and `here`, in order. */
 async function eachHit(
   tape: Tape,
   { from, to }: Stretch,
@@ -183,7 +187,10 @@ async function eachHit(
   throwIfAborted(scanning.signal);
 }
 
-/** Of the instants with the present icount, those that deliveries part from it come before it. */
+/**
+ * Does an instant come before `here`? Among instants with the same icount, those at which a delivery was still to
+ * come are earlier; their pc is another.
+ */
 function isBefore({ icount: at, pc }: Instant, here: Here): boolean {
   return at < here.icount || (at === here.icount && here.delivered > 0n && pc !== here.pc);
 }

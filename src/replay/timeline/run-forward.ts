@@ -7,12 +7,12 @@ import { hitsOf, isSame, type Meeting, stopForward } from "../session/point-hits
 import type { StopPoint } from "../session/timeline-types.js";
 
 /**
- * Runs a session forward until a point is met, or `limit`. The session may come further than the meeting: whoever wants
- * to stand there goes there. A point of execution at the present instant does not count.
+ * Runs a session forward until a point is met, or to `limit`. The session may stop some instructions after the
+ * meeting: a caller that wants to stand there has to go there. A breakpoint at the present instant does not count.
  *
  * @param limit at most the tape's end
  * @returns undefined at the limit
- * @throws `cancelled`: it stands somewhere on the way; everything `Session.runTo` throws
+ * @throws `cancelled`: the session then stands somewhere on the way; everything `Session.runTo` throws
  */
 export async function runForward(
   session: CountedSession,
@@ -23,7 +23,7 @@ export async function runForward(
   using met = linkedAbort(signal);
   const hits = gather(session, () => met.abort());
   try {
-    // The present instant is left by a step, which only memory can be touched by.
+    // The first instruction is a single step without breakpoints, so that one at the present instant is not met.
     await stepOver(session, points, hits.found);
     if (hits.found.length === 0 && session.position.icount < limit) {
       await session.arm(points);
@@ -39,7 +39,7 @@ export async function runForward(
   return undefined;
 }
 
-/** One instant forward, and what the instruction there touched. */
+/** Moves a session one instant forward. Gives the watchpoints that the instruction met. */
 export async function stepForward(
   session: CountedSession,
   points: readonly StopPoint[],
@@ -54,7 +54,7 @@ export async function stepForward(
   return hits.found.length > 0 ? { instant: { icount, pc }, hits: hits.found } : undefined;
 }
 
-/** The hits that stop at the first instant any stops at. */
+/** Gathers the hits of the first instant that has any; later ones are left out. */
 function gather(session: CountedSession, onFirst: () => void) {
   const found: ProbeHit[] = [];
   const unlisten = session.onHits((batch) => {
@@ -72,7 +72,8 @@ async function stepOver(
   points: readonly StopPoint[],
   found: ProbeHit[],
 ): Promise<void> {
-  // Those of execution would stop the machine where it stands; each keeps its place in the list.
+  // Breakpoints are left out, since one here would stop the machine at once. Hits are renumbered below, because their
+  // ids are places in the whole list.
   const watched = points.filter(({ kind }) => kind !== "execute");
   await session.arm(watched);
   await session.step();

@@ -11,36 +11,49 @@ import { farInstructions, travel } from "./travel.js";
 export interface PoolOptions extends Omit<CountedSessionOptions, "from" | "checkpointsTo"> {
   /** The checkpoints there are now, in order. */
   readonly checkpoints: () => Promise<readonly CountedCheckpoint[]>;
-  /** Where checkpoints are left in passing (`tapeCache`). Without it, steps back far from a checkpoint stay slow. */
+  /**
+   * The tape's cache (`tapeCache`), where sessions leave checkpoints on their way. Without it, steps back stay slow
+   * wherever the checkpoint before them is far.
+   */
   readonly cache?: string;
-  /** Sessions kept where they were left, in case somebody comes by again. Default 2. */
+  /** How many sessions are kept where they were left, to be used again. Default 2. */
   readonly parked?: number;
 }
 
-/** What starting a session costs, as instructions a running one executes meanwhile. */
+/** The cost of starting a session, as the number of instructions that a running one executes meanwhile. */
 const startInstructions = 60_000_000n;
-/** Steps back want a checkpoint no further before them than this, some 10 ms; one is left so far before them. */
+/**
+ * For steps back, a checkpoint should lie at most `most` instructions before them (some 10 ms of replay); where none
+ * does, one is made `left` instructions before them.
+ */
 const near = { most: 4_000_000n, left: 1_000_000n } as const;
-/** While a disk's answer is on its way there can be no checkpoint: so many instructions later there may be one. */
+/**
+ * No checkpoint can be made while a disk's answer or a packet is on its way: it is tried again every `step`
+ * instructions, up to `most` later.
+ */
 const tooEarly = { step: 65_536n, most: 8n * 65_536n } as const;
-/** A session of which nothing has been seen to move for so many seconds hangs. */
+/** A session that has not moved for so many seconds counts as hung. */
 const patienceSeconds = 20;
-/** How often a session that parts from its tape is replaced by another, and one that was killed or hung. */
+/**
+ * How many sessions are tried for one instant: `parted` when each does something else than its tape, `died` when each
+ * is killed or hangs.
+ */
 const mostAttempts = { parted: 3, died: 10 } as const;
 
 /**
- * The sessions of a timeline: gives one that stands at a wanted instant, from whichever place is nearest, and keeps
- * some that are not needed at the moment. A session whose QEMU dies or hangs is replaced, and the way gone again.
+ * The sessions of a timeline: it gives one that stands at a wanted instant, made from the nearest session or
+ * checkpoint, and keeps some that are not needed at the moment (parked). A session whose QEMU dies or hangs is
+ * replaced by another one that goes the same way.
  */
 export class SessionPool implements AsyncDisposable {
   private readonly tape: Tape;
   private readonly options: PoolOptions;
   private readonly parked: CountedSession[] = [];
-  /** Sessions started ahead, at the checkpoint that the next steps back will want. */
+  /** Sessions that were started in advance, at the checkpoint from which the next steps back will begin. */
   private readonly spares: { readonly from: CountedCheckpoint; readonly session: Promise<CountedSession> }[] =
     [];
   private readonly stopping = new AbortController();
-  /** A checkpoint is being made for steps back. */
+  /** The work of {@link expect}, while it is going on. */
   private approaching: Promise<void> | undefined;
 
   constructor(tape: Tape, options: PoolOptions) {
@@ -72,8 +85,8 @@ export class SessionPool implements AsyncDisposable {
   }
 
   /**
-   * One more session at `instant`, from the nearest checkpoint, for work beside: those that are parked or ready stay, and nobody
-   * is told how far it is. The caller owns it. See {@link at}.
+   * A new session that stands at `instant`, from the nearest checkpoint, for work in the background. It leaves parked
+   * and spare sessions as they are, and reports no progress. The caller owns it. See {@link at}.
    */
   async another(instant: Instant, signal?: AbortSignal): Promise<CountedSession> {
     await this.approaching;
@@ -92,7 +105,9 @@ export class SessionPool implements AsyncDisposable {
     }
   }
 
-  /** Takes back a session that is not needed now. */
+  /**
+   * Takes back a session that its caller does not need now. When more than `parked` are kept, the oldest is ended.
+   */
   async park(session: CountedSession): Promise<void> {
     if (!session.alive) return session[Symbol.asyncDispose]();
     this.parked.push(session);
@@ -100,8 +115,8 @@ export class SessionPool implements AsyncDisposable {
   }
 
   /**
-   * Makes ready for steps back from `at`, beside whatever else goes on: a checkpoint shortly before it, and `count`
-   * sessions that stand there.
+   * Prepares for steps back from `at`, in the background: makes a checkpoint shortly before it, and starts `count`
+   * sessions that stand there. Does nothing while an earlier preparation is going on.
    */
   expect(at: Icount, count: number): void {
     this.approaching ??= this.approach(at, count).then(
@@ -109,7 +124,7 @@ export class SessionPool implements AsyncDisposable {
         this.approaching = undefined;
       },
       () => {
-        this.approaching = undefined; // steps back are slower then
+        this.approaching = undefined; // without it steps back are only slower
       },
     );
   }
@@ -127,7 +142,7 @@ export class SessionPool implements AsyncDisposable {
     while (this.spares.length < count) this.spares.push(this.startSpare(from));
   }
 
-  /** False when there is nowhere to leave it. */
+  /** Makes a checkpoint at `at`, or some instructions later. False when the pool has no cache to put it into. */
   private async leaveCheckpoint(at: bigint): Promise<boolean> {
     const { cache } = this.options;
     if (cache === undefined) return false;
@@ -191,7 +206,9 @@ export class SessionPool implements AsyncDisposable {
     return best;
   }
 
-  /** @param how `leaves`: it is to leave checkpoints. `shows`: somebody waits for it, and wants to see how far it is. */
+  /**
+   * @param how `leaves`: the session can make checkpoints. `shows`: a user waits for it, so it reports its progress.
+   */
   private start(
     from: CountedCheckpoint | undefined,
     how: { readonly signal: AbortSignal | undefined; readonly leaves?: boolean; readonly shows?: boolean },
@@ -227,14 +244,17 @@ const dispose = (session: CountedSession) => session[Symbol.asyncDispose]();
 const ignore = () => {};
 const runTo = (session: CountedSession, to: Instant, signal?: AbortSignal) => session.runTo(to, signal);
 
-/** The last checkpoint from which a step leads to `at`, so that the instant before it is known, too. */
+/**
+ * The last checkpoint before `at`, not at it: the session then comes to `at` by a step and knows the instant before
+ * it.
+ */
 function lastBefore(all: readonly CountedCheckpoint[], at: bigint): CountedCheckpoint | undefined {
   let last: CountedCheckpoint | undefined;
   for (const one of all) if (one.icount < at) last = one;
   return last;
 }
 
-/** Is it trouble of one QEMU, which another may not have? `attempt`: how many had some. */
+/** Is an error the trouble of one QEMU that another may not have? `attempt`: how many sessions have failed so far. */
 export function isWorthAnother(error: unknown, attempt: number): boolean {
   if (!isVmtapeError(error)) return false;
   if (error.code === "diverged" || error.code === "inexact") return attempt < mostAttempts.parted;
@@ -242,7 +262,7 @@ export function isWorthAnother(error: unknown, attempt: number): boolean {
   return died && attempt < mostAttempts.died;
 }
 
-/** Lets a session go somewhere, and ends its QEMU when it does not come back. */
+/** Moves a session by `go`, and ends its QEMU when that hangs. */
 async function withPatience(
   session: CountedSession,
   instant: Instant,
@@ -274,7 +294,7 @@ async function withPatience(
   }
 }
 
-/** Changes whenever the session gets on, by a run or by a step. */
+/** A text that changes whenever the session moves, by a run or by a step. */
 function placeOf({ session, position }: CountedSession): string {
   return `${session.seen} ${position.icount} ${position.brctr}`;
 }

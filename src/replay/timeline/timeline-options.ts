@@ -7,8 +7,8 @@ import { tapeCache } from "../session/tape-cache.js";
 import type { TimelineOptions } from "./timeline.js";
 
 /**
- * What a timeline of a tape needs: the plugin, built when it is not there, and the tape's checkpoints, looked up again
- * each time, since others may leave some.
+ * What a timeline of a tape needs: the plugin, which is built when it is missing, and the tape's checkpoints, which
+ * are looked up anew each time, because other processes may add some.
  *
  * @throws everything `chooseQemu` and `buildPlugin` throw
  */

@@ -26,9 +26,9 @@ import type {
 } from "../session/timeline-types.js";
 import { lastFilmed } from "./film-meeting.js";
 import { type FilmOptions, FilmShelf, type Frame, isKnown } from "./film-shelf.js";
-import { Gate } from "./gate.js";
 import { lastRegisterChange } from "./last-change.js";
 import { locateBranch } from "./locate.js";
+import { Mutex } from "./mutex.js";
 import { allMeetings, type Here, lastMeeting, type RunBackOptions } from "./run-back.js";
 import { runForward, stepForward } from "./run-forward.js";
 import { isWorthAnother, type PoolOptions, SessionPool } from "./session-pool.js";
@@ -36,15 +36,15 @@ import type { TimelineEvents } from "./timeline-events.js";
 import { isLogged, lastLogged, type VisitLog } from "./visit-log.js";
 
 export interface TimelineOptions extends PoolOptions, FilmOptions {
-  /** The tape's files were checked a moment ago. */
+  /** Skip checking the tape's files, because the caller has just done so. Default false. */
   readonly trusted?: boolean;
-  /** A log of the tape's branches: running back to breakpoints then looks there first. */
+  /** A log of the tape's branches, in which running back to breakpoints looks first. */
   readonly visits?: VisitLog | undefined;
-  /** Where it stands when it is open; default: at the tape's start. */
+  /** Where the timeline stands once it is open. Default: the tape's start. */
   readonly from?: Instant | undefined;
 }
 
-/** The sessions behind a timeline. */
+/** The sessions of a timeline. */
 export interface TimelineParts {
   readonly pool: SessionPool;
   readonly session: CountedSession;
@@ -52,28 +52,31 @@ export interface TimelineParts {
 
 type CountedHere = Here & Pick<Position, "brctr">;
 
-/** The points of one run: hits name them by their place in the list, users by their ids. */
+/** The points of one run: a hit names its point by its place in the list, a user by its id. */
 interface PointSet {
   readonly ids: readonly PointId[];
   readonly points: readonly StopPoint[];
 }
 
-/** Sessions that are kept ready for the next steps back. */
+/** How many sessions are kept ready for the next steps back. */
 const spareSessions = 2;
-/** Longer ways back than this are made by counting instructions, and the last of them by single steps. */
-const stepsOnFoot = 64;
+/**
+ * Without a film, up to so many instants back are taken one by one, which costs a session each; more of them by
+ * `jumpBack`.
+ */
+const mostSingleSteps = 64;
 
 /**
- * What a user holds of a tape: it stands at an instant, goes anywhere, both ways, and shows the machine there. It owns
- * the sessions that do the running; when a QEMU dies or hangs, another one goes there again.
+ * A tape that can be moved through in both directions. A timeline stands at one instant and shows the machine there.
+ * It owns the sessions that replay; when a QEMU dies or hangs, another one is brought to the same instant.
  *
- * Calls are made one after another: a second one waits for the first. Each that moves takes an `AbortSignal`, and
- * settles within a second of its abort, `cancelled`, standing somewhere on the way.
+ * Calls are served one at a time, in order. A call that moves takes an `AbortSignal`; when that is aborted, it
+ * settles within a second as `cancelled`, and the timeline stands somewhere on the way.
  */
 export class Timeline implements DebugTarget, AsyncDisposable {
   readonly tape: Tape;
   private readonly pool: SessionPool;
-  private readonly gate = new Gate();
+  private readonly mutex = new Mutex();
   private readonly points = new Map<PointId, StopPoint>();
   private nextPoint: PointId = 1;
   private readonly marked = new Map<string, Position>();
@@ -83,7 +86,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   protected readonly options: TimelineOptions;
   private readonly films: FilmShelf;
   private session: CountedSession;
-  /** Where it stands, when that is an instant of a film; the session is elsewhere then. */
+  /** The instant at which it stands, when that is in a film; the session stands elsewhere then. */
   private frame: Frame | undefined;
 
   /** @param parts from {@link begin} */
@@ -96,7 +99,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * Opens a tape. `signal` ends the opening, not what is done later.
+   * Opens a tape. The options' `signal` cancels only the opening.
    *
    * @throws everything `checkTape` and `Session.create` throw
    */
@@ -104,7 +107,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return new Timeline(tape, options, await Timeline.begin(tape, options));
   }
 
-  /** What a timeline that was just opened owns. */
+  /** Checks the tape and makes the sessions of a new timeline. */
   protected static async begin(tape: Tape, options: TimelineOptions): Promise<TimelineParts> {
     const { from = { icount: icount(0) }, signal } = options;
     tape.requireComplete();
@@ -129,7 +132,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * Calls `listener` at an event, until the returned function is called.
+   * Calls `listener` at each event of this name. The function that is returned ends that.
    *
    * ```ts
    * const stop = timeline.on("moved", ({ position }) => console.log(position.icount));
@@ -139,7 +142,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     name: Name,
     listener: (...told: TimelineEvents[Name]) => void,
   ): () => void {
-    const own = (...told: TimelineEvents[Name]) => listener(...told); // one that is added twice is two
+    const own = (...told: TimelineEvents[Name]) => listener(...told); // a function that is added twice counts as two
     this.events.on(name, own as never);
     return () => void this.events.off(name, own as never);
   }
@@ -157,25 +160,28 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * Goes on by branches, back when `count` is negative: to the first instant with so many more records before it, or the
-   * tape's start or end. Cost: a replay from the checkpoint before it, twice.
+   * Goes forward by `count` branch records, or back when it is negative: to the first instant with that brctr, or to
+   * the tape's start or end. Cost: two replays from the checkpoint before it.
    */
   stepBranches(count: number, signal?: AbortSignal): Promise<Arrival> {
     return this.move(() => this.leap(this.position.brctr + BigInt(count), signal));
   }
 
-  /** Names the present instant, to come back with {@link goToMark}; a name that is taken means this one from now on. */
+  /**
+   * Names the present instant, so that {@link goToMark} can come back to it. A name that was used before gets the new
+   * meaning.
+   */
   mark(name: string): Position {
     this.marked.set(name, this.position);
     return this.position;
   }
 
-  /** What {@link mark} has named. */
+  /** The instants that {@link mark} has named, by their names. */
   get marks(): ReadonlyMap<string, Position> {
     return this.marked;
   }
 
-  /** @throws `not-found` when nothing has this name */
+  /** @throws `not-found` when no instant has this name */
   async goToMark(name: string, signal?: AbortSignal): Promise<Arrival> {
     const position = this.marked.get(name);
     if (!position) throw new VmtapeError("not-found", `no instant is marked '${name}'`, { got: name });
@@ -199,7 +205,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * Sets a point for the runs and steps that begin from now on: one that is under way goes on with those it began with.
+   * Sets a point for all runs and steps that begin later. A run that is under way does not see it.
    */
   addPoint(point: StopPoint): PointId {
     const id = this.nextPoint++;
@@ -207,17 +213,17 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return id;
   }
 
-  /** Takes a point away from the runs and steps that begin from now on. False when there is none of this id. */
+  /** Removes a point for all runs and steps that begin later. False when there is no point of this id. */
   removePoint(id: PointId): boolean {
     return this.points.delete(id);
   }
 
   registers(): Promise<Uint8Array> {
-    return this.gate.enter(async () => this.filmed() ?? this.look((session) => session.registers()));
+    return this.mutex.lock(async () => this.filmed() ?? this.look((session) => session.registers()));
   }
 
   register(number: number): Promise<Uint8Array | undefined> {
-    return this.gate.enter(async () => {
+    return this.mutex.lock(async () => {
       const known = x86Registers[number];
       const block = known && this.filmed();
       if (block) return block.subarray(known.offset, known.offset + known.bytes);
@@ -226,14 +232,14 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   description(annex: string): Promise<string | undefined> {
-    // It is the same at all instants.
-    return this.gate.enter(() =>
+    // The description is the same at all instants, so any will do.
+    return this.mutex.lock(() =>
       this.again(instantOf(this.session.position), () => this.session.description(annex)),
     );
   }
 
   readMemory(address: GuestAddress, length: number): Promise<Uint8Array | undefined> {
-    return this.gate.enter(() =>
+    return this.mutex.lock(() =>
       this.read(
         (memory, registers) => memory.read(registers, address, length),
         (session) => session.readMemory(address, length),
@@ -242,7 +248,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   readPhysical(address: PhysicalAddress, length: number): Promise<Uint8Array | undefined> {
-    return this.gate.enter(() =>
+    return this.mutex.lock(() =>
       this.read(
         (memory) => memory.readPhysical(address, length),
         (session) => session.readPhysical(address, length),
@@ -251,7 +257,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   mappedRange(address: GuestAddress): Promise<MappedRange> {
-    return this.gate.enter(() =>
+    return this.mutex.lock(() =>
       this.read(
         (memory, registers) => memory.mappedRange(registers, address),
         (session) => session.mappedRange(address),
@@ -260,8 +266,8 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * The last meeting with any of `points` before this instant, without going there; the timeline's own points do not
-   * count. Nothing before `since` does.
+   * The last meeting with any of `points` before this instant, without going there. Neither the timeline's own points
+   * nor hits before `since` count.
    *
    * @throws `cancelled`
    */
@@ -270,7 +276,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     since: Icount,
     signal?: AbortSignal,
   ): Promise<Meeting | undefined> {
-    return this.gate.enter(() =>
+    return this.mutex.lock(() =>
       lastMeeting(this.tape, this.here(), points, this.scanning(points, signal), since),
     );
   }
@@ -281,23 +287,24 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     range: { readonly earliest: Icount; readonly most: number },
     signal?: AbortSignal,
   ): Promise<Meeting[]> {
-    return this.gate.enter(() =>
+    return this.mutex.lock(() =>
       allMeetings(this.tape, this.here(), points, this.scanning(points, signal), range),
     );
   }
 
   /**
-   * The last instruction or delivery before this instant that changed a register, on the whole tape; the timeline stays here.
+   * The last instruction or delivery of the tape before this instant that changed a register. The timeline stays
+   * here.
    *
-   * Cost: a replay of the stretch, at some 3 times its plain duration, of general registers and flags some 10 times; nothing that
-   * counts in a film.
+   * Cost: a replay of the stretch since the change, which takes some 3 times as long as a plain one, for general
+   * registers and flags some 10 times. Within a film it is negligible.
    *
-   * @param name of the `g` block, `rip` excepted
+   * @param name a register of the `g` block, but not `rip`
    * @returns undefined when it has not changed since the tape's start
    * @throws `usage` for other names; `cancelled`
    */
   lastRegisterChange(name: string, { signal }: Stoppable = {}): Promise<RegisterStep | undefined> {
-    return this.gate.enter(async () => {
+    return this.mutex.lock(async () => {
       watchedRegister(name);
       const frame = this.frame ?? this.films.find(instantOf(this.position), -1);
       const filmed = frame?.film.film.lastChange(name, frame.index);
@@ -307,15 +314,16 @@ export class Timeline implements DebugTarget, AsyncDisposable {
   }
 
   /**
-   * All steps between two icounts, in order: what was executed, which registers it changed, what it wrote, and on request read.
-   * The timeline stays where it is. Memory is bounded whatever the distance; who takes a step at a time is waited for.
+   * Yields all steps between two icounts, in order: what was executed, which registers it changed, what it wrote and,
+   * on request, what it read. The timeline stays where it is. The memory needed does not depend on the distance,
+   * since the replay waits for a slow reader.
    *
-   * Cost: some 2 us a step, and the way to the first one; with `before` some 100 us a step that touches memory.
+   * Cost: some 2 µs a step, after the replay to the first one; with `before` some 100 µs for a step that touches
+   * memory.
    *
    * ```ts
    * for await (const { position, registers } of timeline.steps({ from: icount(1000), to: icount(2000) })) {
-   *   console.log(position.pc, registers.map(({ name }) => name));
-   * }
+   * console.log(position.pc, registers.map(({ name }) => name)); }
    * ```
    *
    * @throws `not-reached` beyond the tape's end; `cancelled`; everything `Session.runTo` throws
@@ -326,14 +334,14 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     yield* steps((at) => this.pool.another({ icount: at }, options.signal), events, options);
   }
 
-  /** How the code here is to be read: its instructions are 16, 32 or 64-bit ones. */
+  /** Whether the code at this instant is 16, 32 or 64-bit code. */
   codeSize(): Promise<16 | 32 | 64> {
-    return this.gate.enter(() => this.look((session) => session.codeSize()));
+    return this.mutex.lock(() => this.look((session) => session.codeSize()));
   }
 
-  /** Where a virtual address lies in physical memory now; undefined when it is not mapped. */
+  /** The physical address of a virtual one at this instant; undefined when it is not mapped. */
   translate(address: GuestAddress): Promise<bigint | undefined> {
-    return this.gate.enter(() =>
+    return this.mutex.lock(() =>
       this.read(
         (memory, registers) => memory.translate(registers, address),
         (session) => session.translate(address),
@@ -341,16 +349,16 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     );
   }
 
-  /** Ends its sessions. */
+  /** Ends all its sessions. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.films[Symbol.asyncDispose]();
     await this.session[Symbol.asyncDispose]();
     await this.pool[Symbol.asyncDispose]();
   }
 
-  /** Moves when its turn has come, and tells of it. */
+  /** Calls `go` when all calls before it have settled, and emits the events of its move. */
   private move(go: () => Promise<Arrival>): Promise<Arrival> {
-    return this.gate.enter(async () => {
+    return this.mutex.lock(async () => {
       const from = this.position;
       const arrival = await go();
       const { position } = arrival;
@@ -386,7 +394,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     const found = await this.attempt(() =>
       locateBranch(this.tape, brctr(branches), { ...this.options, signal }).catch((error: unknown) => {
         if (!isVmtapeError(error, "not-reached")) throw error;
-        return undefined; // the tape has fewer
+        return undefined; // the tape has fewer records
       }),
     );
     if (found === "cancelled") return this.arrival("cancelled");
@@ -394,7 +402,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return found || gone.why === "cancelled" ? gone : this.arrival("end");
   }
 
-  /** Gets a session to an instant, and leaves the present one where it is. */
+  /** Parks the present session and takes one that stands at `instant`. */
   private async fetch(instant: Instant, signal?: AbortSignal): Promise<void> {
     if (instant.icount > this.tape.end.at) throw beyondEnd(instant.icount, this.tape);
     const left = this.session;
@@ -403,23 +411,25 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       this.session = await this.pool.at(instant, signal);
       this.frame = undefined;
     } catch (error) {
-      // Whatever has become of the way there, it stands where it stood.
+      // The timeline stays at its old instant, whatever failed on the way to the new one.
       this.session = await this.pool.at(instantOf(left.position));
       throw error;
     }
   }
 
-  /** Has a session stand where it stands, when that is an instant of a film. */
+  /** Brings the session to the instant at which the timeline stands, when that is in a film. */
   private async land(signal?: AbortSignal): Promise<void> {
     if (this.frame) await this.fetch(instantOf(this.position), signal);
   }
 
-  /** The registers here, when it stands at an instant of a film. */
+  /** The registers at this instant from the film; undefined when it does not stand in one. */
   private filmed(): Uint8Array | undefined {
     return this.frame?.film.film.registers(this.frame.index);
   }
 
-  /** Reads memory of the film it stands in; where that cannot tell, or there is none, a session's. */
+  /**
+   * Reads memory from the film in which it stands; when that does not know it, or there is no film, from a session.
+   */
   private async read<T>(
     filmed: (memory: PagedMemory, registers: Uint8Array) => Promise<T>,
     ask: (session: CountedSession) => Promise<T>,
@@ -471,7 +481,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.arrival(arrived === "cancelled" ? "cancelled" : whyAt(earliest));
   }
 
-  /** In the film it stands in first, then in what lies before that. */
+  /** Searches first in the film in which it stands, then in the tape before the film. */
   private async lastMet(
     here: CountedHere,
     points: readonly StopPoint[],
@@ -503,7 +513,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return lastLogged(visits, points, here, earliest, search, signal);
   }
 
-  /** Stands where points were met. */
+  /** Goes to the instant of a meeting. */
   private async meet({ instant, hits }: Meeting, set: PointSet, signal?: AbortSignal): Promise<Arrival> {
     const arrived = await this.attempt(() => this.fetch(instant, signal));
     if (arrived === "cancelled") return this.arrival("cancelled");
@@ -521,7 +531,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       signal,
       plugin,
       checkpoints,
-      // What the processor itself writes, delivering an interrupt, is only seen where branches are followed.
+      // What the processor writes when it delivers an interrupt is only seen where branches are followed.
       follow: mayAskForBranches(points) || points.some(({ kind }) => kind !== "execute"),
     };
   }
@@ -539,7 +549,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.arrival("reached");
   }
 
-  /** Goes by one instant within a film, to one whose registers are known. False: there is none. */
+  /**
+   * Goes to the next instant (1) or the one before (-1) within a film. False when no film has it with known
+   * registers.
+   */
   private turn(step: 1 | -1): boolean {
     const { frame } = this;
     const next = frame && frame.index + step;
@@ -552,7 +565,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return other !== undefined;
   }
 
-  /** One instant forward, and the watchpoints met by it. */
+  /** Moves one instant forward. Gives the watchpoints that were met. */
   private forward(points: readonly StopPoint[]): Promise<Meeting | undefined> {
     return this.again(instantOf(this.position), () => stepForward(this.session, points));
   }
@@ -567,7 +580,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return { ids: [...this.points.keys()], points: [...this.points.values()] };
   }
 
-  /** Does something with the session at `from`; with another one there when its QEMU dies or hangs. */
+  /**
+   * Does `work` with the session, which stands at `from`. When its QEMU dies or hangs, does it again with another
+   * session at `from`.
+   */
   private async again<T>(from: Instant, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -586,11 +602,11 @@ export class Timeline implements DebugTarget, AsyncDisposable {
       if (signal?.aborted) return this.arrival("cancelled");
       if (this.turn(-1)) continue;
       if (this.isAtStart()) return this.arrival("start");
-      const filmed = await this.films.before(instantOf(this.position), left > stepsOnFoot, signal);
+      const filmed = await this.films.before(instantOf(this.position), left > mostSingleSteps, signal);
       if (filmed) {
         this.frame = filmed;
         left++;
-      } else if (left > stepsOnFoot) {
+      } else if (left > mostSingleSteps) {
         const arrived = await this.jumpBack(left, signal);
         return arrived ?? this.arrival("reached");
       } else {
@@ -607,7 +623,7 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return this.frame ? this.frame.index === 0 : !this.session.previous;
   }
 
-  /** One instant back without a film. */
+  /** Goes one instant back without a film. */
   private async stepOnFoot(signal?: AbortSignal): Promise<Arrival | undefined> {
     const landed = await this.attempt(() => this.land(signal));
     if (landed === "cancelled") return this.arrival("cancelled");
@@ -618,7 +634,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return undefined;
   }
 
-  /** Many instants back: goes further back, and lists the instants on the way here, since deliveries count, too. */
+  /**
+   * Goes many instants back: goes back by `count` instructions, steps forward to here and lists the instants on the
+   * way, since deliveries are instants, too, then goes to the wanted one.
+   */
   private async jumpBack(count: number, signal?: AbortSignal): Promise<Arrival | undefined> {
     const here = instantOf(this.position);
     const earliest = here.icount > BigInt(count) ? here.icount - BigInt(count) : 0n;
@@ -636,7 +655,10 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     return passed.length < count ? this.arrival("start") : undefined;
   }
 
-  /** The instant before this one, where the session did not come here by a step. */
+  /**
+   * The instant before this one, for a session that did not come here by a step: another session comes here by a
+   * step.
+   */
   private async learnPrevious(signal?: AbortSignal): Promise<Instant> {
     const here = instantOf(this.position);
     const again = await this.pool.at(here, signal);
@@ -656,7 +678,9 @@ export class Timeline implements DebugTarget, AsyncDisposable {
     }
   }
 
-  /** Looks at the machine here; if its QEMU has died meanwhile, at another one's. */
+  /**
+   * Reads something of the machine at this instant; when its QEMU has died, from another QEMU at the same instant.
+   */
   private async look<T>(ask: (session: CountedSession) => Promise<T>): Promise<T> {
     await this.land();
     return this.again(instantOf(this.position), () => ask(this.session));

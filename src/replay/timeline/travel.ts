@@ -4,15 +4,18 @@ import { leaveCheckpoint } from "../index/thinning.js";
 import type { CountedSession } from "../session/counted-session.js";
 import type { Instant } from "../session/timeline-types.js";
 
-/** A way longer than this, about a second, is worth leaving checkpoints on. */
+/** Runs that are longer than this (about a second) leave checkpoints on their way. */
 export const farInstructions = 1_500_000_000n;
-/** A checkpoint is left about so often. How many instructions that is differs tenfold along a tape. */
+/**
+ * Seconds between two of these checkpoints. The number of instructions executed in that time varies tenfold along a
+ * tape, so it is measured as the session goes.
+ */
 const hopSeconds = 0.5;
 const hop = { first: 200_000_000, least: 20_000_000, most: 800_000_000 } as const;
 
 /**
- * Runs a session a long way, and leaves checkpoints as it passes: the next time the way is short. The session must have
- * been made with `checkpointsTo`. One that cannot be left, for whatever reason, is done without.
+ * Runs a session over a long stretch, and makes checkpoints on the way, so that the same way is short the next time.
+ * The session must have been made with `checkpointsTo`. A checkpoint that cannot be made is skipped.
  *
  * @throws as `CountedSession.runTo`
  */

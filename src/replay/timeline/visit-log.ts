@@ -5,18 +5,20 @@ import type { StopPoint } from "../session/timeline-types.js";
 import type { Here } from "./run-back.js";
 
 /**
- * What is known of a tape's way without replaying it: a log of its branches. Between two branches instructions follow
- * each other in memory, so that a stretch tells by its ends whether it can have led through an address.
+ * Tells from a log of a tape's branches, without a replay, where an address may have been executed. Between two
+ * branches the instructions follow each other in memory. So the address at which such a run of instructions begins
+ * and the one at which it ends tell whether an address can have been executed in between.
  */
 export interface VisitLog {
-  /** Of the first and the last instant it knows. */
+  /** The first and the last instant that the log covers. */
   readonly start: { readonly brctr: Brctr; readonly icount: Icount };
   readonly end: { readonly brctr: Brctr; readonly icount: Icount };
   /**
-   * The latest stretch between two branches that may have led through one of the addresses; no other after it has.
+   * The latest run of instructions between two branches that may have executed one of the addresses. No later one up
+   * to `before` has.
    *
-   * @param before the stretch must have begun by this many branches of the tape
-   * @returns undefined when there is none back to the log's start
+   * @param before only runs with a `brctr` up to this are considered
+   * @returns undefined when the log has none
    * @throws `cancelled`; `bad-file` when the log is damaged
    */
   lastVisit(
@@ -26,28 +28,32 @@ export interface VisitLog {
   ): Promise<Visit | undefined>;
 }
 
-/** A stretch between two branches. */
+/** A run of instructions between two branches, which may have executed an address. */
 export interface Visit {
-  /** Of its first instruction, and of the branch that ends it. */
+  /** The icount of its first instruction, and that of the branch that ends it. */
   readonly from: Icount;
   readonly to: Icount;
-  /** Branches before it: the stretch before began with one less. */
+  /** How many branches come before it. The last of them led to it. */
   readonly brctr: Brctr;
 }
 
-/** An address in the middle of an instruction can be in many stretches: after so many in vain one looks for oneself. */
-const mostInVain = 8;
+/**
+ * An address in the middle of an instruction lies in many runs and is executed in none of them. After so many runs
+ * whose replay had no hit, the log is not asked any more, and all that is left is replayed.
+ */
+const mostMisses = 8;
 
-/** Can a log of branches tell where such points were met? Those without a condition, on instructions. */
+/** Can a log of branches tell where such points were met? It can for breakpoints without a condition. */
 export function isLogged(points: readonly StopPoint[]): boolean {
   return points.length > 0 && points.every(({ kind, condition }) => kind === "execute" && !condition);
 }
 
 /**
- * The last meeting with any of the points before `here`: the log names the stretch, and only that is replayed, which
- * tells the exact instant, and whether the log was right. What the log does not cover is replayed.
+ * The last meeting with any of the points before `here`. The log names a run of instructions that may have met one,
+ * and only that run is replayed: this gives the exact instant, or shows that the run has no hit after all; then the
+ * log is asked for the run before it. What the log does not cover is replayed.
  *
- * @param search replays from `earliest` (inclusive) to an instant, and gives the last meeting on the way
+ * @param search replays from an icount (inclusive) to an instant, and gives the last meeting on the way
  */
 export async function lastLogged(
   log: VisitLog,
@@ -67,7 +73,7 @@ export async function lastLogged(
     brctr = end.brctr;
     to = instantAt(end.icount);
   }
-  for (let inVain = 0; to.icount > start.icount && inVain < mostInVain; inVain++) {
+  for (let misses = 0; to.icount > start.icount && misses < mostMisses; misses++) {
     const visit = await log.lastVisit(addresses, brctr, signal);
     if (!visit) {
       to = sooner(to, instantAt(start.icount));
@@ -82,7 +88,7 @@ export async function lastLogged(
   return to.icount > earliest ? search(to, earliest) : undefined;
 }
 
-/** Before everything that happens at an icount. */
+/** The first instant of an icount, before all deliveries at it. */
 function instantAt(at: Icount): Here {
   return { icount: at, pc: 0n as GuestAddress, delivered: 0n };
 }

@@ -7,7 +7,7 @@ import { chunkHeaderLayout, decodeChunkHeader } from "../../formats/branch-log-l
 import { PluginChannel } from "../../qemu/plugin-channel.js";
 import type { Divergence } from "../session/divergence.js";
 
-/** The whole branch stream of a replay, equal in both. */
+/** The branch stream of two replays in which all records were equal. */
 export interface BranchStream {
   readonly records: bigint;
   /** SHA-256 of all chunks, headers and payloads, in order: they are canonical (docs/FORMATS.md, "Branch log"). */
@@ -29,20 +29,20 @@ export class BranchComparison {
   private readonly taps: { readonly channel: PluginChannel; readonly records: Promise<bigint> }[] = [];
   private difference: Divergence | undefined;
 
-  /** Begins with two replays that are paused before their first instruction. */
+  /** Begins with two replays, which must be paused before their first instruction. */
   async attach(replays: readonly [Tapped, Tapped]): Promise<void> {
     for (const [i, replay] of replays.entries()) {
       const channel = new PluginChannel(replay.channels);
       await channel.start();
       await channel.openWindow({ at: "now" }, { at: "never" });
       const records = this.drain(channel, this.pending[i]!);
-      records.catch(() => {}); // a replay that dies says why itself
+      records.catch(() => {}); // when a replay dies, its own error tells why
       this.taps.push({ channel, records });
     }
   }
 
   /**
-   * Ends the comparison where the two paused replays are.
+   * Ends the comparison where the two replays stand, which must be paused.
    *
    * @returns the stream, or the first record that differs
    * @throws `inexact`, `qemu-failed`

@@ -2,18 +2,18 @@ import { isVmtapeError } from "../../base/errors.js";
 import { type Icount, icount } from "../../base/units.js";
 import type { Session } from "../session/session.js";
 
-/** Steps that one replay takes before a fresh one looks closer: 64 of them narrow a million instructions to one. */
+/** Into how many steps each replay cuts the stretch. The next replay looks at the step in which this one died. */
 const steps = 64n;
-/** Replays at most; 2^48 instructions take 8. */
+/** The most replays; for 2^48 instructions it takes 8. */
 const mostReplays = 10;
 
 type Stepping = Pick<Session, "start" | "runTo"> & AsyncDisposable;
 
 /**
- * Finds the last instant a replay reaches before its QEMU dies: the position where it parted from its tape.
+ * Finds the last icount that a replay reaches before its QEMU dies: the place where it diverged from its tape.
  *
- * @param from an instant that is reached
- * @param to one that is not
+ * @param from an icount that is reached
+ * @param to an icount that is not reached
  * @param open makes a replay that is not started yet
  */
 export async function breakingPoint(

@@ -1,22 +1,22 @@
 import { type Icount, icount } from "../../base/units.js";
 
-/** A search halves its stretch, so 40 rounds narrow down more instructions than any tape has. */
+/** Each round halves the stretch, so that 40 rounds are enough for 2^40 instructions, more than any tape has. */
 export const mostRounds = 40;
 
-/** Two instants one of which is known to be the same in both runs, the other not. */
+/** Two instants: at the first one two runs were equal, at the second one they were not. */
 export interface Parting<Difference> {
   /** Equal here. */
   readonly from: Icount;
-  /** Different here; the first such instant when it is `from` + 1. */
+  /** Different here. When this is `from` + 1, it is the first difference. */
   readonly to: Icount;
   readonly difference: Difference;
 }
 
 /**
- * Narrows down where two runs parted by bisection: asks at the middle until the two instants are one instruction
- * apart, or {@link mostRounds} times. Each question costs two fresh replays to that instant.
+ * Finds where two runs diverged, by bisection: compares them in the middle until the two instants are one instruction
+ * apart, at most {@link mostRounds} times. Each comparison costs two new replays to that instant.
  *
- * @param compare how the runs differ at an instant, or undefined when they do not
+ * @param compare tells how the runs differ at an icount; undefined when they do not
  */
 export async function narrow<Difference>(
   parting: Parting<Difference>,

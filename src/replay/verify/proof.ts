@@ -7,7 +7,7 @@ import type { VerifyReport } from "./verify.js";
 
 const longestText = 1000;
 
-/** What `verifyTape` found, as the manifest keeps it. */
+/** A report of `verifyTape` in the form in which the manifest keeps it. */
 export function proofOf(report: VerifyReport, when: Date): Proof {
   const { divergence } = report;
   return {
@@ -20,10 +20,10 @@ export function proofOf(report: VerifyReport, when: Date): Proof {
 }
 
 /**
- * Marks a tape as proved or refuted, in its manifest. A tape that cannot be written, or that somebody changes meanwhile, stays
- * as it is.
+ * Marks a tape as proved or refuted in its manifest. A tape that cannot be written, or that is changed meanwhile,
+ * stays as it is.
  *
- * @returns the tape as it is then
+ * @returns the tape with its new manifest, or the old one where it stayed as it is
  */
 export async function keepProof(tape: Tape, proof: Proof): Promise<Tape> {
   try {
@@ -40,7 +40,10 @@ export async function keepProof(tape: Tape, proof: Proof): Promise<Tape> {
   }
 }
 
-/** Why a replay may have parted from a tape, where something is known that does that; for people. */
+/**
+ * What may have made a replay diverge from this tape at an icount, in words for people; says so when no cause is
+ * known.
+ */
 export function likelyCause(tape: Tape, at: bigint | undefined): string {
   const { version, machine, qemu, witnesses } = tape.manifest;
   const major = Number(qemu.version.split(".")[0]);

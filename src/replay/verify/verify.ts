@@ -20,7 +20,10 @@ import { BranchComparison, type BranchStream } from "./branch-comparison.js";
 import { breakingPoint } from "./breaking-point.js";
 import { mostRounds, narrow } from "./narrow.js";
 
-/** A state that was compared. `recorded`: the recording itself was hashed at this instant too. */
+/**
+ * A state that was compared. `recorded`: it was compared with a witness, too, which was hashed at this instant while
+ * recording.
+ */
 export interface VerifiedState extends StateHash {
   readonly recorded: boolean;
 }
@@ -38,32 +41,32 @@ export interface VerifyReport {
   /** All branches of both replays; absent when they were not compared (no plugin). */
   readonly branches?: BranchStream;
   readonly seconds: number;
-  /** Where the machine first parted from its tape; absent when `ok`. */
+  /** The first difference that was found; absent when `ok`. */
   readonly divergence?: Divergence;
 }
 
 export interface VerifyOptions extends RunContext, Pick<SessionOptions, "stallSeconds"> {
-  /** The built branch plugin (`buildPlugin`): every branch of the two replays is then compared, too. */
+  /** The built branch plugin (`buildPlugin`). With it, all branches of the two replays are compared, too. */
   readonly plugin?: string | undefined;
 }
 
 /** The part of a {@link Session} that a comparison needs. */
 export type Replay = Pick<Session, "start" | "runTo" | "hashState" | "stop" | "shutdownReason" | "channels"> &
   AsyncDisposable;
-/** Makes a replay that is not started yet. */
+/** Makes a replay, which is not started yet. */
 export type OpenReplay = (options: Pick<SessionOptions, "onConsole" | "onProgress">) => Promise<Replay>;
 
-/** How long a host may take to read what a guest asked of its disk. */
+/** How long the host may take to read what the guest asked of its disk. */
 const diskPatienceMs = 3000;
-/** Instants hashed besides the recording's own and the end. */
+/** How many evenly spaced instants are compared besides the witnesses' and the end. */
 const evenInstants = 3;
 
 /**
- * Replays a tape to its end, twice, side by side, and compares: registers and memory at several instants and at
- * the end with each other and with what was hashed while recording; console bytes, final icount and shutdown
- * cause with the recording.
+ * Replays a tape to its end twice, side by side, and compares. Registers and memory at several instants and at the
+ * end are compared with each other and with the recording's witnesses; console bytes, last icount and shutdown reason
+ * with the recording. Cost: two replays at once, and a hash of the guest's RAM at each of the instants.
  *
- * @throws what opening the tape throws; a divergence is no exception but the report's answer
+ * @throws what opening the tape throws; a divergence is not thrown but part of the report
  */
 export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promise<VerifyReport> {
   tape.requireComplete();
@@ -83,7 +86,7 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
     if (isVmtapeError(error, "changed")) return error;
     throw error;
   });
-  // Damage is not given to QEMU, which believes every length: it replays to shortly before.
+  // QEMU does not check the lengths in a log, so it is not given damaged parts: the replays end shortly before them.
   const logFault = await findFault(tape, signal);
   const limit = logFault && icount(logFault.facts.icount ?? 0n);
   if (logFault && (limit ?? 0n) < 2n) return comparison.report(comparison.fault(logFault));
@@ -96,10 +99,10 @@ export async function verifyTape(tape: Tape, options: VerifyOptions = {}): Promi
 }
 
 /**
- * Compares replays of a tape with each other and with the recording; {@link verifyTape} without its checks of
- * the tape's files.
+ * Compares replays of a tape with each other and with the recording; {@link verifyTape} without its checks of the
+ * tape's files.
  *
- * @param open makes a replay: two that run side by side, and more to narrow down a difference
+ * @param open makes a replay. Two run side by side; more are made to narrow down a difference
  */
 export function compareReplays(
   tape: Tape,
@@ -109,19 +112,19 @@ export function compareReplays(
   return new Comparison(tape, options, { pair: open, probe: () => open({}) }).run();
 }
 
-/** The damage of a log, if there is any. */
+/** The first damage of a log; undefined when it has none. */
 async function findFault(tape: Tape, signal?: AbortSignal): Promise<VmtapeError | undefined> {
   await using source = await openFileSource(tape.layout.log, noLinks);
   const dialect = dialectFor(tape.manifest.qemu.version);
   try {
     return (await summarizeLog(source, dialect, { signal })).ending.fault;
   } catch (error) {
-    if (isVmtapeError(error, "bad-log")) return error; // the header
+    if (isVmtapeError(error, "bad-log")) return error; // the header is damaged
     throw error;
   }
 }
 
-/** Two replays in step. */
+/** Two replays that are run to the same instants and compared there. */
 class Comparison {
   private readonly startedAt = performance.now();
   private readonly states: VerifiedState[] = [];
@@ -130,11 +133,11 @@ class Comparison {
   private readonly options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal">;
   private readonly branches: BranchComparison | undefined;
   private stream: BranchStream | undefined;
-  /** Where the replays were to stop next. */
+  /** The icount to which the replays were last sent. */
   private target = icount(0);
   private readonly consoles: ConsoleCheck[] = [new ConsoleCheck(), new ConsoleCheck()];
 
-  /** @param open `pair`: one of the two that are compared; `probe`: one that looks closer */
+  /** @param open `pair`: makes one of the two that are compared; `probe`: makes one that narrows down a difference */
   constructor(
     tape: Tape,
     options: Pick<VerifyOptions, "plugin" | "onProgress" | "signal">,
@@ -146,7 +149,7 @@ class Comparison {
     this.branches = options.plugin === undefined ? undefined : new BranchComparison();
   }
 
-  /** @param limit where the log is damaged: what comes before is compared */
+  /** @param limit the icount at which the log is damaged; only what comes before it is compared */
   async run(limit?: Icount): Promise<VerifyReport> {
     const { signal } = this.options;
     const total = Number(this.tape.end.at);
@@ -159,7 +162,7 @@ class Comparison {
       await Promise.all([first.start(undefined, signal), second.start(undefined, signal)]);
       await this.branches?.attach([first, second]);
       const parted = (await this.walk(first, second, limit)) ?? (await this.compareBranches());
-      await Promise.all([first.stop(), second.stop()]); // the last of their consoles comes in
+      await Promise.all([first.stop(), second.stop()]); // their last console bytes arrive
       const divergence = parted ?? (limit === undefined ? await this.compareEnds(first) : undefined);
       return this.report(divergence, first.shutdownReason);
     } catch (error) {
@@ -183,8 +186,9 @@ class Comparison {
   }
 
   /**
-   * States of both. What a disk reads comes into memory when the host has read it, and is announced to the guest when the
-   * log says so: where only memory differs, the host may not have read all of it yet.
+   * Hashes the states of both. What a disk reads is in memory as soon as the host has read it, but is announced to
+   * the guest when the log says so. So where only memory differs, the host may not have read everything yet, and the
+   * states are hashed again for a while.
    */
   private async hash(first: Replay, second: Replay): Promise<[StateHash, StateHash]> {
     const until = performance.now() + diskPatienceMs;
@@ -195,7 +199,7 @@ class Comparison {
     }
   }
 
-  /** Ends the comparison of branches, where there is one: it names the very record at which two replays parted. */
+  /** Ends the comparison of branches, where there is one. It gives the first record that differs. */
   private async compareBranches(): Promise<Divergence | undefined> {
     const result = await this.branches?.finish();
     if (result && "what" in result) return result;
@@ -203,7 +207,7 @@ class Comparison {
     return undefined;
   }
 
-  /** Two replays were equal at the last state and are not at `to`: finds out since when. */
+  /** The two replays were equal at the last state, and differ at `to`: finds out since when. */
   private async narrowDown(to: Icount, difference: StateDifference): Promise<Divergence> {
     const { signal } = this.options;
     let round = 0;
@@ -228,11 +232,12 @@ class Comparison {
   }
 
   /**
-   * Every instant of the recording's own hashes, some evenly spaced ones, and the end: but none, except the end, at
-   * which a replay cannot be stopped reproducibly without the guard, or a recording of the first version was hashed.
+   * The instants to compare: those of the witnesses, some evenly spaced ones, and the end. Instants with deliveries,
+   * except for the end, are left out when the replays run without the guard, since they do not stop there
+   * reproducibly, and when the manifest is of version 1, since its witnesses were hashed without the guard.
    */
   private async instants(limit?: Icount): Promise<Icount[]> {
-    // QEMU has read the event at an instant when it stops there: stop before the damaged one.
+    // A QEMU that stops at an instant has read the event there already, so the replays stop before the damaged one.
     const end = limit === undefined ? Number(this.tape.end.at) : Number(limit) - 1;
     const recorded = this.tape.manifest.witnesses.map((witness) => witness.icount);
     const even = Array.from({ length: evenInstants }, (_, i) =>
@@ -245,7 +250,7 @@ class Comparison {
     return instants.filter((at) => Number(at) === end || !delivering.has(at));
   }
 
-  /** Compares with what was hashed while recording, where that was done, and notes the state. */
+  /** Compares a state with the recording's witness, where there is one at this icount, and notes the state. */
   private compareRecorded(at: Icount, a: StateHash): Divergence | undefined {
     const between = `between icount ${this.lastEqual} and ${at}`;
     const witness = this.tape.manifest.witnesses.find((one) => BigInt(one.icount) === at);
@@ -260,7 +265,10 @@ class Comparison {
     return undefined;
   }
 
-  /** Is the console in the tape still the one that was recorded? The replays' is. */
+  /**
+   * Compares the console file in the tape with its recorded hash. (The replays' console has been compared with that
+   * before.)
+   */
   async compareStoredConsole(): Promise<Divergence | undefined> {
     const { layout, end } = this.tape;
     const change = await checkStored(layout.console, end.console, this.options.signal).catch((error) => {
@@ -298,16 +306,16 @@ class Comparison {
     return undefined;
   }
 
-  /** What is wrong with the log itself, as a divergence. */
+  /** The damage of a log as a divergence. */
   fault({ message, facts }: VmtapeError): Divergence {
     const { expected, got } = facts;
     return { icount: icount(facts.icount ?? 0n), what: message, expected, got, damage: true };
   }
 
-  /** The last instant before a replay's failure. */
+  /** The last icount that a failed replay reached. */
   private async locate({ facts }: VmtapeError): Promise<Icount> {
     const seen = icount(facts.icount ?? 0n);
-    if (facts.died !== true || seen >= this.target) return seen; // it stands still: exactly there
+    if (facts.died !== true || seen >= this.target) return seen; // it stands still there
     const { signal } = this.options;
     this.options.onProgress?.({ doing: "narrowing down", done: Number(seen), unit: "instructions" });
     return breakingPoint(seen, this.target, this.open.probe, signal);
@@ -337,7 +345,7 @@ class Comparison {
   }
 }
 
-/** A replay's console output: hashed, and kept as far as it is small. */
+/** Hashes a replay's console output, and keeps its beginning. */
 class ConsoleCheck {
   private readonly hash: Hash = createHash("sha256");
   private bytes = 0;
@@ -353,7 +361,7 @@ class ConsoleCheck {
     return { bytes: this.bytes, sha256: this.hash.copy().digest("hex") };
   }
 
-  /** The first byte at which it differs from the recorded console, among those kept. */
+  /** The offset of the first byte that differs from the recorded console, as far as the output was kept. */
   async firstDifference(recordedPath: string): Promise<number> {
     const recorded = await readHead(recordedPath, keptConsoleBytes, noLinks).catch(() => new Uint8Array());
     const got = Buffer.concat(this.kept);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runTool } from "../../../src/base/tool.js";
 
-/** The program as a machine to boot, and with its DWARF for debuggers. */
+/** The program as a kernel to boot, and as a file with DWARF for debuggers. */
 export interface BuiltProgram {
   readonly kernel: string;
   readonly symbols: string;
@@ -12,13 +12,13 @@ export interface BuiltProgram {
 const here = fileURLToPath(new URL(".", import.meta.url));
 const guests = fileURLToPath(new URL("../../guests/", import.meta.url));
 
-/** Interrupts of a tiny machine use the same stack and save no vector registers. */
+/** Options for a tiny machine, whose interrupt handlers use the same stack and save no vector registers. */
 const code = [
   ...["-O0", "-gdwarf-5", "-fno-pic", "-ffreestanding", "-mno-red-zone", "-mgeneral-regs-only"],
   ...["-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fcf-protection=none"],
 ];
 
-/** The same source gives the same lines, wherever it lies; addresses depend on the compiler. */
+/** Compiles a source file. Its lines have the same names wherever it lies; addresses depend on the compiler. */
 function compile(name: string, directory: string): Promise<unknown> {
   const paths = [`-ffile-prefix-map=${here}=`, `-fdebug-prefix-map=${directory}=`];
   const output = join(directory, `${name}.o`);
@@ -38,7 +38,7 @@ export async function buildProgram(directory: string): Promise<BuiltProgram> {
   return { kernel: file("accounts.elf32"), symbols: linked };
 }
 
-/** Builds it as the first program of a Linux guest; answers the program, which carries its DWARF. */
+/** Builds it as the first program of a Linux guest. Returns the path of the program, which contains its DWARF. */
 export async function buildInit(directory: string): Promise<string> {
   await mkdir(directory, { recursive: true });
   await compile("accounts", directory);

@@ -1,5 +1,5 @@
-// Asks GDB what it prints of the variables of values.c, and writes down the answers, the program and its memory.
-// Needs gcc, pahole and gdb: `node make.mjs`, when values.c or expressions.txt change.
+// Has GDB print the variables of values.c, and keeps the answers, the program and its memory. Needs gcc, pahole and
+// gdb: `node make.mjs`, when values.c or expressions.txt change.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -70,7 +70,7 @@ const memory = [];
 for (let i = 0, at = Number(core.readBigUInt64LE(32)); i < core.readUInt16LE(56); i++, at += 56) {
   if (core.readUInt32LE(at) !== 1) continue;
   const [offset, address, size] = [8, 16, 32].map((field) => core.readBigUInt64LE(at + field));
-  // The program's own pages, its heap, and its stack: not the libraries'.
+  // Keeps the program's own pages, its heap and its stack, but not those of libraries.
   if (size === 0n || (address >= 0x7f0000000000n && address < 0x7ffffff00000n)) continue;
   if (address >= 0xffff000000000000n) continue;
   const bytes = core.subarray(Number(offset), Number(offset + size));
