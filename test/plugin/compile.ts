@@ -32,6 +32,7 @@ export async function compileScenarios(compiler: string, sanitizers: string, int
     ...[
       join(here, "scenarios.c"),
       join(here, "fake-qemu.c"),
+      join(here, "conversation.c"),
       ...sourcesOf("branches"),
       ...sourcesOf("common"),
     ],
