@@ -73,15 +73,13 @@ static const char *next_line(void)
     return NULL;
 }
 
-void say(const char *line)
+void say(const char *bytes, size_t size)
 {
-    size_t left = strlen(line);
-    for (const char *at = line; left > 0;) {
-        ssize_t sent = write(control_socket, at, left);
+    while (size > 0) {
+        ssize_t sent = write(control_socket, bytes, size);
         expect(sent > 0, "the plugin hears no more");
-        at += sent, left -= (size_t)sent;
+        bytes += sent, size -= (size_t)sent;
     }
-    expect(write(control_socket, "\n", 1) == 1, "the plugin hears no more");
 }
 
 const char *next_answer(void)
@@ -96,7 +94,8 @@ const char *next_answer(void)
 
 const char *ask(const char *line)
 {
-    say(line);
+    say(line, strlen(line));
+    say("\n", 1);
     return next_answer();
 }
 

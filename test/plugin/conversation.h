@@ -19,8 +19,8 @@ extern int control_socket;
 int make_socket(int *ours, int buffer);
 /* Reads so many bytes; false: there are no more. */
 bool read_all(int fd, void *to, size_t size);
-/* Sends a command line. */
-void say(const char *line);
+/* Sends so many bytes. */
+void say(const char *bytes, size_t size);
 /* Sends a command line and waits for its answer, a line of JSON; events are passed over. */
 const char *ask(const char *line);
 /* The next answer. */
