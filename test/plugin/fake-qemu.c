@@ -212,10 +212,13 @@ void *g_byte_array_set_size(struct array *array, unsigned size)
     return array;
 }
 
+/* Where flags come from: always the processor's own word, of which 0 tells. */
 bool cpu_unwind_state_data(void *cpu, uintptr_t host, uint64_t *data)
 {
-    (void)cpu, (void)host, (void)data;
-    return false;
+    (void)cpu, (void)host;
+    if (block_now)
+        data[0] = block_now->at, data[1] = 0;
+    return block_now != NULL;
 }
 
 uint64_t cpu_cc_compute_all(void *env, int cc_op)

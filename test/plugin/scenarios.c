@@ -206,7 +206,7 @@ static const char *piece(void)
 {
     static char made[64];
     static const char *const pieces[] = {
-        "start", "where", "window", "close", "progress", "marks", "first-visits", "probe", "unprobe", "hits", "all", "user", "kernel", "none",
+        "start", "where", "window", "close", "progress", "marks", "first-visits", "probe", "unprobe", "hits", "film", "film off", "all", "user", "kernel", "none",
         "now", "never", "icount:", "brctr:", "address:0x", "visit:0x400000:", "exec", "write", "read", "access", "virtual", "physical",
         "when=", "collect=", "stop=exact", "g", "r:ffff", "r:", "m:", "s:", "/", ",", ":", "=", "0x", "-", "+", "0", "1", "2", "16", "ffff",
         "18446744073709551615", "18446744073709551616", "99999999999999999999999", "22ff27", "2227", "260002", "26001027", "e027", "e1",
@@ -230,6 +230,7 @@ static void random_line(char *line, size_t room)
         "probe %u exec 0x400000 when=22012713", "probe %u exec 0x400001 collect=g,r:ff,s:2327102710/16", "probe %u exec 0x400002 when=260001260002022704",
         "probe %u write virtual 0x1000 8 when=e0220014270200", "probe %u access physical 0x1800 16 collect=m:231000271c/220827/64",
         "probe %u read virtual 0x1000 1", "probe %u exec 0xffffffff81000000 collect=m:2312002715/e427/4096,r:1", "window address:0x400000 never all",
+        "film writes", "film accesses", "film off",
     };
     static const char *const beginnings[] = { "probe %u exec ", "probe %u write virtual ", "window ", "marks ", "" };
     unsigned number = (unsigned)random_below(&seed, 30);
