@@ -33,7 +33,7 @@ const sanitized = compilers.flatMap((compiler) =>
 
 test.each(sanitized)("scenarios by %s with sanitizers: %s", async (compiler, sanitizers) => {
   const program = await compileScenarios(compiler, sanitizers, bench.directory);
-  const lengths = { selection: 1, lines: 1, windows: 200, progress: 100, hits: 100, fuzz: 50_000 };
+  const lengths = { selection: 1, lines: 1, probes: 1, windows: 200, progress: 100, hits: 100, fuzz: 50_000 };
   await runForLong(program, lengths);
 });
 

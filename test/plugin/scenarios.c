@@ -144,6 +144,41 @@ static void lines(void)
     expect(!strncmp(answer, "{\"error\":", 9), "a line with a NUL: %s", answer);
 }
 
+/* What is no probe is refused, and none of it is kept. */
+static void probes(void)
+{
+    static const struct { const char *probe, *why; } wrong[] = {
+        { "", "no such id" }, { " x exec 0x1000", "no such id" }, { " 4294967296 exec 0x1000", "no such id" },
+        { " 1", "no such id" }, { " 1 exec", "no such probe" }, { " 1 exec 0xg", "no such address" }, { " 1 exec -1", "no such address" },
+        { " 1 exec 10000000000000000", "no such address" }, { " 1 write 0x1000 8", "no such probe" },
+        { " 1 write linear 0x1000 8", "no such probe" }, { " 1 write virtual 1q 8", "no such address" },
+        { " 1 read virtual 0x1000 0", "no such length" }, { " 1 access physical 0x1000 9223372036854775808", "no such length" },
+        { " 1 exec 0x1000 stop=never", "no such property of a probe" }, { " 1 write virtual 0x1000 8 stop=exact", "no such property of a probe" },
+        { " 1 exec 0x1000 when=", "the condition is no agent expression" }, { " 1 exec 0x1000 when=222", "the condition is no agent expression" },
+        { " 1 exec 0x1000 when=2", "the condition is no agent expression" }, { " 1 exec 0x1000 when=00", "the condition is no agent expression" },
+        { " 1 exec 0x1000 when=\t2", "the condition is no agent expression" }, { " 1 exec 0x1000 when=+2", "the condition is no agent expression" },
+        { " 1 exec 0x1000 when=220127 when=220127", "the condition is no agent expression" },
+        { " 1 exec 0x1000 collect=", "this cannot be collected" }, { " 1 exec 0x1000 collect=g,", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=r:0", "this cannot be collected" }, { " 1 exec 0x1000 collect=r:+f", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=r:\t-1", "this cannot be collected" }, { " 1 exec 0x1000 collect=r:0xf", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=r:10000000000000000", "this cannot be collected" }, { " 1 exec 0x1000 collect=x:2227/1", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=m:220127/220127", "this cannot be collected" }, { " 1 exec 0x1000 collect=m:220127/16", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=s:220127", "this cannot be collected" }, { " 1 exec 0x1000 collect=s:220127/65537", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=s:220127/16x", "this cannot be collected" }, { " 1 exec 0x1000 collect=s:2201270/16", "this cannot be collected" },
+    };
+    char refusal[80];
+    must(command("start"));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const char *answer = command("probe%s", wrong[i].probe);
+        snprintf(refusal, sizeof refusal, "{\"error\":\"%s\"}", wrong[i].why);
+        expect(!strcmp(answer, refusal), "probe%s: %s", wrong[i].probe, answer);
+    }
+    must(command("probe 1 exec 0x1000 when=220127 collect=g"));
+    expect(!strcmp(command("probe 1 exec 0x2000"), "{\"error\":\"this id is taken\"}"), "an id is taken once");
+    expect(!strcmp(command("unprobe x"), "{\"error\":\"no such id\"}"), "an id");
+    expect(number_in(command("unprobe all"), "count") == 1, "one probe");
+}
+
 /* Counts of a running machine never go back, and are never beyond it. */
 static void progress(void)
 {
@@ -283,7 +318,7 @@ int main(int argc, char **argv)
     static const struct { const char *name; void (*run)(void); int data_buffer; } all[] = {
         { "selection", selection, 4096 }, { "windows", windows, 0 }, { "lines", lines, 0 },
         { "progress", progress, 0 },      { "hits", hits, 0 },       { "fuzz", fuzz, 0 },
-        { "closing", closing, 4096 },
+        { "closing", closing, 4096 },     { "probes", probes, 0 },
     };
     if (argc < 3)
         return 2;
