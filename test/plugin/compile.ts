@@ -36,11 +36,11 @@ export function compileGuardScenarios(
   api: 1 | 2,
 ): Promise<string> {
   const parts = ["guard-scenarios", "fake-guarded-qemu"];
-  return compileFake(parts, "guard", { compiler, sanitizers, into, api, wrapped: wrappedByGuardedQemu });
+  return compileFake(parts, "guard", { compiler, sanitizers, into, api, faked: fakedFunctions });
 }
 
 /** Functions of the C library that fake-guarded-qemu.c has in their stead. */
-const wrappedByGuardedQemu = [
+const fakedFunctions = [
   "dlsym",
   "dladdr1",
   "pthread_create",
@@ -57,15 +57,15 @@ async function compileFake(
     readonly sanitizers: string;
     readonly into: string;
     readonly api: 1 | 2;
-    readonly wrapped?: readonly string[];
+    readonly faked?: readonly string[];
   },
 ): Promise<string> {
-  const { compiler, sanitizers, into, api, wrapped = [] } = options;
+  const { compiler, sanitizers, into, api, faked = [] } = options;
   const target = join(into, `${parts[0]}-${compiler}-${sanitizers.replace(/\W/g, "-")}-${api}`);
   await runTool(compiler, [
     ...["-O1", "-g", "-Wall", "-Werror", "-fPIC", "-rdynamic", `-DQEMU_PLUGIN_API=${api}`],
     ...[`-fsanitize=${sanitizers}`, "-fno-sanitize-recover=all"],
-    ...wrapped.map((name) => `-Wl,--wrap=${name}`),
+    ...faked.map((name) => `-D${name}=fake_${name}`),
     ...[...parts, "conversation"].map((part) => join(here, `${part}.c`)),
     ...[...sourcesOf(plugin), ...sourcesOf("common")],
     ...["-o", target, "-lpthread", "-ldl"],

@@ -1,4 +1,4 @@
-/* See fake-guarded-qemu.h. What QEMU exports is found by the guard with dlsym: link with -rdynamic, and with --wrap for what is below. */
+/* See fake-guarded-qemu.h. What QEMU exports is found by the guard with dlsym: link with -rdynamic. */
 #define _GNU_SOURCE
 #include "fake-guarded-qemu.h"
 
@@ -34,19 +34,29 @@ const char *__tsan_default_options(void) { return "atexit_sleep_ms=0"; }
 
 /* ---- What the guard calls of the C library ------------------------------------------------------------------------------ */
 
-void *__real_dlsym(void *from, const char *name);
-void *__wrap_dlsym(void *from, const char *name);
-void *__wrap_dlsym(void *from, const char *name)
+/* Names of the C library's functions are compiled as those of the fakes here (compile.ts); so are its declarations of them. */
+#undef dlsym
+#undef dladdr1
+#undef pthread_create
+#undef open_memstream
+#undef clock_gettime
+#undef poll
+void *dlsym(void *from, const char *name);
+int dladdr1(const void *at, Dl_info *info, void **more, int flags);
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *data);
+FILE *open_memstream(char **text, size_t *size);
+int clock_gettime(clockid_t clock, struct timespec *now);
+int poll(struct pollfd *fds, nfds_t count, int ms);
+
+void *fake_dlsym(void *from, const char *name)
 {
-    return is_strange("missing", name) ? NULL : __real_dlsym(from, name);
+    return is_strange("missing", name) ? NULL : dlsym(from, name);
 }
 
-int __real_dladdr1(const void *at, Dl_info *info, void **more, int flags);
-int __wrap_dladdr1(const void *at, Dl_info *info, void **more, int flags);
-int __wrap_dladdr1(const void *at, Dl_info *info, void **more, int flags)
+int fake_dladdr1(const void *at, Dl_info *info, void **more, int flags)
 {
     static ElfW(Sym) other;
-    int found = __real_dladdr1(at, info, more, flags);
+    int found = dladdr1(at, info, more, flags);
     if (found && info->dli_sname && is_strange("size", info->dli_sname)) {
         other = *(ElfW(Sym) *)*more;
         other.st_size += 8;
@@ -56,21 +66,17 @@ int __wrap_dladdr1(const void *at, Dl_info *info, void **more, int flags)
 }
 
 static bool no_threads;
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *data);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *data);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *data)
+int fake_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *data)
 {
-    return no_threads ? -1 : __real_pthread_create(thread, attributes, body, data);
+    return no_threads ? -1 : pthread_create(thread, attributes, body, data);
 }
 
-FILE *__real_open_memstream(char **text, size_t *size);
-FILE *__wrap_open_memstream(char **text, size_t *size);
-FILE *__wrap_open_memstream(char **text, size_t *size)
+FILE *fake_open_memstream(char **text, size_t *size)
 {
     static int calls;
     char call[16];
     snprintf(call, sizeof call, "%d", ++calls);
-    return is_strange("memory", call) ? NULL : __real_open_memstream(text, size);
+    return is_strange("memory", call) ? NULL : open_memstream(text, size);
 }
 
 static bool hurried;
@@ -81,22 +87,18 @@ void hurry(void)
     __atomic_store_n(&hurried, true, __ATOMIC_SEQ_CST);
 }
 
-int __real_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+int fake_clock_gettime(clockid_t clock, struct timespec *now)
 {
-    int told = __real_clock_gettime(clock, now);
+    int told = clock_gettime(clock, now);
     now->tv_sec += __atomic_load_n(&ahead_ms, __ATOMIC_SEQ_CST) / 1000;
     return told;
 }
 
-int __real_poll(struct pollfd *fds, nfds_t count, int ms);
-int __wrap_poll(struct pollfd *fds, nfds_t count, int ms);
-int __wrap_poll(struct pollfd *fds, nfds_t count, int ms)
+int fake_poll(struct pollfd *fds, nfds_t count, int ms)
 {
     if (ms < 0 || !__atomic_load_n(&hurried, __ATOMIC_SEQ_CST))
-        return __real_poll(fds, count, ms);
-    int ready = __real_poll(fds, count, 0);
+        return poll(fds, count, ms);
+    int ready = poll(fds, count, 0);
     if (ready == 0)
         __atomic_add_fetch(&ahead_ms, ms + 1000, __ATOMIC_SEQ_CST);
     return ready;
@@ -162,8 +164,15 @@ static const char *const modes[] = { "none", "record", "play" };
 struct enum_names { const char *const *names; const void *features; int count; };
 struct enum_names ShutdownCause_lookup = { causes, NULL, CAUSES }, ReplayMode_lookup = { modes, NULL, 3 };
 
+/* Variables whose sizes the guard looks at: clang's sanitizer makes its own larger. */
+#ifdef __clang__
+#define EXACT __attribute__((no_sanitize("address")))
+#else
+#define EXACT /* gcc's sanitizer leaves the sizes as they are */
+#endif
+
 /* ReplayState of 7.2, or of 9.0. */
-struct {
+EXACT struct {
     int64_t clocks[2];
     uint64_t icount;
     int instructions;
@@ -175,7 +184,7 @@ struct {
     uint64_t offset, requests;
     char rest[QEMU_PLUGIN_API == 1 ? 16 : 8];
 } replay_state;
-int replay_mode;
+EXACT int replay_mode;
 FILE *replay_file;
 static uint64_t icount; /* instructions executed */
 
@@ -223,10 +232,10 @@ static void open_log(bool of_instructions)
 enum { REALTIME, VIRTUAL, HOST, VIRTUAL_RT, CLOCKS };
 struct timer_list { int clock; void (*notify)(void *, int); void *opaque; };
 struct timer { int64_t expires; struct timer_list *list; void (*call)(void *); void *opaque; };
-struct { struct timer_list *of[CLOCKS]; } main_loop_tlg;
+EXACT struct { struct timer_list *of[CLOCKS]; } main_loop_tlg;
 static bool clocks_on[CLOCKS] = { true, true, true, true };
-uint64_t replay_break_icount = UINT64_MAX;
-struct timer *replay_break_timer;
+EXACT uint64_t replay_break_icount = UINT64_MAX;
+EXACT struct timer *replay_break_timer;
 static struct timer *break_set; /* when its time has come, the machine is stopped */
 
 void qemu_clock_enable(int clock, bool on) { clocks_on[clock] = on; }
@@ -234,7 +243,7 @@ void qemu_clock_enable(int clock, bool on) { clocks_on[clock] = on; }
 int64_t qemu_clock_get_ns(int clock)
 {
     struct timespec now;
-    __real_clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     expect(clock == REALTIME, "real time");
     int64_t seconds = now.tv_sec + (is_strange("clock", "ahead") ? 3 : is_strange("clock", "behind") ? -3 : 0);
     return seconds * 1000000000 + now.tv_nsec;
