@@ -265,7 +265,7 @@ static void random_line(char *line, size_t room)
         "probe %u exec 0x400000 when=22012713", "probe %u exec 0x400001 collect=g,r:ff,s:2327102710/16", "probe %u exec 0x400002 when=260001260002022704",
         "probe %u write virtual 0x1000 8 when=e0220014270200", "probe %u access physical 0x1800 16 collect=m:231000271c/220827/64",
         "probe %u read virtual 0x1000 1", "probe %u exec 0xffffffff81000000 collect=m:2312002715/e427/4096,r:1", "window address:0x400000 never all",
-        "film writes", "film accesses", "film off",
+        "film writes", "film accesses", "film register %u", "film off",
     };
     static const char *const beginnings[] = { "probe %u exec ", "probe %u write virtual ", "window ", "marks ", "" };
     unsigned number = (unsigned)random_below(&seed, 30);
@@ -304,6 +304,9 @@ static void fuzz(void)
             must(command("unprobe all"));
         }
         random_line(line, sizeof line);
+        char *stops = strstr(line, "stop=exact");
+        if (stops && strstr(line, "exec"))
+            *stops = 'S'; /* this QEMU makes no exact stops */
         accepted += !strncmp(ask(line), "{\"answer\":", 10);
         if (random_below(&seed, 8) == 0)
             run_for(random_below(&seed, 3000));
