@@ -40,14 +40,7 @@ export function compileGuardScenarios(
 }
 
 /** Functions of the C library that fake-guarded-qemu.c has in their stead. */
-const fakedFunctions = [
-  "dlsym",
-  "dladdr1",
-  "pthread_create",
-  "open_memstream",
-  "clock_gettime",
-  "poll",
-];
+const fakedFunctions = ["dlsym", "dladdr1", "pthread_create", "open_memstream", "clock_gettime", "poll"];
 
 async function compileFake(
   parts: readonly string[],
