@@ -23,8 +23,8 @@ struct qemu_plugin_insn {
     uint64_t at;
     uint8_t bytes[15];
     size_t size;
-    udata_callback call[4];
-    void *call_data[4];
+    udata_callback call[8];
+    void *call_data[8];
     unsigned calls;
 #if QEMU_PLUGIN_API == 1
     uint64_t *add_to;
