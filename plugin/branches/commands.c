@@ -21,8 +21,9 @@ static bool parse_point(const char *text, struct point *point)
     if (!strcmp(text, "never"))
         return point->type = NEVER, true;
     const char *value = strchr(text, ':');
-    if (!value++)
+    if (!value)
         return false;
+    value++;
     if (!strncmp(text, "icount:", 7) || !strncmp(text, "brctr:", 6)) {
         point->type = *text == 'i' ? AT_ICOUNT : AT_BRCTR;
         return parse_number(value, 10, &point->count, &value) && !*value;

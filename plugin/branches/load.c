@@ -57,8 +57,9 @@ static bool take_option(const char *option)
 {
     const char *value = strchr(option, '=');
     uint64_t number = 0;
-    if (!value++)
+    if (!value)
         return false;
+    value++;
     bool is_on = !strcmp(value, "on"), is_switch = is_on || !strcmp(value, "off"), is_count = is_number(value, 10, &number);
     if (!strncmp(option, "data=", 5) && is_count && is_open(number))
         data_fd = (int)number;

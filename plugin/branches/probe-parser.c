@@ -7,19 +7,19 @@
 #include "../common/fail.h"
 #include "../common/numbers.h"
 
-/* Reads an expression's code in hexadecimal, up to `end`. */
+static const char digits_of_16[] = "0123456789abcdefABCDEF";
+
+/* Code in hexadecimal, up to `end`. */
 static bool parse_expression(const char *text, const char *end, struct expression *expression)
 {
     size_t size = (end - text) / 2;
-    if ((end - text) % 2 || size == 0 || size > AGENT_MOST_BYTES)
+    if ((end - text) % 2 || size == 0 || size > AGENT_MOST_BYTES || strspn(text, digits_of_16) < 2 * size)
         return false;
     expression->code = must_have(malloc(size));
     expression->size = size;
     for (size_t i = 0; i < size; i++) {
-        char digits[3] = { text[2 * i], text[2 * i + 1], 0 }, *stop;
-        expression->code[i] = (uint8_t)strtoul(digits, &stop, 16);
-        if (*stop || digits[0] == '-' || digits[0] == '+' || digits[0] == ' ')
-            return false;
+        char digits[3] = { text[2 * i], text[2 * i + 1], 0 };
+        expression->code[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
     return agent_is_valid(expression->code, size);
 }
@@ -40,14 +40,14 @@ static bool parse_item(const char *text, const char *end, struct item *item)
     char kind = *text;
     text += 2;
     if (kind == 'r') {
-        char digits[17] = { 0 }, *last;
-        if (end - text > 16)
+        char digits[17] = { 0 };
+        if (end - text > 16 || strspn(text, digits_of_16) < (size_t)(end - text))
             return false;
         memcpy(digits, text, end - text);
         item->kind = SOME_REGISTERS;
-        item->registers = strtoull(digits, &last, 16);
+        item->registers = strtoull(digits, NULL, 16);
         item->most = 64 * 8;
-        return !*last && *digits != '-' && item->registers;
+        return item->registers != 0;
     }
     slash = memchr(text, '/', end - text);
     if (!slash || !parse_expression(text, slash, &item->address))
@@ -149,7 +149,7 @@ const char *parse_probe(struct probe *probe, char **words, int count)
     for (int i = 1 + used; i < count; i++) {
         const char *word = words[i];
         if (!strncmp(word, "when=", 5)) {
-            if (!parse_expression(word + 5, word + strlen(word), &probe->when))
+            if (probe->when.code || !parse_expression(word + 5, word + strlen(word), &probe->when))
                 return "the condition is no agent expression";
         } else if (!strncmp(word, "collect=", 8)) {
             if (!parse_items(word + 8, probe))

@@ -37,9 +37,8 @@ static NOINLINE void use_symbol(struct edge *edge, uint64_t step)
 void find_queue_last(void)
 {
     uint64_t room = run.logging ? run.queue_end - run.queue_at : 0, awaited = run.next_brctr - run.brctr;
-    run.queue_last = run.queue_at + (room < awaited ? room : awaited);
-    if (run.queue_last > run.queue_at)
-        run.queue_last--;
+    uint64_t most = least(room, awaited);
+    run.queue_last = most > 1 ? run.queue_at + most - 1 : run.queue_at; /* there may be no queue yet */
 }
 
 void open_batch(struct batch *batch)

@@ -6,6 +6,7 @@
 #include "control.h"
 #include "../common/fail.h"
 #include "../common/lines.h"
+#include "../common/numbers.h"
 #include "packets.h"
 #include "qemu.h"
 #include <unistd.h>
@@ -65,12 +66,12 @@ static void tell_frozen(void)
     free(registers);
 }
 
-enum { LONGEST_LINE = 64, PAUSE_US = 100, LONGEST_FREEZE_MS = 30000 };
+enum { LONGEST_LINE = 64, PAUSE_US = 100, LONGEST_FREEZE_MS = 30000, MOST_MS = INT32_MAX };
 
 static char line[LONGEST_LINE];
 static struct line_reader reader = { .line = line, .room = sizeof line };
 
-/* Waits for `thaw`, at most 30 s. False when it did not come in time, or the other end was closed. */
+/* Holds QEMU until it is asked to thaw, which is true; until nobody asks any more; and at most 30 s. */
 static bool wait_for_thaw(void)
 {
     int64_t until = milliseconds() + LONGEST_FREEZE_MS;
@@ -86,11 +87,12 @@ static bool wait_for_thaw(void)
 }
 
 /*
- * Holds the machine at an instant at which a replay can be stopped. Some instructions must have been executed since
- * the last event in the log, so that the state is that before all events at this icount. With both locks held nothing
- * of QEMU runs. An idle guest may have no such instant for a while.
+ * An instant is one that a replay can be stopped at: some instructions were executed since the last event in the log, so
+ * the state is the one before all events at this icount. With both locks held nothing of QEMU runs. Between two blocks of
+ * an idle guest there may be none for a while. A `thaw` that comes when QEMU goes on already is refused: what was read
+ * meanwhile is of no one instant.
  */
-static bool freeze(int64_t most_ms)
+static void freeze(int64_t most_ms)
 {
     int64_t until = milliseconds() + most_ms;
     do {
@@ -103,13 +105,12 @@ static bool freeze(int64_t most_ms)
             leave();
             if (thawed)
                 answer("{\"answer\":\"thaw\"}");
-            return thawed;
+            return;
         }
         leave();
         usleep(PAUSE_US);
     } while (milliseconds() < until);
     answer("{\"answer\":\"freeze\"}");
-    return true;
 }
 
 static void nothing(void *cpu UNUSED, void *data UNUSED)
@@ -137,23 +138,34 @@ static void wake(int64_t most_ms)
     answer("{\"answer\":\"wake\"}");
 }
 
-/* Carries out a command line. False when the other end was closed. */
-static bool command(void)
+/* Is it this verb with a time? */
+static bool asks(const char *verb, int64_t *ms)
 {
-    int most_ms, end = 0;
-    if (sscanf(line, "freeze %d%n", &most_ms, &end) == 1 && !line[end])
-        return freeze(most_ms);
-    if (sscanf(line, "wake %d%n", &most_ms, &end) == 1 && !line[end]) {
+    size_t length = strlen(verb);
+    uint64_t number;
+    if (strncmp(line, verb, length) || line[length] != ' ' || !is_number(line + length + 1, 10, &number) || number > MOST_MS)
+        return false;
+    *ms = (int64_t)number;
+    return true;
+}
+
+static void command(void)
+{
+    int64_t most_ms;
+    if (asks("freeze", &most_ms)) {
+        freeze(most_ms);
+    } else if (asks("wake", &most_ms)) {
         wake(most_ms);
     } else if (!strcmp(line, "waiting")) {
         enter();
         unsigned packets = packets_waiting();
         leave();
         answer("{\"answer\":\"waiting\",\"packets\":%u}", packets);
+    } else if (!strcmp(line, "thaw")) {
+        answer("{\"error\":\"the machine is not held\"}");
     } else {
         answer("{\"error\":\"no such command\"}");
     }
-    return true;
 }
 
 void *control(void *unused UNUSED)
@@ -161,9 +173,11 @@ void *control(void *unused UNUSED)
     reader.fd = control_fd;
     for (;;) {
         enum line_state state = read_line(&reader, -1);
-        if (state == LINE_TOO_LONG)
+        if (state == LINE_CLOSED)
+            return NULL; /* nobody asks any more */
+        if (state == LINE_READ)
+            command();
+        else
             answer("{\"error\":\"the line is too long\"}");
-        else if (state != LINE_READ || !command())
-            return NULL;
     }
 }

@@ -49,8 +49,11 @@ EXPORT int qemu_plugin_install(plugin_id id UNUSED, const struct plugin_info *in
         return refuse_to_load("this QEMU keeps %s otherwise than 7.2 to 10.2 do: use one of those, or see the end of vmtape's plugin/README.md",
                               otherwise);
     guard_stops();
-    pthread_t thread;
-    if (control_fd >= 0 && pthread_create(&thread, NULL, control, NULL) == 0)
+    if (control_fd >= 0) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, control, NULL) != 0)
+            fail(EXIT_STREAM, "cannot make a thread");
         pthread_detach(thread);
+    }
     return 0;
 }

@@ -23,18 +23,44 @@ export function sourcesOf(directory: string): string[] {
   return names.sort().map((name) => join(pluginDirectory, directory, name));
 }
 
-/** Compiles the scenarios, linked with the fake QEMU and the plugin. Returns the program's path. */
-export async function compileScenarios(compiler: string, sanitizers: string, into: string): Promise<string> {
-  const target = join(into, `scenarios-${compiler}-${sanitizers.replace(/\W/g, "-")}`);
+/** The branch plugin's scenarios, with its fake QEMU and the plugin linked in; the program's path. */
+export function compileScenarios(compiler: string, sanitizers: string, into: string): Promise<string> {
+  return compileFake(["scenarios", "fake-qemu"], "branches", { compiler, sanitizers, into, api: 1 });
+}
+
+/** The guard's, likewise. */
+export function compileGuardScenarios(
+  compiler: string,
+  sanitizers: string,
+  into: string,
+  api: 1 | 2,
+): Promise<string> {
+  const parts = ["guard-scenarios", "fake-guarded-qemu"];
+  return compileFake(parts, "guard", { compiler, sanitizers, into, api, faked: fakedFunctions });
+}
+
+/** Functions of the C library that fake-guarded-qemu.c has in their stead. */
+const fakedFunctions = ["dlsym", "dladdr1", "pthread_create", "open_memstream", "clock_gettime", "poll"];
+
+async function compileFake(
+  parts: readonly string[],
+  plugin: string,
+  options: {
+    readonly compiler: string;
+    readonly sanitizers: string;
+    readonly into: string;
+    readonly api: 1 | 2;
+    readonly faked?: readonly string[];
+  },
+): Promise<string> {
+  const { compiler, sanitizers, into, api, faked = [] } = options;
+  const target = join(into, `${parts[0]}-${compiler}-${sanitizers.replace(/\W/g, "-")}-${api}`);
   await runTool(compiler, [
-    ...["-O1", "-g", "-Wall", "-Werror", "-fPIC", "-rdynamic", "-DQEMU_PLUGIN_API=1"],
+    ...["-O1", "-g", "-Wall", "-Werror", "-fPIC", "-rdynamic", `-DQEMU_PLUGIN_API=${api}`],
     ...[`-fsanitize=${sanitizers}`, "-fno-sanitize-recover=all"],
-    ...[
-      join(here, "scenarios.c"),
-      join(here, "fake-qemu.c"),
-      ...sourcesOf("branches"),
-      ...sourcesOf("common"),
-    ],
+    ...faked.map((name) => `-D${name}=fake_${name}`),
+    ...[...parts, "conversation"].map((part) => join(here, `${part}.c`)),
+    ...[...sourcesOf(plugin), ...sourcesOf("common")],
     ...["-o", target, "-lpthread", "-ldl"],
   ]);
   return target;

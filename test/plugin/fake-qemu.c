@@ -3,43 +3,14 @@
 #include "fake-qemu.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "../../plugin/branches/branch-stream.h"
 #include "../../plugin/branches/hits.h"
 #include "../../plugin/common/plugin-api.h"
-
-/* ---- Words ---------------------------------------------------------------------------------------------------------- */
-
-void expect(bool holds, const char *format, ...)
-{
-    if (holds)
-        return;
-    va_list args;
-    va_start(args, format);
-    flockfile(stdout);
-    fputs("FAILED: ", stdout);
-    vprintf(format, args);
-    putchar('\n');
-    fflush(stdout);
-    _exit(1);
-}
-
-uint64_t random_below(uint64_t *state, uint64_t most)
-{
-    *state += 0x9e3779b97f4a7c15u;
-    uint64_t z = *state;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (z ^ z >> 31) % most;
-}
 
 static enum { USUAL, SWAPPED, NO_TABLE, OTHER_NOTES, OTHER_FLAGS, STRANGE } strange; /* what is otherwise than QEMU has it */
 static const char *const strange_names[STRANGE] = { "", "registers", "table", "notes", "flags" };
@@ -52,8 +23,8 @@ struct qemu_plugin_insn {
     uint64_t at;
     uint8_t bytes[15];
     size_t size;
-    udata_callback call[4];
-    void *call_data[4];
+    udata_callback call[8];
+    void *call_data[8];
     unsigned calls;
 #if QEMU_PLUGIN_API == 1
     uint64_t *add_to;
@@ -241,10 +212,13 @@ void *g_byte_array_set_size(struct array *array, unsigned size)
     return array;
 }
 
+/* Where flags come from: always the processor's own word, of which 0 tells. */
 bool cpu_unwind_state_data(void *cpu, uintptr_t host, uint64_t *data)
 {
-    (void)cpu, (void)host, (void)data;
-    return false;
+    (void)cpu, (void)host;
+    if (block_now)
+        data[0] = block_now->at, data[1] = 0;
+    return block_now != NULL;
 }
 
 uint64_t cpu_cc_compute_all(void *env, int cc_op)
@@ -451,18 +425,8 @@ uint64_t executed_so_far(void)
 
 /* ---- Power ------------------------------------------------------------------------------------------------------------- */
 
-int control_socket, data_socket, hits_socket;
+int data_socket, hits_socket;
 static pthread_t vcpu;
-
-static int make_socket(int *ours, int buffer)
-{
-    int ends[2];
-    expect(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "sockets");
-    if (buffer)
-        setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
-    *ours = ends[0];
-    return ends[1];
-}
 
 int qemu_plugin_install(plugin_id, const struct plugin_info *, int, char **) __attribute__((weak));
 
@@ -512,58 +476,6 @@ void power_off(void)
 }
 
 /* ---- The other ends of the sockets -------------------------------------------------------------------------------------- */
-
-static bool read_all(int fd, void *to, size_t size)
-{
-    for (char *at = to; size > 0;) {
-        ssize_t got = read(fd, at, size);
-        if (got <= 0 && errno != EINTR)
-            return false;
-        at += got, size -= (size_t)got;
-    }
-    return true;
-}
-
-static const char *next_line(void)
-{
-    static char line[1 << 17];
-    size_t length = 0;
-    while (length < sizeof line - 1 && read_all(control_socket, line + length, 1)) {
-        if (line[length] == '\n') {
-            line[length] = 0;
-            return line;
-        }
-        length++;
-    }
-    expect(false, "the plugin answers no more");
-    return NULL;
-}
-
-const char *ask(const char *line)
-{
-    size_t left = strlen(line);
-    for (const char *at = line; left > 0;) {
-        ssize_t sent = write(control_socket, at, left);
-        expect(sent > 0, "the plugin hears no more");
-        at += sent, left -= (size_t)sent;
-    }
-    expect(write(control_socket, "\n", 1) == 1, "the plugin hears no more");
-    for (;;) {
-        const char *answer = next_line();
-        if (!strncmp(answer, "{\"answer\":", 10) || !strncmp(answer, "{\"error\":", 9))
-            return answer;
-        expect(!strncmp(answer, "{\"event\":", 9), "an answer: %s", answer);
-    }
-}
-
-uint64_t number_in(const char *answer, const char *name)
-{
-    char wanted[40];
-    snprintf(wanted, sizeof wanted, "\"%s\":", name);
-    const char *at = strstr(answer, wanted);
-    expect(at != NULL, "%s in %s", name, answer);
-    return strtoull(at + strlen(wanted), NULL, 10);
-}
 
 static struct { struct ending of[4096]; unsigned count, read; } endings;
 static pthread_mutex_t endings_lock = PTHREAD_MUTEX_INITIALIZER;

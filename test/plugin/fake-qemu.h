@@ -5,17 +5,15 @@
 #ifndef FAKE_QEMU_H
 #define FAKE_QEMU_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "conversation.h"
 
 /* What the guest really did: one a taken branch. */
 struct taken { uint64_t from, to, icount; };
 extern struct taken *taken;
 extern uint64_t taken_count; /* read it while the machine stands */
 
-/* Our ends of the plugin's sockets. */
-extern int control_socket, data_socket, hits_socket;
+/* Our ends of the plugin's other sockets. */
+extern int data_socket, hits_socket;
 
 /* Makes a guest from the seed, and loads the plugin (of a file, or the one that is linked in). */
 void power_on(uint64_t seed, const char *plugin, int data_buffer);
@@ -31,16 +29,6 @@ uint64_t executed_so_far(void);
 /* Where the guest's block `number` begins. */
 uint64_t block_at(unsigned number);
 unsigned block_count(void);
-
-/* Random numbers below `most`, one sequence a seed. */
-uint64_t random_below(uint64_t *state, uint64_t most);
-
-/* Sends a command line and waits for its answer, a line of JSON; events are passed over. */
-const char *ask(const char *line);
-/* The answer's number of this name; fails without. */
-uint64_t number_in(const char *answer, const char *name);
-/* Ends the test with what was expected. */
-void expect(bool holds, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What came on the data socket: reads it in a thread of its own, from `drain_data` on. */
 struct ending { uint32_t reason; uint64_t brctr, icount, records, in_chunks; };

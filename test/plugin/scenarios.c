@@ -144,6 +144,41 @@ static void lines(void)
     expect(!strncmp(answer, "{\"error\":", 9), "a line with a NUL: %s", answer);
 }
 
+/* What is no probe is refused, and none of it is kept. */
+static void probes(void)
+{
+    static const struct { const char *probe, *why; } wrong[] = {
+        { "", "no such id" }, { " x exec 0x1000", "no such id" }, { " 4294967296 exec 0x1000", "no such id" },
+        { " 1", "no such id" }, { " 1 exec", "no such probe" }, { " 1 exec 0xg", "no such address" }, { " 1 exec -1", "no such address" },
+        { " 1 exec 10000000000000000", "no such address" }, { " 1 write 0x1000 8", "no such probe" },
+        { " 1 write linear 0x1000 8", "no such probe" }, { " 1 write virtual 1q 8", "no such address" },
+        { " 1 read virtual 0x1000 0", "no such length" }, { " 1 access physical 0x1000 9223372036854775808", "no such length" },
+        { " 1 exec 0x1000 stop=never", "no such property of a probe" }, { " 1 write virtual 0x1000 8 stop=exact", "no such property of a probe" },
+        { " 1 exec 0x1000 when=", "the condition is no agent expression" }, { " 1 exec 0x1000 when=222", "the condition is no agent expression" },
+        { " 1 exec 0x1000 when=2", "the condition is no agent expression" }, { " 1 exec 0x1000 when=00", "the condition is no agent expression" },
+        { " 1 exec 0x1000 when=\t2", "the condition is no agent expression" }, { " 1 exec 0x1000 when=+2", "the condition is no agent expression" },
+        { " 1 exec 0x1000 when=220127 when=220127", "the condition is no agent expression" },
+        { " 1 exec 0x1000 collect=", "this cannot be collected" }, { " 1 exec 0x1000 collect=g,", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=r:0", "this cannot be collected" }, { " 1 exec 0x1000 collect=r:+f", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=r:\t-1", "this cannot be collected" }, { " 1 exec 0x1000 collect=r:0xf", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=r:10000000000000000", "this cannot be collected" }, { " 1 exec 0x1000 collect=x:2227/1", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=m:220127/220127", "this cannot be collected" }, { " 1 exec 0x1000 collect=m:220127/16", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=s:220127", "this cannot be collected" }, { " 1 exec 0x1000 collect=s:220127/65537", "this cannot be collected" },
+        { " 1 exec 0x1000 collect=s:220127/16x", "this cannot be collected" }, { " 1 exec 0x1000 collect=s:2201270/16", "this cannot be collected" },
+    };
+    char refusal[80];
+    must(command("start"));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const char *answer = command("probe%s", wrong[i].probe);
+        snprintf(refusal, sizeof refusal, "{\"error\":\"%s\"}", wrong[i].why);
+        expect(!strcmp(answer, refusal), "probe%s: %s", wrong[i].probe, answer);
+    }
+    must(command("probe 1 exec 0x1000 when=220127 collect=g"));
+    expect(!strcmp(command("probe 1 exec 0x2000"), "{\"error\":\"this id is taken\"}"), "an id is taken once");
+    expect(!strcmp(command("unprobe x"), "{\"error\":\"no such id\"}"), "an id");
+    expect(number_in(command("unprobe all"), "count") == 1, "one probe");
+}
+
 /* Counts of a running machine never go back, and are never beyond it. */
 static void progress(void)
 {
@@ -206,7 +241,7 @@ static const char *piece(void)
 {
     static char made[64];
     static const char *const pieces[] = {
-        "start", "where", "window", "close", "progress", "marks", "first-visits", "probe", "unprobe", "hits", "all", "user", "kernel", "none",
+        "start", "where", "window", "close", "progress", "marks", "first-visits", "probe", "unprobe", "hits", "film", "film off", "all", "user", "kernel", "none",
         "now", "never", "icount:", "brctr:", "address:0x", "visit:0x400000:", "exec", "write", "read", "access", "virtual", "physical",
         "when=", "collect=", "stop=exact", "g", "r:ffff", "r:", "m:", "s:", "/", ",", ":", "=", "0x", "-", "+", "0", "1", "2", "16", "ffff",
         "18446744073709551615", "18446744073709551616", "99999999999999999999999", "22ff27", "2227", "260002", "26001027", "e027", "e1",
@@ -230,6 +265,7 @@ static void random_line(char *line, size_t room)
         "probe %u exec 0x400000 when=22012713", "probe %u exec 0x400001 collect=g,r:ff,s:2327102710/16", "probe %u exec 0x400002 when=260001260002022704",
         "probe %u write virtual 0x1000 8 when=e0220014270200", "probe %u access physical 0x1800 16 collect=m:231000271c/220827/64",
         "probe %u read virtual 0x1000 1", "probe %u exec 0xffffffff81000000 collect=m:2312002715/e427/4096,r:1", "window address:0x400000 never all",
+        "film writes", "film accesses", "film register %u", "film off",
     };
     static const char *const beginnings[] = { "probe %u exec ", "probe %u write virtual ", "window ", "marks ", "" };
     unsigned number = (unsigned)random_below(&seed, 30);
@@ -268,6 +304,9 @@ static void fuzz(void)
             must(command("unprobe all"));
         }
         random_line(line, sizeof line);
+        char *stops = strstr(line, "stop=exact");
+        if (stops && strstr(line, "exec"))
+            *stops = 'S'; /* this QEMU makes no exact stops */
         accepted += !strncmp(ask(line), "{\"answer\":", 10);
         if (random_below(&seed, 8) == 0)
             run_for(random_below(&seed, 3000));
@@ -282,7 +321,7 @@ int main(int argc, char **argv)
     static const struct { const char *name; void (*run)(void); int data_buffer; } all[] = {
         { "selection", selection, 4096 }, { "windows", windows, 0 }, { "lines", lines, 0 },
         { "progress", progress, 0 },      { "hits", hits, 0 },       { "fuzz", fuzz, 0 },
-        { "closing", closing, 4096 },
+        { "closing", closing, 4096 },     { "probes", probes, 0 },
     };
     if (argc < 3)
         return 2;

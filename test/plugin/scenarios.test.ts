@@ -23,6 +23,7 @@ test.each([
   ["selection", "a window's records are of its own selection when a later window has another", 1],
   ["closing", "a window's end goes out though QEMU ends at once", 1],
   ["lines", "an overlong command line is refused as a whole, with one answer", 1],
+  ["probes", "what is no probe is refused, and nothing of it is kept", 1],
   ["windows", "windows have the records that the guest made", 20],
   ["progress", "counts of a running machine never go back nor beyond it", 10],
   ["hits", "every hit comes, once", 10],

@@ -138,7 +138,25 @@ test("where a disk's answer was on its way is told, and what lies beyond the tap
   expect(busy(kept)).toEqual([[5, false], ...[10, 15, 20, 25, 40].map((at) => [at, true])]);
 });
 
-// Once Ctrl-C on a guest of 1 GB waited some seconds for a hash.
+// The guard holds a machine for half a minute at most; a recorder that was stopped meanwhile then waited for ever.
+test("a machine that went on by itself while it was hashed is no witness, and the next one is taken", async () => {
+  const machine = new Machine([10, 0], [20, 0]);
+  let late = true;
+  machine.thaw = () => (late ? Promise.reject(new Error("the machine is not held")) : Promise.resolve());
+  const witnesses = new Witnesses(
+    machine,
+    async () => memory,
+    256,
+    async () => {},
+  );
+  await witnesses.take();
+  late = false;
+  await witnesses.take();
+  const sealed = await witnesses.sealed("no log is needed without disks", dialect72, 100);
+  expect(sealed.map((one) => one.icount)).toEqual([20]);
+});
+
+// Ctrl-C on a guest of 1 GB waited for a hash of seconds.
 test("a state that is given up ends at once, lets the machine go on, and none is taken after it", async () => {
   const machine = new Machine([10, 0], [20, 0]);
   const told: number[] = [];
