@@ -1,177 +1,117 @@
-import { icount } from "../src/base/units.js";
-import { placesFrom } from "../src/index.js";
-import { x86Registers } from "../src/qemu/x86-registers.js";
+/**
+ * Films against sessions that stop at each of their instants, at random windows of tapes (`exact`); and what they cost beside a
+ * plain replay of the same stretch, and what steps back cost without them (`speed`).
+ *
+ *     node test/oracle/run.mjs bench/film.ts exact --tape NAME [--windows 20] [--length 5000] [--seed N] [--qemu PROGRAM]
+ *     node test/oracle/run.mjs bench/film.ts speed --tape NAME [--at ICOUNT] [--qemu PROGRAM]
+ */
+import { parseArgs } from "node:util";
+import { type Icount, icount } from "../src/base/units.js";
+import { placesFrom, Tape, Timeline, timelineOptions } from "../src/index.js";
 import { takeFilm } from "../src/replay/film/take.js";
 import { CountedSession } from "../src/replay/session/counted-session.js";
-import { timelineOptions } from "../src/replay/timeline/timeline-options.js";
-import { Tape } from "../src/tape/tape.js";
+import { compareFilm } from "../test/film-compare.js";
+import { randomNumbers } from "../test/timeline-walk.js";
 
-const [name = "tiny", from = "1000", length = "2000"] = process.argv.slice(2);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    tape: { type: "string", default: "demo" },
+    windows: { type: "string", default: "20" },
+    length: { type: "string", default: "5000" },
+    seed: { type: "string", default: "1" },
+    at: { type: "string" },
+    qemu: { type: "string", default: "qemu-system-x86_64" },
+  },
+});
 const places = placesFrom(process.env);
-const tape = await Tape.open(places, name);
-const options = await timelineOptions(places, tape, {
-  qemu: [process.env.VMTAPE_TEST_QEMU ?? "qemu-system-x86_64"],
-});
-const checkpoints = await options.checkpoints();
-const S = BigInt(from),
-  E = S + BigInt(length);
-const start = checkpoints.findLast((c) => c.icount < S);
-const session = () =>
-  CountedSession.start(tape, {
-    ...options,
-    from: start,
-    debug: (l: string) => {
-      if (process.env.DBG && l.startsWith("qemu:")) console.log(l);
-    },
-  } as never);
-let index = 0;
-let t = performance.now();
-await using a = await session();
-await a.runTo({ icount: icount(S) });
-console.log("start", (performance.now() - t).toFixed(0));
-t = performance.now();
-const film = await takeFilm(a, { to: icount(E) });
-console.log(
-  "film",
-  film.length,
-  (performance.now() - t).toFixed(0),
-  "ms",
-  film.bytes,
-  "bytes",
-  film.doubts.length,
-  "doubts",
-);
-await using b = await session();
-process.on("uncaughtException", async (e) => {
-  console.log(
-    String(e),
-    a.session.pid,
-    b.session.pid,
-    a.session.state,
-    b.session.state,
-    "at",
-    index,
-    b.position,
-  );
-  await new Promise((r) => setTimeout(r, 500));
-  console.log((a.session as any).machine?.qemu?.stderr, (b.session as any).machine?.qemu);
-  process.exit(1);
-});
-await b.runTo({ icount: icount(S) });
-t = performance.now();
-let bad = 0,
-  vague = 0;
-for (; index < film.length; index++) {
-  const g = await b.registers();
-  const p = film.position(index),
-    q = b.position;
-  const same =
-    p.icount === q.icount &&
-    p.pc === q.pc &&
-    p.brctr === q.brctr &&
-    p.rep === q.rep &&
-    film.delivered(index) === b.deliveries;
-  const f = film.registers(index);
-  if (!film.isSure(index)) vague++;
-  if (!same || Buffer.compare(f, g) !== 0) {
-    const names = x86Registers
-      .filter(
-        ({ offset, bytes }) =>
-          Buffer.compare(f.subarray(offset, offset + bytes), g.subarray(offset, offset + bytes)) !== 0,
-      )
-      .map(
-        ({ name, offset, bytes }) =>
-          `${name} ${Buffer.from(f.subarray(offset, offset + bytes)).toString("hex")} ${Buffer.from(g.subarray(offset, offset + bytes)).toString("hex")}`,
-      );
-    if (bad++ < 10)
-      console.log("differs", index, p, q, film.delivered(index), b.deliveries, names.join("; "));
-    if (!same) break;
-  }
-  if (index + 1 < film.length) await b.step();
+const tape = await Tape.open(places, values.tape);
+const options = await timelineOptions(places, tape, { qemu: [values.qemu] });
+
+async function start(at: Icount): Promise<CountedSession> {
+  const from = (await options.checkpoints()).findLast((one) => one.icount < at);
+  const session = await CountedSession.start(tape, { ...options, from });
+  await session.runTo({ icount: at });
+  return session;
 }
-console.log("compared", index, "bad", bad, "vague", vague, (performance.now() - t).toFixed(0), "ms");
-if (process.env.MEM) {
-  const { FilmMemory, UnsureError } = await import("../src/replay/film/memory.js");
-  const { EventInstants } = await import("../src/replay/session/event-instants.js");
-  const events = await EventInstants.of(tape, [
-    "async-bh",
-    "async-block",
-    "async-net",
-    "async-char-read",
-    "async-input",
-    "async-bh-oneshot",
-    "checkpoint-clock-virtual",
-    "checkpoint-clock-host",
-    "checkpoint-clock-virtual-rt",
-  ]);
-  await using c = await session();
-  await c.runTo({ icount: icount(S) });
-  await using d = await session();
-  await d.runTo({ icount: icount(S) });
-  const k = events.firstFrom(Number(S));
-  const memory = new FilmMemory(
-    film,
-    (a, l) => c.readPhysical(a, l),
-    film.indexFrom(icount(BigInt(Math.min(k, Number(E) + 1)))),
-  );
-  let asked = 0,
-    unsure = 0,
-    wrong = 0,
-    spent = 0;
-  const ram = tape.machine.memoryMB * 2 ** 20;
-  for (let i = 0; i < film.length; i++) {
-    if (i % 7 === 0) {
-      const accesses = film.accesses(Math.max(0, i - 1));
-      const places = [
-        ...accesses.map((a) => a.physical!).filter((p) => p !== undefined),
-        ...Array.from({ length: 3 }, () => BigInt(Math.floor((Math.random() * ram) / 4096)) * 4096n),
-      ];
-      for (const p of places) {
-        const start = p & ~0xfffn;
-        const t0 = performance.now();
-        const mine = await memory
-          .at(i)
-          .readPhysical(start, 4096)
-          .catch((e) => {
-            if (e instanceof UnsureError) return "unsure" as const;
-            throw e;
-          });
-        spent += performance.now() - t0;
-        asked++;
-        if (mine === "unsure") {
-          unsure++;
-          continue;
-        }
-        const true_ = await d.readPhysical(start, 4096);
-        if (Buffer.compare(mine ?? Buffer.alloc(0), true_ ?? Buffer.alloc(0)) !== 0) {
-          if (wrong++ < 5) {
-            const at = mine!.findIndex((x, n) => x !== true_![n]);
-            console.log(
-              "memory differs",
-              i,
-              start.toString(16),
-              at,
-              mine![at],
-              true_![at],
-              Buffer.from(mine!.subarray(at & ~7, (at & ~7) + 8)).toString("hex"),
-              Buffer.from(true_!.subarray(at & ~7, (at & ~7) + 8)).toString("hex"),
-            );
-          }
-        }
-      }
-    }
-    if (i + 1 < film.length) await d.step();
+
+if (positionals[0] === "exact") await exact();
+else if (positionals[0] === "speed") await speed();
+else throw new Error("exact or speed");
+
+async function exact(): Promise<void> {
+  const random = randomNumbers(Number(values.seed));
+  const length = Number(values.length);
+  const sums = {
+    instants: 0,
+    vague: 0,
+    undefinedFlags: 0,
+    pages: 0,
+    unsurePages: 0,
+    deliveries: 0,
+    wrong: 0,
+  };
+  for (let i = 0; i < Number(values.windows); i++) {
+    const from = BigInt(random(Number(tape.end.at) - length - 1));
+    const { wrong, ...seen } = await compareFilm(tape, start, { from, length }, random, 32);
+    for (const [name, count] of Object.entries(seen)) sums[name as keyof typeof seen] += count;
+    sums.wrong += wrong.length;
+    for (const one of wrong) console.log(`@${from}: ${one}`);
+    process.stderr.write(`${i + 1} windows, ${sums.instants} instants\n`);
   }
+  console.log(JSON.stringify(sums));
+  if (sums.wrong > 0) process.exitCode = 1;
+}
+
+async function speed(): Promise<void> {
+  const at = BigInt(values.at ?? (tape.end.at * 9n) / 10n);
+  const filmed = 100_000n;
+  const rounds: { start: number; plain: number; film: number }[] = [];
+  for (let i = 0; i < 5; i++) {
+    const from = (await options.checkpoints()).findLast((one) => one.icount < at);
+    const start = await milliseconds(async () => {
+      await using _ = await CountedSession.start(tape, { ...options, from });
+    });
+    await using plain = await startAt(at);
+    const way = await milliseconds(() => plain.runTo({ icount: icount(at + filmed) }));
+    await using filming = await startAt(at);
+    const film = await milliseconds(() => takeFilm(filming, { to: icount(at + filmed) }));
+    rounds.push({ start, plain: way, film });
+  }
+  const [start, plain, film] = [median(rounds, "start"), median(rounds, "plain"), median(rounds, "film")];
   console.log(
-    "memory: asked",
-    asked,
-    "unsure",
-    unsure,
-    "wrong",
-    wrong,
-    "ms each",
-    (spent / asked).toFixed(2),
-    "event",
-    k - Number(S),
+    `session start ${start.toFixed(0)} ms, plain replay of ${filmed} instructions ${plain.toFixed(1)} ms`,
   );
+  console.log(
+    `film of them ${film.toFixed(0)} ms: ${((film - start) / plain).toFixed(1)} x the plain replay plus a start`,
+  );
+  const without = await stepsBack(at, 0, 20);
+  const first = await stepsBack(at, undefined, 20_000);
+  console.log(
+    `steps back: ${first.toFixed(0)} a second in films, ${without.toFixed(1)} without: ${(first / without).toFixed(0)} x`,
+  );
+}
+
+async function startAt(at: bigint): Promise<CountedSession> {
+  return start(icount(at));
+}
+
+/** Steps back one at a time, in a second; with films after the first one was taken. */
+async function stepsBack(at: bigint, filmBytes: number | undefined, count: number): Promise<number> {
+  await using timeline = await Timeline.open(tape, { ...options, filmBytes, from: { icount: icount(at) } });
+  await timeline.stepBack(filmBytes === 0 ? 1 : 100); // waits for a film, where there are any
+  const spent = await milliseconds(async () => {
+    for (let i = 0; i < count; i++) await timeline.stepBack();
+  });
+  return (count / spent) * 1000;
+}
+
+async function milliseconds(work: () => Promise<unknown>): Promise<number> {
+  const from = performance.now();
+  await work();
+  return performance.now() - from;
+}
+
+function median<T>(rows: readonly T[], of: keyof T): number {
+  return rows.map((row) => Number(row[of])).sort((a, b) => a - b)[rows.length >> 1]!;
 }
