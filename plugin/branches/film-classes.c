@@ -44,10 +44,8 @@ static struct opcode opcode_of(const uint8_t *bytes, size_t size)
 {
     struct opcode opcode = { .known = false };
     size_t at = 0;
-    while (at < size && is_prefix(bytes[at]))
-        opcode.simd |= bytes[at] == 0x66 || bytes[at] == 0xf2 || bytes[at] == 0xf3, at++;
-    if (at < size && (bytes[at] & 0xf0) == 0x40)
-        at++;
+    for (; at < size && (is_prefix(bytes[at]) || (bytes[at] & 0xf0) == 0x40 /* REX; before another prefix it means nothing */); at++)
+        opcode.simd |= bytes[at] == 0x66 || bytes[at] == 0xf2 || bytes[at] == 0xf3;
     if (at < size && bytes[at] == 0x0f)
         opcode.two = true, at++;
     if (at >= size)
