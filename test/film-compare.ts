@@ -135,8 +135,12 @@ const flagBits: readonly (readonly [bit: number, iced: number])[] = [
   [0x800, RflagsBits.OF],
 ];
 
+/** RF: QEMU ends it with a block where a processor ends it with an instruction, so it depends on how one came there. */
+const resumeFlag = 0x10000;
+
 /** Did the last instruction that says anything of these flags leave them undefined? By iced's tables. */
-function areUndefined(film: Film, index: number, flags: number): boolean {
+function areUndefined(film: Film, index: number, different: number): boolean {
+  const flags = different & ~resumeFlag;
   return (
     flagBits.every(([bit, iced]) => (flags & bit) === 0 || isUndefined(film, index, iced)) &&
     (flags & ~flagBits.reduce((all, [bit]) => all | bit, 0)) === 0

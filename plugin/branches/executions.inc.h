@@ -12,26 +12,29 @@ struct probe **probes_at(uint64_t pc)
 }
 
 /* Notes that the current block is left before the instruction `here`. */
-static void rest_at(const struct site *site, uint64_t icount)
+static void rest_at(struct reached at, const struct site *site)
 {
-    bool repeats = run.current->ending == REPEATS && run.current->count == 1;
     catch_up();
     run.executed += site->index;
-    if (run.executed != icount)
-        fail(EXIT_INEXACT, "a stop at %" PRIu64 ", where %" PRIu64 " are counted", icount, run.executed);
-    park(here.pc, repeats ? run.repeats : 0);
+    uint64_t late = at.repeats ? at.repeats - run.repeats : 0;
+    if (run.executed + late != at.icount)
+        fail(EXIT_INEXACT, "a stop at %" PRIu64 ", where %" PRIu64 " are counted", at.icount, run.executed + late);
+    run.executed = at.icount;
+    park(here.pc, at.repeats);
     go_on();
 }
 
 static NOINLINE void meet_execution(struct probe *probe, const struct site *site, uintptr_t host)
 {
     enum { DEBUG_EXCEPTION = 0x10002 };
-    uint64_t icount = following ? executed_now() + site->index : icount_by_qemu(site, host);
+    struct reached at = following ? reached_here(site, host) : (struct reached){ icount_by_qemu(site, host), 0 };
+    uint64_t icount = at.icount;
     bool stops = false, can_stop = run.ip_word;
     here.site = site;
     here.host = host;
     hit.access = NULL;
     hit.icount = icount;
+    hit.repeats = at.repeats;
     for (; probe; probe = probe->same) {
         if (probe->address != here.pc || (probe->icount == icount && probe->pc == here.pc))
             continue;
@@ -42,7 +45,7 @@ static NOINLINE void meet_execution(struct probe *probe, const struct site *site
     if (!stops)
         return;
     if (following)
-        rest_at(site, icount);
+        rest_at(at, site);
     /* The machine stops before this instruction, as at a breakpoint of QEMU's own. */
     more.raise((void *)(run.ip_word - GENERAL), DEBUG_EXCEPTION, host);
 }

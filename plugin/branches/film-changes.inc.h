@@ -104,10 +104,11 @@ static void on_watched(unsigned vcpu UNUSED, void *udata)
         read_watched(site, now);
         compare_watched(now);
     }
-    watched.icount = executed_now() + site->site.index;
+    struct reached at = reached_here(&site->site, host);
+    watched.icount = at.icount;
     watched.brctr = brctr_now();
     watched.pc = here.pc;
-    watched.rep = run.current->ending == REPEATS && run.current->count == 1 ? run.repeats : 0;
+    watched.rep = at.repeats;
     watched.delivery = false;
     watched.due = !site->plain;
     film.width = 0; /* it is not followed here */

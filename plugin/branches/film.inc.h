@@ -234,10 +234,9 @@ static void on_filmed(unsigned vcpu UNUSED, void *udata)
     here.host = host;
     if (unlikely(!site->noted))
         note_site(site, host);
-    uint64_t icount = executed_now() + site->site.index;
-    bool repeats = run.current->ending == REPEATS && run.current->count == 1;
+    struct reached at = reached_here(&site->site, host);
+    uint64_t icount = at.icount, rep = at.repeats;
     bool again = film.begun && icount == film.icount && here.pc == film.pc;
-    uint64_t rep = repeats ? run.repeats : 0;
     struct cc cc = cc_now(site->cc_op);
     if (likely(!film.whole && site->block->width == 64 && general.known)) {
         uint64_t now[FILM_SHORT_WORDS];
@@ -375,7 +374,8 @@ static NOINLINE void film_delivery(const struct pushed *pushed, uint64_t linear,
     if (film.begun && !is_end_of_step(pushed) && (pushed->icount != film.icount || pushed->from != film.pc)) {
         uint64_t words[G_WORDS];
         bool known = read_from_frame(pushed, words);
-        tell_instant(pushed->icount, pushed->from, 0, words, film.words, FILM_INFERRED | (known ? 0 : FILM_VAGUE), NULL);
+        uint64_t rep = repeats_after(step.block, pushed->from, pushed->icount - step.executed);
+        tell_instant(pushed->icount, pushed->from, rep, words, film.words, FILM_INFERRED | (known ? 0 : FILM_VAGUE), NULL);
     }
     uint64_t *at = film_room(3);
     at[0] = (uint64_t)FILM_DELIVERY << FILM_TYPE_SHIFT;
@@ -409,7 +409,9 @@ static void film_block(struct qemu_plugin_tb *tb)
     struct film_block *block = take(&site_arena, sizeof *block);
     uint32_t count = (uint32_t)qemu_plugin_tb_n_insns(tb);
     uint64_t start = qemu_plugin_tb_vaddr(tb);
-    block->probed = (struct probed_block){ .base = start - instruction_pointer(), .count = count };
+    const struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
+    uint32_t size = (uint32_t)(qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last) - start);
+    block->probed = (struct probed_block){ .base = start - instruction_pointer(), .count = count, .size = size };
     if (cc_op_unknown < 0)
         qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), learn_cc_op, CB_READ_REGISTERS, NULL);
     if (run.ip_word && !general.known && start >> 32)
@@ -418,12 +420,11 @@ static void film_block(struct qemu_plugin_tb *tb)
     for (uint32_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         struct film_site *site = take(&site_arena, sizeof *site);
-        size_t size = read_instruction(insn, site->bytes);
-        site->size = (uint8_t)size;
+        site->size = (uint8_t)read_instruction(insn, site->bytes);
         site->site = (struct site){ &block->probed, i, qemu_plugin_insn_vaddr(insn) % OFFSETS };
         site->block = block;
-        site->plain = changes_general_alone(site->bytes, size);
-        site->port = port_written(site->bytes, size);
+        site->plain = changes_general_alone(site->bytes, site->size);
+        site->port = port_written(site->bytes, site->size);
         if (watches) {
             if (is_general(film_wanted.watched) || due || !site->plain)
                 qemu_plugin_register_vcpu_insn_exec_cb(insn, on_watched, CB_READ_REGISTERS, site);

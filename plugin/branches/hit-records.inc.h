@@ -7,7 +7,7 @@
 #define HIT_RECORDS_INC_H
 
 /* The hit whose record is being made. */
-static struct { const struct probe *probe; const struct access *access; uint64_t icount; } hit;
+static struct { const struct probe *probe; const struct access *access; uint64_t icount, repeats; } hit;
 
 bool agent_special(unsigned opcode, uint64_t *value)
 {
@@ -120,8 +120,8 @@ static void put_hit(const struct probe *probe, unsigned flags)
     for (unsigned i = 0; i < probe->item_count; i++)
         at = put_item(at, &probe->items[i]);
     record.size = (uint32_t)(at - start);
-    if (!hit.access && following && run.current->ending == REPEATS && run.current->count == 1)
-        record.address = run.repeats;
+    if (!hit.access)
+        record.address = hit.repeats;
     if (hit.access) {
         record.flags |= HIT_ACCESS | (hit.access->write ? HIT_WRITE : 0) | (hit.access->mapped ? HIT_PHYSICAL : 0);
         record.length = hit.access->length;

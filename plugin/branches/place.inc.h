@@ -92,6 +92,23 @@ static uint64_t icount_by_qemu(const struct site *site, uintptr_t host)
     return count_of_qemu() + site->index - site->block->counted;
 }
 
+struct reached { uint64_t icount, repeats; };
+
+/*
+ * The counts before the instruction at the site, while branches are followed. When a new block begins with a rep instruction that
+ * has just repeated, only a later block tells whether its last iteration ran; QEMU's own count tells at once.
+ */
+static inline struct reached reached_here(const struct site *site, uintptr_t host)
+{
+    struct reached at = { executed_now() + site->index, 0 };
+    if (unlikely(run.current->ending == REPEATS && run.current->count == 1)) {
+        uint64_t counted = icount_by_qemu(site, host);
+        at.repeats = run.repeats + (counted - at.icount);
+        at.icount = counted;
+    }
+    return at;
+}
+
 /*
  * The address in translated code that called the QEMU functions which called this plugin; 0 when no translated code
  * did. 7.2 can show the accesses of an interrupt's delivery as if the last block had made them.

@@ -179,12 +179,21 @@ test("a session that steps a thousand times is never at a loss", async () => {
   for (let i = 1; i <= 3000; i++) expect((await session.step()).icount).toBe(icount(1000 + i));
 });
 
+/** RF depends on how one came there: see `film-compare.ts`. */
 const named = (block: Uint8Array) =>
   Object.fromEntries(
-    x86Registers.map(({ name, offset, bytes }) => [name, hex(block.subarray(offset, offset + bytes))]),
+    x86Registers.map(({ name, offset, bytes }) => [
+      name,
+      hex(withoutResume(name, block.slice(offset, offset + bytes))),
+    ]),
   );
 
 const hex = (bytes: Uint8Array | undefined) => bytes && Buffer.from(bytes).toString("hex");
+
+function withoutResume(name: string, bytes: Uint8Array): Uint8Array {
+  if (name === "eflags") bytes[2]! &= ~1;
+  return bytes;
+}
 
 function offsetOf(name: string): number {
   return registerOffsets.get(name)!;
