@@ -22,8 +22,9 @@ export * from "./gdb.js";
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
-export * from "./linux.js";
 // A tape at an instant.
+export type { LastChange } from "./linux/context/last-change.js";
+export * from "./linux.js";
 export { type MemoryBytes, Moment, type MomentTape } from "./moment/moment.js";
 export { OpenTape, type OpenTapeOptions } from "./moment/open-tape.js";
 export { type MemoryPlace, RegisterFile } from "./moment/registers.js";
@@ -32,6 +33,17 @@ export { type NetworkChoice, parseNetwork } from "./qemu/network.js";
 export { buildPlugin } from "./qemu/plugin-build.js";
 export type { PluginCounts, PluginPoint, PluginPosition, PluginSelection } from "./qemu/plugin-channel.js";
 export type { StateHash } from "./qemu/state-hash.js";
+export { Film } from "./replay/film/film.js";
+export type {
+  FilmAccess,
+  FilmCode,
+  FilmColumns,
+  FilmDoubt,
+  RegisterStep,
+} from "./replay/film/model.js";
+export type { MemoryTouch, RegisterChange, Step } from "./replay/film/step.js";
+export type { StepsOptions } from "./replay/film/steps.js";
+export { type TakeOptions, takeFilm } from "./replay/film/take.js";
 export { type CheckOptions, checkIndex, dropIndex, type IndexReport } from "./replay/index/check.js";
 export { type IndexOptions, indexTape } from "./replay/index/tape.js";
 export { TapeIndex, type TapeRow } from "./replay/index/tape-index.js";
@@ -41,6 +53,7 @@ export { checkTape } from "./replay/session/check-tape.js";
 // Checkpoints and the index.
 export { type Checkpoint, type CountedCheckpoint, isLostCheckpoint } from "./replay/session/checkpoint.js";
 export { type ConsolePiece, consolePieces } from "./replay/session/console-position.js";
+export { CountedSession, type CountedSessionOptions, type Shot } from "./replay/session/counted-session.js";
 export type { Divergence } from "./replay/session/divergence.js";
 export { plainReplayCommand } from "./replay/session/plain-command.js";
 export {
@@ -67,6 +80,7 @@ export type {
   StopPoint,
   Watchpoint,
 } from "./replay/session/timeline-types.js";
+export type { FilmOptions } from "./replay/timeline/film-shelf.js";
 export { type AskedBytes, type Past, pastOf, type Write } from "./replay/timeline/last-write.js";
 export { type LocateOptions, locate, locateBranch } from "./replay/timeline/locate.js";
 // Anywhere in time.
