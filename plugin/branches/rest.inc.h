@@ -75,7 +75,10 @@ static void on_vcpu(plugin_id id, unsigned vcpu)
     if (vcpu == 0)
         finished = qemu_plugin_scoreboard_find(finished_entry.scoreboard, 0);
 #endif
+    /* QEMU 10 calls this in the processor's own thread, and a command may have come by then. */
+    hold_run();
     check_processor(id, vcpu);
+    release_run();
 }
 
 void begin_run(plugin_id id UNUSED)
