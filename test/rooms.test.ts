@@ -122,6 +122,11 @@ describe("rooms", () => {
     expect([...graph.keys()]).toEqual([]);
   });
 
+  test("src holds sources alone: a compiled file beside its source would be tested in its place", () => {
+    const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" });
+    expect(files.filter((file) => /\.(js|map|d\.ts|tsbuildinfo)$/.test(file))).toEqual([]);
+  });
+
   test("every room is part of the build", () => {
     const { references: built } = JSON.parse(read("tsconfig.json")) as { references: { path: string }[] };
     expect(built.map(({ path }) => path)).toEqual(expect.arrayContaining(rooms.map((room) => `src/${room}`)));

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { cloudGuest, guestArguments } from "../cloud-boot.js";
 import { buildGuest } from "../guests/build.js";
 import { type Child, program, until, Workbench } from "../workbench.js";
 
@@ -140,11 +141,10 @@ test("Ctrl-] is heard at once, whatever waits, and what waits can be forgotten",
   expect(await state()).toBe("complete");
 });
 
-test("what is pasted into the stock kernel is what it reads, and replays", { timeout: 900_000 }, async () => {
-  const { XDG_CACHE_HOME } = process.env;
-  const env = XDG_CACHE_HOME === undefined ? {} : { XDG_CACHE_HOME };
-  await bench.json(["record", "t", "--background", "--append", "vmtape.shell"], { env });
-  // Typed while the kernel boots: it is kept until the driver has started.
+test("what is pasted into a distribution's kernel is what it reads, and replays", async () => {
+  const machine = guestArguments(await cloudGuest(bench), "vmtape.shell");
+  await bench.json(["record", "t", "--background", ...machine]);
+  // Typed while the kernel boots: kept until its driver is there.
   const early = await bench.run(["attach", "t"], { input: "echo $((6 * 7)) apples\n" });
   expect(early.code).toBe(0);
   await until(() => printed().includes("42 apples"), "the answer");

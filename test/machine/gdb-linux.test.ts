@@ -1,6 +1,8 @@
-/** The real gdb on a stock kernel without debug package, and on the first program of its guest, with DWARF. */
+/** The real gdb on a distribution's kernel without debug package, and on the first program of its guest, with DWARF. */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Guest } from "../../src/guest/guest.js";
+import { guestArguments } from "../cloud-boot.js";
 import { buildInit } from "../gdb/program/build.js";
 import { expectGolden, gdbArguments, printed, spawnMerged, withoutNumbers } from "../gdb/transcript.js";
 import { program, Workbench } from "../workbench.js";
@@ -11,12 +13,8 @@ let bench: Workbench;
 beforeAll(async () => {
   bench = await Workbench.make();
   const init = await buildInit(bench.path("program"));
-  const guest = ["--init", init, "--dir", bench.path("guest")];
-  const { kernel, initrd, append } = await bench.json<Record<"kernel" | "initrd" | "append", string>>([
-    "guest",
-    ...guest,
-  ]);
-  const machine = ["--kernel", kernel, "--initrd", initrd, "--append", append];
+  const guest = ["--package", "linux-image-cloud-amd64", "--init", init, "--dir", bench.path("guest")];
+  const machine = guestArguments(await bench.json<Guest>(["guest", ...guest]));
   await bench.json(["record", "t", ...machine, "--symbols", init]);
   await bench.json(["index", "t"]);
 });

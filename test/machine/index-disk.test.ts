@@ -8,6 +8,7 @@ import type { CountedCheckpoint } from "../../src/replay/session/checkpoint.js";
 import { Session } from "../../src/replay/session/session.js";
 import { tapeCache } from "../../src/replay/session/tape-cache.js";
 import { Tape } from "../../src/tape/tape.js";
+import { cloudGuest, guestArguments } from "../cloud-boot.js";
 import { Workbench } from "../workbench.js";
 
 const qemu = [process.env.VMTAPE_TEST_QEMU ?? "qemu-system-x86_64"];
@@ -40,7 +41,8 @@ async function finish(tape: Tape, from: CountedCheckpoint) {
 test("a session from the midst of a disk's writes ends as one from before them, and as the recording", async () => {
   writeFileSync(bench.path("disk"), "");
   truncateSync(bench.path("disk"), 8 << 20);
-  const record = ["record", "t", "--disk", bench.path("disk"), "--append", `vmtape.run="${work}"`];
+  const machine = guestArguments(await cloudGuest(bench), `vmtape.run="${work}"`);
+  const record = ["record", "t", "--disk", bench.path("disk"), ...machine];
   expect((await bench.run(record)).code).toBe(0);
   // The guest comes from the user's cache; the index goes into this one.
   const env = { XDG_CACHE_HOME: bench.directory };

@@ -1,8 +1,6 @@
-/** The objects of a Linux guest, read from its memory, compared with its own kernel's account of the same instant. */
-import { writeFileSync } from "node:fs";
+/** What is told of a Linux guest from its memory, against what its own kernel tells: the same, at the same instant. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { makeGuest } from "../../src/guest/guest.js";
 import { currentTask } from "../../src/linux/guest/current-task.js";
 import { LinuxGuest } from "../../src/linux/guest/linux-guest.js";
 import { type LinuxKernel, loadLinuxKernel } from "../../src/linux/guest/linux-kernel.js";
@@ -16,17 +14,12 @@ import { Probes } from "../../src/linux/probe/probes.js";
 import { buildPlugin } from "../../src/qemu/plugin-build.js";
 import { Session } from "../../src/replay/session/session.js";
 import { tapeCache } from "../../src/replay/session/tape-cache.js";
-import { placesFrom } from "../../src/tape/home.js";
-import { defaultRecordOptions } from "../../src/tape/record-options.js";
-import { record } from "../../src/tape/recording.js";
 import type { Tape } from "../../src/tape/tape.js";
+import { recordCloudBoot } from "../cloud-boot.js";
 import { accountOf, compareWithAccount } from "../linux/proof.js";
 import { proofInit } from "../linux/proof-guest.js";
 import { StoppedSession } from "../linux/stopped-session.js";
-import { Workbench } from "../workbench.js";
-
-/** It boots in an eighth of the instructions of the stock kernel. */
-const packageName = "linux-image-cloud-amd64";
+import { sharedCache, Workbench } from "../workbench.js";
 
 let bench: Workbench;
 let tape: Tape;
@@ -34,21 +27,10 @@ let kernel: LinuxKernel;
 let history: TaskHistory;
 beforeAll(async () => {
   bench = await Workbench.make();
-  const init = bench.path("init");
-  writeFileSync(init, proofInit);
-  const { cache } = placesFrom(process.env);
-  const guest = await makeGuest({
-    cacheDir: cache,
-    directory: bench.path("guest"),
-    package: packageName,
-    init,
-  });
-  const { kernel: file, initrd, append } = guest;
-  const options = await defaultRecordOptions("proof");
-  tape = await (await record(bench.places, { ...options, kernel: file, initrd, append })).done;
+  tape = await recordCloudBoot(bench, "proof", proofInit);
   kernel = loadLinuxKernel(tape.layout.kernel)!;
   history = await taskHistory(tape, kernel, {
-    plugin: await buildPlugin({ cacheDir: cache, qemuVersion: tape.manifest.qemu.version }),
+    plugin: await buildPlugin({ cacheDir: sharedCache, qemuVersion: tape.manifest.qemu.version }),
     cache: cacheOf(tape),
   });
 });
@@ -90,8 +72,7 @@ async function lookAt(session: Session) {
 }
 
 test("probes tell every exit of a task with its status, and values that gdb would print, in one pass", async () => {
-  const { cache } = placesFrom(process.env);
-  const plugin = await buildPlugin({ cacheDir: cache, qemuVersion: tape.manifest.qemu.version });
+  const plugin = await buildPlugin({ cacheDir: sharedCache, qemuVersion: tape.manifest.qemu.version });
   const symbols = await TapeSymbols.load(tape, { cache: cacheOf(tape) });
   const probes = new Probes(tape, probeNamesOf(symbols, kernel), history);
   const quiet = await probes.add({ where: "vfs_read" }, () => expect.unreachable("it is not enabled"));

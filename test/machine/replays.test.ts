@@ -5,6 +5,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Tape } from "../../src/tape/tape.js";
+import { cloudGuest } from "../cloud-boot.js";
 import { type Hosts, startHosts } from "../recordings/hosts.js";
 import { goBack, recordScenario, stopOften, verifyTape } from "../recordings/recorded.js";
 import { mix, stageOf } from "../recordings/scenarios.js";
@@ -25,7 +26,7 @@ afterAll(async () => {
 });
 
 test("networks, a disk, forks and a flooded console in one recording: verified, stopped often, gone back from its end", async () => {
-  await recordScenario(mix, await stageOf(bench, "mix", hosts));
+  await recordScenario(mix, await stageOf(bench, "mix", hosts, await cloudGuest(bench)));
   const report = await verifyTape(bench, "mix");
   expect([report.ok, report.divergence]).toEqual([true, undefined]);
   expect(report.states.length).toBeGreaterThan(1);

@@ -1,9 +1,7 @@
-/** Stacks of a stock kernel, compared with what the kernel itself prints when it panics. */
-import { readFileSync, writeFileSync } from "node:fs";
+/** Stacks of a distribution's kernel, against what the kernel itself says when it panics. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeGuest } from "../../src/guest/guest.js";
-import { defaultRecordOptions, record } from "../../src/index.js";
-import { placesFrom } from "../../src/tape/home.js";
+import { recordCloudBoot } from "../cloud-boot.js";
 import { Workbench } from "../workbench.js";
 
 const init = `#!/bin/sh
@@ -43,13 +41,7 @@ function kernelsWord(console: string) {
 }
 
 test("a panic's stack is the one that the kernel prints, and goes on into the program", async () => {
-  const initFile = bench.path("init");
-  writeFileSync(initFile, init);
-  const { cache } = placesFrom(process.env);
-  const guest = await makeGuest({ cacheDir: cache, directory: bench.path("guest"), init: initFile });
-  const { kernel, initrd, append } = guest;
-  const options = { ...(await defaultRecordOptions("crash")), kernel, initrd, append };
-  const tape = await (await record(bench.places, options)).done;
+  const tape = await recordCloudBoot(bench, "crash", init);
   const said = kernelsWord(readFileSync(`${tape.directory}/console.raw`, "latin1"));
 
   // Late in panic(), which ends the tape.

@@ -8,6 +8,7 @@ import { Session } from "../../src/replay/session/session.js";
 import { Timeline } from "../../src/replay/timeline/timeline.js";
 import { timelineOptions } from "../../src/replay/timeline/timeline-options.js";
 import type { Tape } from "../../src/tape/tape.js";
+import { guestArguments } from "../cloud-boot.js";
 import type { Workbench } from "../workbench.js";
 import type { Scenario, Stage } from "./scenarios.js";
 
@@ -21,7 +22,8 @@ export async function recordScenario(scenario: Scenario, stage: Stage): Promise<
   const command = scenario.run && `vmtape.run="${scenario.run(stage)}"`;
   const args = ["record", name, "-c", "--timeout", String(scenario.timeout ?? 240)];
   const append = [scenario.append, command].filter(Boolean).join(" ");
-  if (append !== "") args.push("--append", append);
+  if (stage.guest) args.push(...guestArguments(stage.guest, append));
+  else if (append !== "") args.push("--append", append);
   if (scenario.memoryMB !== undefined) args.push("-M", String(scenario.memoryMB));
   const [http, other] = stage.ports;
   if (scenario.network)

@@ -1,5 +1,6 @@
 /** What guests do while they are recorded, and how their recordings end: see recorded.ts. */
 
+import type { Guest } from "../../src/guest/guest.js";
 import { type Child, until, type Workbench } from "../workbench.js";
 import { fetchMany, fetchOnce, freePort, type Hosts } from "./hosts.js";
 
@@ -10,6 +11,8 @@ export interface Stage {
   readonly hosts: Hosts;
   /** Ports of the host that are forwarded to the guest's ports 80 and 9. */
   readonly ports: readonly [http: number, hangUp: number];
+  /** Default: the default guest. */
+  readonly guest?: Guest | undefined;
 }
 
 export interface Scenario {
@@ -217,6 +220,6 @@ export const mix: Scenario = {
   shows: /262144[\s\S]*262144[\s\S]*mix ended/,
 };
 
-export async function stageOf(bench: Workbench, name: string, hosts: Hosts): Promise<Stage> {
-  return { bench, name, hosts, ports: [await freePort(), await freePort()] };
+export async function stageOf(bench: Workbench, name: string, hosts: Hosts, guest?: Guest): Promise<Stage> {
+  return { bench, name, hosts, ports: [await freePort(), await freePort()], guest };
 }
