@@ -15,6 +15,7 @@ export const costs: Readonly<Record<string, number>> = {
   attach: 47,
   views: 39,
   cli: 35,
+  film: 34,
   "index-disk": 31,
   replay: 31,
   "branches-guests": 30,

@@ -32,7 +32,7 @@ const anyCode = fc
     fc.constantFrom([], [0x0f], [0x0f, 0x38], [0x0f, 0x3a], [0xc5], [0xc4]),
     fc.uint8Array({ minLength: 14, maxLength: 14 }),
   )
-  .map(([before, escape, rest]) => Uint8Array.from([...before, ...escape, ...rest]).subarray(0, 15));
+  .map(([before, opcodes, rest]) => Uint8Array.from([...before, ...opcodes, ...rest]).subarray(0, 15));
 
 const writes: ReadonlySet<number> = new Set([
   OpAccess.Write,
