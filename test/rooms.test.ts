@@ -19,7 +19,7 @@ const folders = readdirSync(join(root, "src"), { withFileTypes: true })
 /** Rooms whose files are in rooms of their own. */
 const houses = folders.filter((room) => insides(room).length > 0);
 /** Files that stand on top of a house. */
-const onTop: Readonly<Record<string, readonly string[]>> = { cli: ["main.ts"] };
+const onTop: Readonly<Record<string, readonly string[]>> = { cli: ["commands.ts", "main.ts"] };
 /** All TypeScript projects of `src/`. */
 const rooms = folders.flatMap((room) => {
   const inside = insides(room);
