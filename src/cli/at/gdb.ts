@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { VmtapeError } from "../../base/errors.js";
 import { untilAborted } from "../../base/stopping.js";
 import type { GdbServer } from "../../gdb/server.js";
@@ -14,6 +14,7 @@ interface GdbFlags extends TapeOptions {
   readonly run?: boolean;
   readonly gdb: string;
   readonly branches?: string;
+  readonly films: number;
 }
 
 /** QEMU's usual address for gdb; used when it is free. */
@@ -31,9 +32,18 @@ export function gdbCommand(): Command {
       "--branches <file>",
       "the tape's branch log, to run back by (default: NAME.branches, where it is)",
     )
+    .option("--films <MiB>", "memory for the past near an instant, which steps back go through; 0: none", mebibytes, 256)
     .option(...qemuOption)
     .option("-d, --debug", "print what is done")
     .action(action(run));
+}
+
+function mebibytes(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 65_536) {
+    throw new InvalidArgumentError("it must be a whole number of MiB, 0 to 65536.");
+  }
+  return value;
 }
 
 async function run(
@@ -56,7 +66,10 @@ async function run(
     );
   }
   using progress = new Progress();
-  await using open = await openTape(name, flags, progress, signal, flags.at, { file: flags.branches });
+  await using open = await openTape(name, flags, progress, signal, flags.at, {
+    branches: { file: flags.branches },
+    filmBytes: flags.films * 2 ** 20,
+  });
   const desk = new TapeDesk(open, starts);
   progress.silence();
   if (starts) {

@@ -15,7 +15,7 @@ export async function openTape(
   progress: Progress,
   signal: AbortSignal,
   at?: string,
-  branches?: OpenTapeOptions["branches"],
+  more: Pick<OpenTapeOptions, "branches" | "filmBytes"> = {},
 ): Promise<OpenTape> {
   const [{ OpenTape }, { parsePosition }] = await Promise.all([
     import("../../moment/open-tape.js"),
@@ -24,5 +24,5 @@ export async function openTape(
   if (at !== undefined) parsePosition(at); // a mistake is reported before anything takes time
   const context = contextFor(flags, signal, progress);
   const tape = await openForReplay(context.places, name, flags, signal);
-  return OpenTape.open(tape, { ...context, branches }, at);
+  return OpenTape.open(tape, { ...context, ...more }, at);
 }
