@@ -22,8 +22,9 @@ export * from "./gdb.js";
 // Guests and QEMU.
 export { type Addition, parseAddition } from "./guest/addition.js";
 export { type Guest, type GuestOptions, makeGuest } from "./guest/guest.js";
-// A tape at an instant.
 export type { LastChange } from "./linux/context/last-change.js";
+// A tape at an instant.
+export { type Inspection, ShownValue } from "./linux/context/shown-value.js";
 export * from "./linux.js";
 export { type MemoryBytes, Moment, type MomentTape } from "./moment/moment.js";
 export { OpenTape, type OpenTapeOptions } from "./moment/open-tape.js";
@@ -84,6 +85,7 @@ export type { FilmOptions } from "./replay/timeline/film-shelf.js";
 export { type AskedBytes, type Past, pastOf, type Write } from "./replay/timeline/last-write.js";
 export { type LocateOptions, locate, locateBranch } from "./replay/timeline/locate.js";
 // Anywhere in time.
+export { type StepRange, stepRange } from "./replay/timeline/motion.js";
 export { Timeline, type TimelineOptions } from "./replay/timeline/timeline.js";
 export type { TimelineEvents } from "./replay/timeline/timeline-events.js";
 export { timelineOptions } from "./replay/timeline/timeline-options.js";
@@ -128,12 +130,18 @@ export type { BranchFileInfo, BranchRange, BranchReader } from "./trace/branch-r
 export { BranchVisits } from "./trace/branch-visits.js";
 export { BtsFile } from "./trace/bts-file.js";
 export { formatCall } from "./trace/call-text.js";
-export { type CallEvent, CallTracker, type FunctionNames } from "./trace/calls.js";
+export {
+  type CallEvent,
+  type CallEventsOptions,
+  CallTracker,
+  callEvents,
+  type FunctionNames,
+} from "./trace/calls.js";
 export { type CollectedTrace, type CollectOptions, collectTrace, type TraceWindow } from "./trace/collect.js";
 export { extractBranches } from "./trace/extract.js";
 export { joinBranchLogs } from "./trace/join-logs.js";
 export { openBranches } from "./trace/open-branches.js";
-export { type SegmentOptions, traceWindow } from "./trace/segments.js";
+export { planSegments, type Segment, type SegmentOptions, traceWindow } from "./trace/segments.js";
 export type { Coverage, CoveredLine, CoveredPiece, CoveredRange } from "./views/coverage.js";
 export { type LevelCells, type LevelSum, Levels, LevelsBuilder, levelSums } from "./views/levels.js";
 export {

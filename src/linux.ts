@@ -29,6 +29,7 @@ export {
   totalsOf,
 } from "./linux/history/task-history.js";
 export { TapeSymbols } from "./linux/names/tape-symbols.js";
+export { type NamedAddress, TaskNames } from "./linux/names/task-names.js";
 export { type CommandLine, readCommandLine } from "./linux/objects/command-line.js";
 export { formatOpenFlags, type GuestFile } from "./linux/objects/file.js";
 export {

@@ -58,5 +58,6 @@ export {
   type Type,
   TypedefType,
 } from "./symbols/types/type.js";
+export { type Child, type ChildrenOptions, childCount, childrenOf } from "./symbols/values/children.js";
 export { type PrintContext, printValue } from "./symbols/values/print.js";
 export { integerValue, loadValue, type Value, valueAt } from "./symbols/values/value.js";

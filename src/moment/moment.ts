@@ -4,6 +4,7 @@ import { throwIfCancelled } from "../base/stopping.js";
 import { type GuestAddress, type Icount, physicalAddress } from "../base/units.js";
 import type { PrintedValue } from "../linux/context/instant-context.js";
 import type { LastChange } from "../linux/context/last-change.js";
+import type { Inspection } from "../linux/context/shown-value.js";
 import { currentTask } from "../linux/guest/current-task.js";
 import type { LinuxGuest } from "../linux/guest/linux-guest.js";
 import { linuxOf, type TapeInstant } from "../linux/names/tape-instant.js";
@@ -112,6 +113,24 @@ export class Moment {
     const notes = new Set<string>();
     const guest = await this.guestOr((why) => notes.add(`nothing is known of the guest's system: ${why}`));
     return { values: await printAt(this.tape, guest, expressions, notes), notes: [...notes] };
+  }
+
+  /**
+   * The value of an expression, to unfold: its members, elements, and what pointers lead to, each read when it is asked for.
+   *
+   * ```ts
+   * using inspection = await moment.inspect("current");
+   * const [task] = await inspection.value.children(); // what the pointer leads to
+   * for (const { name, type, text } of await task!.children({ most: 10 })) console.log(type, name, "=", text);
+   * ```
+   *
+   * @throws as `values` tells of one that fails
+   */
+  async inspect(expression: string): Promise<Inspection> {
+    const { inspectAt } = await import("../linux/context/shown-value.js");
+    await this.stand();
+    const guest = await this.guestOr(() => {});
+    return inspectAt(this.tape, guest, expression, () => this.stand());
   }
 
   /** Instructions from here on. */

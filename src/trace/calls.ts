@@ -1,5 +1,6 @@
 import { firstKernelAddress } from "../base/units.js";
 import { type BranchBatch, branchKindCodes } from "../formats/branch.js";
+import type { BranchRange, BranchReader } from "./branch-reader.js";
 import { CallStack, frameTypes } from "./call-stack.js";
 import { EdgeCache } from "./edge-cache.js";
 
@@ -536,4 +537,31 @@ export class CallTracker {
 /** A function's name without the suffix of a part that the compiler moved out of line. */
 function baseName(name: string): string {
   return name.replace(/\.(cold|part|isra|constprop)(\.\d+)*$/, "");
+}
+
+export interface CallEventsOptions extends CallOptions {
+  readonly names?: FunctionNames | undefined;
+  /** Which records; default: all. */
+  readonly range?: BranchRange | undefined;
+}
+
+/**
+ * Calls, returns and entries of a branch log, one after another, each an object of its own.
+ *
+ * ```ts
+ * await using reader = await openBranches("boot.branches");
+ * for await (const { type, depth, to } of callEvents(reader)) console.log(" ".repeat(depth), type, to);
+ * ```
+ */
+export async function* callEvents(
+  reader: Pick<BranchReader, "batches">,
+  { names, range, ...options }: CallEventsOptions = {},
+): AsyncGenerator<CallEvent> {
+  let pending: CallEvent[] = [];
+  const tracker = new CallTracker((event) => pending.push({ ...event }), names, options);
+  for await (const batch of reader.batches(range)) {
+    tracker.feed(batch);
+    yield* pending;
+    pending = [];
+  }
 }

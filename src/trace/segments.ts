@@ -27,7 +27,7 @@ export interface SegmentedTrace extends CollectedTrace {
 }
 
 /** One segment of a window: where its replay starts, and what it logs. */
-interface Segment {
+export interface Segment {
   readonly window: TraceWindow;
   readonly from: CountedCheckpoint | undefined;
   /** Instructions it replays, for progress. */
@@ -56,6 +56,28 @@ export async function traceWindow(
       await forgetLost(index, error); // it went just now: begin before it
     }
   }
+}
+
+/**
+ * How `traceWindow` would cut a window: into `jobs` segments that take equally long, as far as checkpoints lie where they are wanted.
+ *
+ * ```ts
+ * for (const { from, instructions } of await planSegments(tape, window, { cache, jobs: 4 })) {
+ *   console.log(from?.icount ?? 0n, instructions);
+ * }
+ * ```
+ *
+ * Cost: what the cache knows is read; nothing is replayed.
+ *
+ * @throws as `chooseQemu`
+ */
+export async function planSegments(
+  tape: Tape,
+  window: TraceWindow,
+  { cache, jobs, qemu }: Pick<SegmentOptions, "cache" | "jobs" | "qemu">,
+): Promise<readonly Segment[]> {
+  const index = await TapeIndex.open(cache, await chooseQemu(tape.manifest.qemu, qemu));
+  return cut(tape, window, index, await beforeStart(tape, window, index, cache), jobs);
 }
 
 /** The checkpoint that a session could not start from is not used again. */

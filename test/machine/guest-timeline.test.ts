@@ -10,6 +10,7 @@ import {
   GuestTimeline,
   guestAddress,
   icount,
+  OpenTape,
   type ProbeHitEvent,
   parsePosition,
   placesFrom,
@@ -86,6 +87,29 @@ test("handlers get the machine of their hit, of all probes in one pass", async (
   const returned = of("first").filter((line) => line.includes("returned"));
   expect(returned.length).toBeGreaterThan(3);
   for (const line of returned) expect(of("first")).toContain(/^ \d+/.exec(line)![0]);
+});
+
+test("a value unfolds, member by member and pointer by pointer, each as it is printed alone", async () => {
+  const places = placesHere();
+  await using open = await OpenTape.open(tape, { places }, "do_exit");
+  const moment = open.now();
+  using inspection = await moment.inspect("current");
+  expect(inspection.value).toMatchObject({ type: "struct task_struct *", childCount: 1 });
+  const [task] = await inspection.value.children();
+  const members = await task!.children({ most: 500 });
+  expect(members.length).toBe(task!.childCount);
+  for (const name of ["pid", "comm", "prio", "mm"]) {
+    const member = members.find((one) => one.name === name)!;
+    const { values } = await moment.values([`current->${name}`]);
+    expect([name, member.text]).toEqual([name, values[0]!.value]);
+  }
+  const mm = members.find(({ name }) => name === "mm")!;
+  await open.at("end"); // what is read later is of the moment all the same
+  expect(
+    (await mm.children()).length + (await moment.values(["current->pid"])).values.length,
+  ).toBeGreaterThan(0);
+  expect(open.timeline.position).toEqual(moment.position);
+  await expect(moment.inspect("nothing_of_this_name")).rejects.toMatchObject({ code: "not-found" });
 });
 
 test("system calls take conditions, values, both ends and positions that can be gone to", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { drawing, drawnCalls } from "./call-trace-text.js";
+import { callEvents } from "../../src/trace/calls.js";
+import { DrawnFunctions, drawing, drawnBatch, drawnCalls } from "./call-trace-text.js";
 
 function expectCalls(trace: string, tree: string, options = {}): void {
   expect(drawnCalls(trace, options)).toBe(drawing(tree));
@@ -313,4 +314,27 @@ describe("the call tree", () => {
     expect(lines[99]).toBe(`${"  ".repeat(99)}call foo  from foo+20`);
     expect(lines.at(-1)).toBe(`${"  ".repeat(96)}return foo+25  from foo+40`);
   });
+});
+
+test("the same events one after another, each an object that stays what it is", async () => {
+  const names = new DrawnFunctions();
+  const text = `main+16 call foo
+    foo+8   call bar
+    bar+4   ret  foo+13
+    foo+60  ret  main+21`;
+  const batch = drawnBatch(text, names);
+  const reader = {
+    async *batches() {
+      yield batch;
+      yield batch;
+    },
+  };
+  const seen = [];
+  for await (const event of callEvents(reader, { names })) seen.push(event);
+  expect(seen.map(({ type, depth }) => `${type} ${depth}`)).toEqual(
+    Array(2).fill(["call 0", "call 1", "return 1", "return 0"]).flat(),
+  );
+  expect(seen.map(({ to }) => names.write(to))).toEqual(
+    Array(2).fill(["foo", "bar", "foo+13", "main+21"]).flat(),
+  );
 });

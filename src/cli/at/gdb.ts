@@ -32,7 +32,12 @@ export function gdbCommand(): Command {
       "--branches <file>",
       "the tape's branch log, to run back by (default: NAME.branches, where it is)",
     )
-    .option("--films <MiB>", "memory for the past near an instant, which steps back go through; 0: none", mebibytes, 256)
+    .option(
+      "--films <MiB>",
+      "memory for the past near an instant, which steps back go through; 0: none",
+      mebibytes,
+      256,
+    )
     .option(...qemuOption)
     .option("-d, --debug", "print what is done")
     .action(action(run));

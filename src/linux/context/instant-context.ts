@@ -70,8 +70,8 @@ function withVariants(error: VmtapeError, { symbols }: TapeInstant): VmtapeError
 
 const mostVariants = 5;
 
-/** Says whether there were any. */
-async function addModuleTypes(guest: LinuxGuest, { types }: ExpressionContext): Promise<boolean> {
+/** Adds the types of the guest's modules; says whether there were any. */
+export async function addModuleTypes(guest: LinuxGuest, { types }: ExpressionContext): Promise<boolean> {
   const found = guest.kernel.types ? await readModuleTypes(guest) : [];
   for (const source of found) types.add(source);
   return found.length > 0;

@@ -14,8 +14,9 @@ import {
   sizeOf,
   type Type,
 } from "../types/type.js";
+import { memberOf, pieceOf } from "../values/part.js";
 import { type PrintContext, printValue } from "../values/print.js";
-import { holesWithin, integerValue, loadValue, optimizedOut, type Value, valueAt } from "../values/value.js";
+import { integerValue, loadValue, optimizedOut, type Value, valueAt } from "../values/value.js";
 import {
   binaryNumber,
   bytesOfNumber,
@@ -344,30 +345,12 @@ class Evaluator {
       const message = `${formatType(owner.type)} has no member '${name}', at column ${column} of '${this.text}'${hint}`;
       throw new VmtapeError("not-found", message, { expression: this.text, column, got: name, nearest });
     }
-    const { type, byteOffset, bitOffset = 0, bitSize } = place;
-    const bits = bitSize === undefined ? undefined : { offset: bitOffset, size: bitSize };
-    if (owner.address !== undefined) {
-      return { type, address: BigInt.asUintN(64, owner.address + BigInt(byteOffset)), bits };
-    }
-    return this.piece(owner, type, byteOffset, bits);
+    return memberOf(owner, place, this.context.memory);
   }
 
   private async asPointer(node: Node, value: Value) {
     const bytes = await this.located(node, () => loadValue(value, this.context.memory));
     return { integer: toAddress(bytes) };
-  }
-
-  /** A part of something that is not in memory. */
-  private async piece(owner: Value, type: Type, offset: number, bits: Value["bits"]): Promise<Value> {
-    const whole = await loadValue(owner, this.context.memory);
-    const length = bits ? Math.ceil((bits.offset + bits.size) / 8) : sizeOf(type);
-    const part = whole.subarray(offset, offset + length);
-    const holes = holesWithin(owner.holes ?? [], offset, length);
-    if (holes.some(({ start, end }) => start <= 0 && end >= length))
-      return { type, missing: holes[0]!.missing };
-    if (!bits) return holes.length > 0 ? { type, bytes: part, holes } : { type, bytes: part };
-    const own = { read: async (_at: bigint, length: number) => part.slice(0, length) };
-    return { type, bytes: await loadValue({ type, address: 0n, bits }, own) };
   }
 
   private async index(node: Extract<Node, { kind: "index" }>): Promise<Value> {
@@ -380,7 +363,8 @@ class Evaluator {
       if (at.integer < 0n || at.integer >= BigInt(plain.count ?? 0)) {
         throw this.error(node.index, `the array has ${plain.count ?? 0} elements, none at ${at.integer}`);
       }
-      return this.piece(owner, plain.element, Number(at.integer) * size, undefined);
+      const part = { type: plain.element, offset: Number(at.integer) * size };
+      return pieceOf(owner, part, this.context.memory);
     }
     const base = await this.asNumber(node.operand, owner);
     const pointer = resolve(base.type);
