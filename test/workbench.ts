@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, realpath, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -11,6 +11,11 @@ export const program = join(dirname(fileURLToPath(import.meta.url)), "../dist/cl
 
 /** The cache of the user who runs the tests, so that downloaded guests and built plugins are used again. */
 export const sharedCache = placesFrom(process.env).cache;
+
+/**
+ * What of that cache a bench's own one shares: what depends on no tape. What is learned of tapes is the bench's, and goes with it.
+ */
+const commonCaches = ["busybox", "kernels", "pins", "plugins", "resolved", "symbols"];
 
 /** How a child ended, and all it printed. */
 export interface Outcome {
@@ -28,8 +33,8 @@ export interface RunOptions {
 }
 
 /**
- * A place to work in that leaves no trace: a temporary directory with a home, a runtime directory and a cache of
- * its own, and every child started here. Disposal ends the children and removes the directory.
+ * A place to work in that leaves no trace: a temporary directory with a home, a runtime directory and a cache of its own, in
+ * which kernels and plugins are the user's, and every child started here. Disposal ends the children and removes the directory.
  */
 export class Workbench implements AsyncDisposable {
   readonly directory: string;
@@ -40,7 +45,13 @@ export class Workbench implements AsyncDisposable {
   }
 
   static async make(parent = tmpdir()): Promise<Workbench> {
-    return new Workbench(await realpath(await mkdtemp(join(parent, "vmtape-test-"))));
+    const bench = new Workbench(await realpath(await mkdtemp(join(parent, "vmtape-test-"))));
+    await mkdir(bench.places.cache, { recursive: true });
+    for (const name of commonCaches) {
+      await mkdir(join(sharedCache, name), { recursive: true });
+      await symlink(join(sharedCache, name), join(bench.places.cache, name));
+    }
+    return bench;
   }
 
   path(...names: string[]): string {
@@ -48,7 +59,11 @@ export class Workbench implements AsyncDisposable {
   }
 
   get places(): Places {
-    return { home: this.path("home"), cache: this.path("cache"), runtime: this.path("runtime", "vmtape") };
+    return {
+      home: this.path("home"),
+      cache: this.path("cache", "vmtape"),
+      runtime: this.path("runtime", "vmtape"),
+    };
   }
 
   get environment(): Record<string, string> {
@@ -57,6 +72,7 @@ export class Workbench implements AsyncDisposable {
       PATH,
       HOME,
       VMTAPE_HOME: this.places.home,
+      XDG_CACHE_HOME: this.path("cache"),
       XDG_RUNTIME_DIR: this.path("runtime"),
       ...(VMTAPE_TEST_QEMU !== undefined && { VMTAPE_QEMU: VMTAPE_TEST_QEMU }),
     };

@@ -13,7 +13,6 @@ import {
   OpenTape,
   type ProbeHitEvent,
   parsePosition,
-  placesFrom,
   type Tape,
   timelineOptions,
 } from "../../src/index.js";
@@ -33,8 +32,6 @@ poweroff -f
 
 let bench: Workbench;
 let tape: Tape;
-const home = () => ({ VMTAPE_HOME: bench.places.home, XDG_CACHE_HOME: bench.path("xdg") });
-const placesHere = () => placesFrom({ ...process.env, ...home() });
 beforeAll(async () => {
   bench = await Workbench.make();
   tape = await recordCloudBoot(bench, "boot", init);
@@ -42,7 +39,7 @@ beforeAll(async () => {
 afterAll(() => bench?.[Symbol.asyncDispose]());
 
 test("handlers get the machine of their hit, of all probes in one pass", async () => {
-  const options = await timelineOptions(placesHere(), tape);
+  const options = await timelineOptions(bench.places, tape);
   await using timeline = await GuestTimeline.open(tape, options);
   const opened: ProbeHitEvent[] = [];
   const told: string[] = [];
@@ -114,7 +111,7 @@ test("a value unfolds, member by member and pointer by pointer, each as it is pr
 
 test("system calls take conditions, values, both ends and positions that can be gone to", async () => {
   const args = ["sys_enter:openat", "--when", "(flags & 3) == 0", "--print", "filename", "--return"];
-  const { stdout } = await bench.run(["probe", "boot", ...args, "--json"], { env: home() });
+  const { stdout } = await bench.run(["probe", "boot", ...args, "--json"]);
   const hits = stdout
     .trim()
     .split("\n")
@@ -124,21 +121,24 @@ test("system calls take conditions, values, both ends and positions that can be 
   expect(hits[missing + 1]).toMatchObject({ kind: "return", task: "cat", certain: true });
   expect(hits[missing + 1].what).toMatch(/= -ENOENT$/);
   const { pc, brctr, icount: at } = hits[missing];
-  const options = await timelineOptions(placesHere(), tape);
+  const options = await timelineOptions(bench.places, tape);
   expect(await locate(tape, parsePosition(`${pc}:${brctr}`), options)).toMatchObject({
     icount: icount(BigInt(at)),
   });
-  const failed = await bench.run(
-    ["probe", "boot", "sys_exit:open*", "--when", "$retval < 0", "--limit", "1"],
-    {
-      env: home(),
-    },
-  );
+  const failed = await bench.run([
+    "probe",
+    "boot",
+    "sys_exit:open*",
+    "--when",
+    "$retval < 0",
+    "--limit",
+    "1",
+  ]);
   expect(failed.stdout).toMatch(/ = -E[A-Z]+$/m);
 });
 
 test("strace tells calls, signals and ends in one pass, and leaves what it learned of the tasks", async () => {
-  const { stdout } = await bench.run(["strace", "boot"], { env: home() });
+  const { stdout } = await bench.run(["strace", "boot"]);
   expect(stdout).toMatch(
     / cat {2}openat\(AT_FDCWD, "\/missing", O_RDONLY\) = -ENOENT {2}\([\d,]+ instructions\)$/m,
   );
@@ -150,7 +150,7 @@ test("strace tells calls, signals and ends in one pass, and leaves what it learn
     / init {2}--- SIGCHLD \{si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=\d+, .*\} ---$/m,
   );
   expect(stdout).toMatch(/ exit_group\(3\) = \?\n@\d+ \d+ init {2}\+\+\+ exited with 3 \+\+\+$/m);
-  const misspelt = await bench.run(["strace", "boot", "--task", "cst"], { env: home() });
+  const misspelt = await bench.run(["strace", "boot", "--task", "cst"]);
   expect(misspelt.stderr).toMatch(/no task 'cst' ever runs; the nearest is cat/);
 });
 
@@ -160,7 +160,7 @@ test.each([
   [["sys_enter:opneat"], /no system call is named 'opneat'; there are openat/],
   [["do_exit", "--from", "@9", "--to", "@8"], /the end \(@8\) lies before the start \(@9\)/],
 ])("a mistake is told before anything is replayed: %j", async (args, message) => {
-  const { code, stderr, stdout } = await bench.run(["probe", "boot", ...args], { env: home() });
+  const { code, stderr, stdout } = await bench.run(["probe", "boot", ...args]);
   expect([code, stdout]).toEqual([1, ""]);
   expect(stderr).toMatch(message);
 });
@@ -171,7 +171,6 @@ test("the README's program runs as it stands there", async () => {
   const file = bench.path("example.ts");
   writeFileSync(file, source.replace('"vmtape"', JSON.stringify(join(root, "src/index.ts"))));
   const runner = bench.spawn(process.execPath, [join(root, "test/oracle/run.mjs"), file], {
-    env: home(),
     cwd: root,
   });
   const { code, stdout, stderr } = await runner.ended;

@@ -1,5 +1,4 @@
 /** What is told of a Linux guest from its memory, against what its own kernel tells: the same, at the same instant. */
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { currentTask } from "../../src/linux/guest/current-task.js";
 import { LinuxGuest } from "../../src/linux/guest/linux-guest.js";
@@ -31,15 +30,10 @@ beforeAll(async () => {
   kernel = loadLinuxKernel(tape.layout.kernel)!;
   history = await taskHistory(tape, kernel, {
     plugin: await buildPlugin({ cacheDir: sharedCache, qemuVersion: tape.manifest.qemu.version }),
-    cache: cacheOf(tape),
+    cache: tapeCache(bench.places, tape),
   });
 });
 afterAll(() => bench?.[Symbol.asyncDispose]());
-
-/** The cache in which the command line finds what these tests have learned. */
-function cacheOf(one: Tape): string {
-  return tapeCache({ ...bench.places, cache: join(bench.path("xdg"), "vmtape") }, one);
-}
 
 test("a Linux guest is told as its own kernel tells it, and runs the task that its history says", async () => {
   const { account, at } = await accountOf(tape);
@@ -73,7 +67,7 @@ async function lookAt(session: Session) {
 
 test("probes tell every exit of a task with its status, and values that gdb would print, in one pass", async () => {
   const plugin = await buildPlugin({ cacheDir: sharedCache, qemuVersion: tape.manifest.qemu.version });
-  const symbols = await TapeSymbols.load(tape, { cache: cacheOf(tape) });
+  const symbols = await TapeSymbols.load(tape, { cache: tapeCache(bench.places, tape) });
   const probes = new Probes(tape, probeNamesOf(symbols, kernel), history);
   const quiet = await probes.add({ where: "vfs_read" }, () => expect.unreachable("it is not enabled"));
   quiet.disable();
@@ -124,14 +118,13 @@ describe("the history of tasks", () => {
   });
 
   test("is told by the command line, as are the tasks' system calls", async () => {
-    const home = ["--home", bench.places.home];
-    const env = { XDG_CACHE_HOME: bench.path("xdg") }; // the history is there
-    const { tasks } = await bench.json<{ tasks: { name: string; userInstructions: number }[] }>(
-      ["tasks", "proof", "--total", ...home],
-      { env },
-    );
+    const { tasks } = await bench.json<{ tasks: { name: string; userInstructions: number }[] }>([
+      "tasks",
+      "proof",
+      "--total",
+    ]);
     expect(tasks.find(({ name }) => name === "sh")?.userInstructions).toBeGreaterThan(0);
-    const strace = await bench.run(["strace", "proof", "--task", "poweroff", ...home], { env });
+    const strace = await bench.run(["strace", "proof", "--task", "poweroff"]);
     expect(strace.stdout).toMatch(/^@\d+ \d+ poweroff {2}reboot\(.*\) = \?$/m);
     expect(strace.stdout).toMatch(/ uname\(\{sysname="Linux", .*\}\) = 0 .*\n(.*\n)*.* sync\(\) = 0 /);
   });

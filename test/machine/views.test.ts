@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { GuestTimeline, placesFrom, type Tape, timelineOptions } from "../../src/index.js";
+import { GuestTimeline, type Tape, timelineOptions } from "../../src/index.js";
 import { recordCloudBoot } from "../cloud-boot.js";
 import { Workbench } from "../workbench.js";
 
@@ -12,7 +12,6 @@ poweroff -f
 
 let bench: Workbench;
 let tape: Tape;
-const home = () => ({ VMTAPE_HOME: bench.places.home, XDG_CACHE_HOME: bench.path("xdg") });
 beforeAll(async () => {
   bench = await Workbench.make();
   tape = await recordCloudBoot(bench, "boot", init);
@@ -27,7 +26,7 @@ interface Told {
 }
 
 async function told(...args: string[]): Promise<Told> {
-  const { stdout } = await bench.run(["profile", "boot", ...args, "--json"], { env: home() });
+  const { stdout } = await bench.run(["profile", "boot", ...args, "--json"]);
   return JSON.parse(stdout) as Told;
 }
 
@@ -37,7 +36,7 @@ test("a profile has each instruction of the tape, and each execution that probes
   expect(profile.instructions).toBe(end);
   expect(profile.tree.self.reduce((sum, one) => sum + one, 0)).toBe(end);
 
-  const { stdout } = await bench.run(["tasks", "boot", "--total", "--json"], { env: home() });
+  const { stdout } = await bench.run(["tasks", "boot", "--total", "--json"]);
   const { tasks } = JSON.parse(stdout) as { tasks: { pid: number; name: string; instructions: number }[] };
   const sums = (rows: readonly { pid: number | null; name: string; instructions: number }[]) => {
     const by = new Map<string, number>();
@@ -56,10 +55,7 @@ test("a profile has each instruction of the tape, and each execution that probes
       return isKernel && times.get(name) === 1 && /^[a-z]\w+$/.test(name) && entries >= 5 && entries <= 3000;
     })
     .filter((_, i, all) => i % Math.ceil(all.length / 40) === 0);
-  const timeline = await GuestTimeline.open(
-    tape,
-    await timelineOptions(placesFrom({ ...process.env, ...home() }), tape),
-  );
+  const timeline = await GuestTimeline.open(tape, await timelineOptions(bench.places, tape));
   await using _ = timeline;
   const counted = new Map<string, number>();
   for (const { name } of chosen) {
@@ -94,7 +90,7 @@ test("coverage of a task is within that of all, and agrees with the profile on f
     readonly functions: readonly { name: string; start: string; entries: number; most: number }[];
   }
   const covered = async (...args: string[]) => {
-    const { stdout } = await bench.run(["coverage", "boot", ...args, "--json"], { env: home() });
+    const { stdout } = await bench.run(["coverage", "boot", ...args, "--json"]);
     return (JSON.parse(stdout) as Covered).functions;
   };
   const all = await covered();

@@ -200,8 +200,8 @@ export const mix: Scenario = {
   name: "mix",
   run: ({ hosts }) =>
     [
-      "(dd if=/dev/urandom of=/mnt/a bs=64k count=60 conv=fsync; sync) &",
-      "head -c 4000000 /dev/urandom > /tmp/big; echo small > /tmp/small; httpd -p 80 -h /tmp; echo list''ening;",
+      "(dd if=/dev/urandom of=/mnt/a bs=64k count=40 conv=fsync; sync) &",
+      "head -c 1500000 /dev/urandom > /tmp/big; echo small > /tmp/small; httpd -p 80 -h /tmp; echo list''ening;",
       "nc -l -p 9 < /dev/null;",
       `nc 10.0.2.2 ${hosts.sink} < /tmp/big; wget -q -O - http://10.0.2.2:${hosts.http}/ | wc -c;`,
       `tftp -g -r page -l /tmp/page 10.0.2.2 ${hosts.tftp}; wc -c < /tmp/page;`,

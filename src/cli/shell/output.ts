@@ -42,9 +42,10 @@ export async function print(text: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** `1234567` as `1,234,567`. */
+/** `1234567` as `1,234,567`. Node's own way loads a library of languages: 30 ms. */
 export function grouped(value: number | bigint): string {
-  return value.toLocaleString("en-US");
+  const [whole = "", ...fraction] = String(value).split(".");
+  return [whole.replace(/\B(?=(?:\d{3})+$)/g, ","), ...fraction].join(".");
 }
 
 /** A size in the largest fitting binary unit: `2.4 MiB`. */
