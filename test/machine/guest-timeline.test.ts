@@ -87,8 +87,7 @@ test("handlers get the machine of their hit, of all probes in one pass", async (
 });
 
 test("a value unfolds, member by member and pointer by pointer, each as it is printed alone", async () => {
-  const places = placesHere();
-  await using open = await OpenTape.open(tape, { places }, "do_exit");
+  await using open = await OpenTape.open(tape, { places: bench.places }, "do_exit");
   const moment = open.now();
   using inspection = await moment.inspect("current");
   expect(inspection.value).toMatchObject({ type: "struct task_struct *", childCount: 1 });
