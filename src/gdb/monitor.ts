@@ -85,8 +85,8 @@ export const monitorCommands: readonly MonitorCommand[] = [
   },
   {
     name: "last",
-    usage: "last REGISTER|EXPRESSION",
-    help: "when and by what a register or a value changed last: last rax, last current->comm",
+    usage: "last WHAT",
+    help: "when and by what a register (rax) or a value (current->comm) changed last",
     words: [1, 64],
     run: async ({ desk, signal }, words) => (await desk.lastChange(words.join(" "), signal)).join("\n"),
   },
