@@ -56,7 +56,7 @@ static void send_film(void)
     film.used = 0;
 }
 
-/* Room for so many words, with what is told before sent where it is in the way. */
+/* Gives room for so many words; sends what is in the buffer when there is none. */
 static inline uint64_t *film_room(size_t words)
 {
     if (unlikely(film.used + words > FILM_WORDS))
@@ -202,7 +202,7 @@ static NOINLINE void note_site(struct film_site *site, uintptr_t host)
         film.high = host;
 }
 
-/* Ports behind which nothing is that reads or writes memory: interrupt controllers, timers, keyboard, clock, power, serial ports. */
+/* Ports of devices that neither read nor write memory: interrupt controllers, timers, keyboard, clock, serial ports. */
 static bool is_harmless_port(unsigned port)
 {
     static const struct { uint16_t first, last; } harmless[] = {

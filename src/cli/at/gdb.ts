@@ -23,7 +23,7 @@ const anyPort = "127.0.0.1:0";
 
 export function gdbCommand(): Command {
   return tapeCommand("gdb", "serve a tape to a debugger, which then runs forwards and backwards")
-    .argument("[arguments...]", "behind --: for gdb, which is then started")
+    .argument("[arguments...]", "after --: for gdb, which is then started")
     .option("--at <position>", "where to begin (start, end, @ICOUNT, SYMBOL[:BRCTR] …)", "start")
     .option("--listen <address>", `unix:PATH or HOST:PORT, of this machine alone (default: ${usualPort})`)
     .option("--run", "start gdb, with the tape's symbols")

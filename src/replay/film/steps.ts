@@ -38,21 +38,21 @@ export async function* steps(
   const { from, to, reads = false, before = false, signal } = options;
   if (to <= from) return;
   await using session = await start(from);
-  await using behind = before ? await start(from) : undefined;
+  await using anchor = before ? await start(from) : undefined;
   for (let at: bigint = from; at < to; at += filmed) {
     throwIfAborted(signal);
     const end = icount(at + filmed < to ? at + filmed : to);
     const film = await takeFilm(session, { to: end, reads, signal });
     options.onProgress?.(end);
     const first = film.from;
-    if (behind && behind.position.icount < first.icount) {
-      await behind.runTo({ icount: first.icount, pc: first.pc }, signal);
+    if (anchor && anchor.position.icount < first.icount) {
+      await anchor.runTo({ icount: first.icount, pc: first.pc }, signal);
     }
     const memory =
-      behind &&
+      anchor &&
       new FilmMemory(
         film,
-        (address, length) => behind.readPhysical(address, length),
+        (address, length) => anchor.readPhysical(address, length),
         unsureIndex(film, events),
       );
     yield* stepsOf(film, memory);
