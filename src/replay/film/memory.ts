@@ -13,6 +13,8 @@ export class UnsureError extends Error {
 export type FirstMemory = (address: bigint, length: number) => Promise<Uint8Array | undefined>;
 
 const pageBytes = 4096;
+/** So many pages of the first instant are kept. */
+const mostPages = 1024;
 /** Pages of screen and firmware: what is read there may differ from what was written. */
 const shadowed = { from: 0xa0, to: 0x100 } as const;
 
@@ -31,6 +33,7 @@ export class FilmMemory {
   private readonly first: FirstMemory;
   private readonly unsureFrom: number;
   private readonly writes = new Map<number, FilmAccess[]>();
+  private readonly pages = new Map<number, Promise<Uint8Array | undefined>>();
   private tables: Promise<ReadonlyMap<number, number>> | undefined;
 
   /**
@@ -85,11 +88,36 @@ export class FilmMemory {
     return this.plain(address, length, index);
   }
 
+  /** Memory at the film's first instant, as a copy: as many bytes as there are. Pages are read once. */
+  private async atStart(address: bigint, length: number): Promise<Uint8Array | undefined> {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const at = Number(address) + done;
+      const page = await this.pageAtStart(Math.floor(at / pageBytes));
+      const piece = page?.subarray(at % pageBytes, (at % pageBytes) + length - done);
+      if (!piece || piece.length === 0) break;
+      bytes.set(piece, done);
+      done += piece.length;
+    }
+    return done === 0 && length > 0 ? undefined : bytes.subarray(0, done);
+  }
+
+  private pageAtStart(page: number): Promise<Uint8Array | undefined> {
+    let read = this.pages.get(page);
+    if (!read) {
+      if (this.pages.size >= mostPages) this.pages.clear();
+      read = this.first(BigInt(page) * BigInt(pageBytes), pageBytes);
+      read.catch(() => this.pages.delete(page)); // whoever asked is told
+      this.pages.set(page, read);
+    }
+    return read;
+  }
+
   /** The contents after the writes of instructions, also for page tables. */
   private async plain(address: bigint, length: number, index: number): Promise<Uint8Array | undefined> {
-    const before = await this.first(address, length);
-    if (!before) return undefined;
-    const bytes = before.slice();
+    const bytes = await this.atStart(address, length);
+    if (!bytes) return undefined;
     const first = Number(address);
     const last = Math.floor((first + bytes.length - 1) / pageBytes);
     for (let page = Math.floor(first / pageBytes); page <= last; page++) {
