@@ -1,6 +1,6 @@
 /** Films of the tiny guests, each chosen to hurt: registers at all instants, and memory, as a session sees them that stops there. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Icount, icount } from "../../src/base/units.js";
+import { guestAddress, type Icount, icount } from "../../src/base/units.js";
 import { OpenTape, Tape } from "../../src/index.js";
 import { buildPlugin } from "../../src/qemu/plugin-build.js";
 import { x86Registers } from "../../src/qemu/x86-registers.js";
@@ -171,6 +171,18 @@ describe("a timeline that steps through films", () => {
     expect(await timeline.lastRegisterChange("xmm9")).toBeUndefined();
     await expect(timeline.lastRegisterChange("rip")).rejects.toMatchObject({ code: "usage" });
   });
+});
+
+test("whatever is watched, branches are counted as when nothing is", async () => {
+  const tape = await recorded("nested");
+  const start = await startsOf(tape);
+  const end = icount(tape.end.at - 5n);
+  await using plain = await start(end);
+  for (const kind of ["write", "read", "access"] as const) {
+    await using watching = await start(icount(end - 1500n));
+    await watching.arm([{ kind, space: "virtual", address: guestAddress(0x9000), length: 8 }]);
+    expect([kind, await watching.run(end)]).toEqual([kind, plain.position]);
+  }
 });
 
 test("a session that steps a thousand times is never at a loss", async () => {
