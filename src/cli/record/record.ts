@@ -92,8 +92,7 @@ async function run(context: CommandContext, name: string, flags: RecordFlags): P
     return runInBackground(context, name, flags, interactive);
   const recording = await beginning(start(context, name, flags));
   if (isInBackground()) reportStarted({ dir: recording.layout.directory });
-  if (flags.console && !isInBackground()) forwardInput(recording);
-  using _input = { [Symbol.dispose]: () => process.stdin.pause() };
+  using _input = flags.console && !isInBackground() ? forwardInput(recording) : undefined;
   await finish(context, await recording.done, flags);
   if (context.signal.aborted) process.exitCode = interruptedExitCode;
 }
@@ -297,18 +296,30 @@ async function whenComplete(directory: string, name: string): Promise<Tape> {
   }
 }
 
-/** Types what arrives on stdin when it is no terminal: `printf 'ls\n' | vmtape record NAME -c`. */
-function forwardInput(recording: Recording): void {
+/**
+ * Types what arrives on stdin when it is no terminal: `printf 'ls\n' | vmtape record NAME -c`. Nothing is read of it after this was
+ * disposed, so that the program can end: what the guest has not read by then may be answered later.
+ */
+function forwardInput(recording: Recording): Disposable {
   const typist = { name: `the recorder's own input (process ${process.pid})` };
   const { keyboard } = recording.console;
+  let hasEnded = false;
   process.stdin.on("data", (bytes: Buffer) => {
     process.stdin.pause(); // until the guest has read them
     void whenHeld(keyboard, typist)
       .then(() => recording.type(bytes))
-      .then(() => process.stdin.resume());
+      .then(() => {
+        if (!hasEnded) process.stdin.resume();
+      });
   });
   process.stdin.on("end", () => keyboard.release(typist));
   process.stdin.on("error", () => {});
+  return {
+    [Symbol.dispose]() {
+      hasEnded = true;
+      process.stdin.destroy(); // not paused: one that has just been resumed would read on
+    },
+  };
 }
 
 /** Verifies the tape if the user asked for it and did not press Ctrl-C, and prints its facts. */
